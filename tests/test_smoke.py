@@ -1,4 +1,4 @@
-"""The whole chain in a few seconds: import, arithmetic, backward, a layer, a training run. Run it before each commit."""
+"""The whole chain in a few seconds: import, arithmetic, backward, a layer, a training run."""
 
 import subprocess
 import sys
