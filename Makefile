@@ -66,7 +66,10 @@ conformance: install
 	$(BIN)/python tools/conformance.py
 
 docs: install
-	$(BIN)/python tools/coverage.py
+	if [ -d ../shared ]; then \
+	  $(BIN)/python ../shared/specs/tools/check_vectors.py rushlight -v > build/vectors.txt && \
+	  $(BIN)/python tools/coverage.py --report build/vectors.txt; \
+	else $(BIN)/python tools/coverage.py; fi
 
 bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
