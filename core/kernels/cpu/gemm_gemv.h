@@ -1,0 +1,148 @@
+// Products with a single row: a vector times a matrix stored by rows or by columns, and two vectors. They read
+// the matrix once, in place. Include only from gemm.isa.cpp.
+#pragma once
+
+#include "../parallel.h"
+#include "gemm_core.h"
+#include "gemm_product.h"
+
+namespace rushlight::cpu::RL_ISA {
+namespace {
+
+// Items per chunk so that a chunk is worth handing to another thread.
+int64_t gemv_grain(int64_t items, double flops) {
+  return flops < 1e6 ? items : most(1, static_cast<int64_t>(1.5e5 / (flops / static_cast<double>(items))));
+}
+
+// y[vectors * width] (+)= x[k] * B[k, vectors * width]; with `tail` only its last vector's first lanes exist.
+template <class T, int vectors, bool tail = false>
+void strip(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* y, bool add, int lanes = width<T>) {
+  constexpr int w = width<T>;
+  Vec<T> sum[vectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < vectors; v++) sum[v] = Vec<T>{};
+  for (int64_t p = 0; p < k; p++, b += ldb, x += x_step) {
+    const Vec<T> xv = splat(*x);
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) sum[v] = fma(xv, tail ? load_tail(b + v * w, lanes) : load(b + v * w), sum[v]);
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < vectors; v++) {
+    if (tail) store_tail(y + v * w, add ? load_tail(y + v * w, lanes) + sum[v] : sum[v], lanes);
+    else store(y + v * w, add ? load(y + v * w) + sum[v] : sum[v]);
+  }
+}
+
+// m == 1, rows of B contiguous.
+template <class T>
+void row_times_rows(const Product& g) {
+  constexpr int w = width<T>, wide = vector_bytes == 64 ? 16 : 8;
+  const auto* x = static_cast<const T*>(g.a);
+  const auto* b = static_cast<const T*>(g.b);
+  auto* y = static_cast<T*>(g.c);
+  const int64_t strips = ceil_div(g.n, wide * w);
+  parallel_for(strips, gemv_grain(strips, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; s++)
+      for (int64_t p = 0; p < g.k; p += k_block) {
+        const int64_t depth = least(k_block, g.k - p), last = least(g.n, (s + 1) * wide * w);
+        const T *xp = x + p * g.a_col, *bp = b + p * g.b_row;
+        const bool add = g.add || p > 0;
+        int64_t j = s * wide * w;
+        for (; j + wide * w <= last; j += wide * w) strip<T, wide>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
+        for (; j + 4 * w <= last; j += 4 * w) strip<T, 4>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
+        for (; j + w <= last; j += w) strip<T, 1>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
+        if (j < last)
+          strip<T, 1, true>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add, static_cast<int>(last - j));
+      }
+  });
+}
+
+// m == 1, columns of B contiguous (x times the transpose of a row-major matrix). Blocks are transposed in
+// registers, so that the lanes are outputs and each sum still runs along k in order.
+template <class T>
+void row_times_columns(const Product& g) {
+  constexpr int w = width<T>;
+  const auto* x = static_cast<const T*>(g.a);
+  const auto* b = static_cast<const T*>(g.b);
+  auto* y = static_cast<T*>(g.c);
+  const int64_t groups = ceil_div(g.n, w);
+  parallel_for(groups, gemv_grain(groups, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
+    for (int64_t group = begin; group < end; group++) {
+      const int64_t j = group * w;
+      const int lanes = static_cast<int>(least(w, g.n - j));
+      const T* column[w];
+      for (int q = 0; q < w; q++) column[q] = b + (j + least(q, lanes - 1)) * g.b_col;
+      for (int64_t p = 0; p < g.k; p += k_block) {
+        const int64_t stop = least(g.k, p + k_block);
+        Vec<T> sum = {}, block[w];
+        int64_t i = p;
+        for (; i + w <= stop; i += w) {
+#pragma GCC unroll 16
+          for (int q = 0; q < w; q++) block[q] = load(column[q] + i);
+          transpose<T>(block);
+#pragma GCC unroll 16
+          for (int q = 0; q < w; q++) sum = fma(splat(x[(i + q) * g.a_col]), block[q], sum);
+        }
+        if (i < stop) {
+          const int rest = static_cast<int>(stop - i);
+#pragma GCC unroll 16
+          for (int q = 0; q < w; q++) block[q] = load_tail(column[q] + i, rest);
+          transpose<T>(block);
+          for (int q = 0; q < rest; q++) sum = fma(splat(x[(i + q) * g.a_col]), block[q], sum);
+        }
+        const bool add = g.add || p > 0;
+        if (lanes == w) store(y + j, add ? load(y + j) + sum : sum);
+        else store_tail(y + j, add ? load_tail(y + j, lanes) + sum : sum, lanes);
+      }
+    }
+  });
+}
+
+// One chunk of a dot product in 256 / sizeof(T) virtual lanes, folded in halves.
+template <class T>
+T dot_chunk(int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step) {
+  constexpr int w = width<T>, lanes = 256 / static_cast<int>(sizeof(T)), vectors = lanes / w;
+  Vec<T> sum[vectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < vectors; v++) sum[v] = Vec<T>{};
+  const bool contiguous = a_step == 1 && b_step == 1;
+  T a_lanes[lanes] = {}, b_lanes[lanes] = {};
+  for (int64_t i = 0; i < n; i += lanes) {
+    const T *pa = a + i, *pb = b + i;
+    if (!contiguous || n - i < lanes) {
+      for (int q = 0; q < lanes; q++) {
+        a_lanes[q] = i + q < n ? a[(i + q) * a_step] : T(0);
+        b_lanes[q] = i + q < n ? b[(i + q) * b_step] : T(0);
+      }
+      pa = a_lanes;
+      pb = b_lanes;
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) sum[v] = fma(load(pa + v * w), load(pb + v * w), sum[v]);
+  }
+  T fold[lanes];
+  for (int v = 0; v < vectors; v++) store(fold + v * w, sum[v]);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int q = 0; q < half; q++) fold[q] += fold[q + half];
+  return fold[0];
+}
+
+// m == n == 1. A sum over lanes, unlike the other products: one chain of dependent additions would be too slow.
+template <class T>
+T dot(int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step) {
+  constexpr int64_t chunk = 32768, group = 64;
+  T total = 0;
+  for (int64_t base = 0; base < n; base += group * chunk) {
+    const int64_t count = least(group * chunk, n - base);
+    T part[group];
+    parallel_for(count, chunk, [&](int64_t begin, int64_t end) {
+      const int64_t i = base + begin;
+      part[begin / chunk] = dot_chunk(end - begin, a + i * a_step, a_step, b + i * b_step, b_step);
+    });
+    for (int64_t q = 0; q * chunk < count; q++) total += part[q];
+  }
+  return total;
+}
+
+}  // namespace
+}  // namespace rushlight::cpu::RL_ISA

@@ -1,0 +1,92 @@
+// The register tile: a small block of C held in registers while k runs. One function per number of rows and
+// vectors, chosen from a table. The order of summation is that of Note [Order of summation] in gemm_core.h.
+#include "gemm_core.h"
+
+namespace rushlight::cpu::RL_ISA {
+namespace {
+
+enum class Mode { packed, offsets, strided, strided_tail };
+
+template <class T, int rows, int vectors, Mode mode>
+void tile(const TileArgs<T>& args) {
+  constexpr int w = width<T>;
+  constexpr bool packed_a = mode == Mode::packed || mode == Mode::offsets;
+  const int64_t k = args.k, a_row = args.a_row, a_step = packed_a ? rows : args.a_col;
+  const int tail = args.columns - (vectors - 1) * w;  // lanes of the last vector
+  const T* a = args.a;
+  const T* b = args.b;
+  Vec<T> sum[rows][vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sum[r][v] = Vec<T>{};
+  for (int64_t p = 0; p < k; p++) {
+    const T* row = mode == Mode::offsets ? b + args.offset[p] : b;
+    Vec<T> bv[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+      bv[v] = mode == Mode::strided_tail && v == vectors - 1 ? load_tail(row + v * w, tail) : load(row + v * w);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+      const Vec<T> av = splat(a[packed_a ? r : r * a_row]);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sum[r][v] = fma(av, bv[v], sum[r][v]);
+    }
+    a += a_step;
+    if (mode != Mode::offsets) b += args.ldb;
+  }
+  T* c = args.c;
+  if (tail == w) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++, c += args.ldc)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) store(c + v * w, args.add ? load(c + v * w) + sum[r][v] : sum[r][v]);
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++, c += args.ldc)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) {
+        if (v < vectors - 1) store(c + v * w, args.add ? load(c + v * w) + sum[r][v] : sum[r][v]);
+        else store_tail(c + v * w, args.add ? load_tail(c + v * w, tail) + sum[r][v] : sum[r][v], tail);
+      }
+  }
+}
+
+template <class T, Mode mode, int vectors, int... r>
+void with_rows(int rows, const TileArgs<T>& args, std::integer_sequence<int, r...>) {
+  using Fn = void (*)(const TileArgs<T>&);
+  static constexpr Fn table[] = {&tile<T, r + 1, vectors, mode>...};
+  table[rows - 1](args);
+}
+
+template <class T, Mode mode, int max_rows, int vectors = 1>
+void dispatch(int rows, const TileArgs<T>& args) {
+  if constexpr (vectors < tile_vectors)
+    if (args.columns > vectors * width<T>) return dispatch<T, mode, max_rows, vectors + 1>(rows, args);
+  with_rows<T, mode, vectors>(rows, args, std::make_integer_sequence<int, max_rows>{});
+}
+
+}  // namespace
+
+template <class T>
+void tile_packed(int rows, const TileArgs<T>& args) {
+  dispatch<T, Mode::packed, tile_rows>(rows, args);
+}
+template <class T>
+void tile_offsets(int rows, const TileArgs<T>& args) {
+  dispatch<T, Mode::offsets, tile_rows>(rows, args);
+}
+template <class T>
+void tile_strided(int rows, const TileArgs<T>& args) {
+  if (args.columns % width<T> == 0) dispatch<T, Mode::strided, few_rows>(rows, args);
+  else dispatch<T, Mode::strided_tail, few_rows>(rows, args);
+}
+
+template void tile_packed(int, const TileArgs<float>&);
+template void tile_packed(int, const TileArgs<double>&);
+template void tile_offsets(int, const TileArgs<float>&);
+template void tile_offsets(int, const TileArgs<double>&);
+template void tile_strided(int, const TileArgs<float>&);
+template void tile_strided(int, const TileArgs<double>&);
+
+}  // namespace rushlight::cpu::RL_ISA

@@ -1,0 +1,337 @@
+// Checks the raw CPU kernels (threads, matrix product, convolution, pooling) against plain loops over random
+// shapes. Standalone. With an argument "digest" it prints checksums of float32 and float64 results instead: they
+// must be the same for every RUSHLIGHT_NUM_THREADS, and for RUSHLIGHT_CPU=v3 and v4.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <complex>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/parallel.h"
+
+using namespace rushlight;
+using namespace rushlight::cpu;
+
+namespace {
+
+#define CHECK(condition)                                                              \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);    \
+      std::exit(1);                                                                   \
+    }                                                                                 \
+  } while (0)
+
+struct Random {
+  uint64_t state = 12345;
+  uint64_t next() { return (state = state * 6364136223846793005ull + 1442695040888963407ull) >> 33; }
+  int64_t below(int64_t n) { return static_cast<int64_t>(next() % static_cast<uint64_t>(n)); }
+  int64_t between(int64_t a, int64_t b) { return a + below(b - a + 1); }
+  double unit() { return static_cast<double>(next() % 2000001) / 1e6 - 1; }
+};
+Random rnd;
+
+uint64_t digest = 1469598103934665603ull;
+template <class T>
+void mix(const std::vector<T>& v) {
+  for (const T& x : v) {
+    unsigned char bytes[sizeof(T)];
+    std::memcpy(bytes, &x, sizeof(T));
+    for (unsigned char b : bytes) digest = (digest ^ b) * 1099511628211ull;
+  }
+}
+
+template <class T>
+std::vector<T> random_vector(int64_t n) {
+  std::vector<T> v(static_cast<size_t>(n));
+  for (T& x : v) x = static_cast<T>(rnd.unit() * (std::is_integral_v<T> ? 100 : 1));
+  return v;
+}
+
+// ---- threads ----
+
+void test_parallel() {
+  const int before = num_threads();
+  for (int threads : {1, 2, 4}) {
+    set_num_threads(threads);
+    CHECK(num_threads() == threads);
+    for (int64_t n : {0, 1, 7, 1000, 1001}) {
+      std::vector<std::atomic<int>> hits(static_cast<size_t>(n));
+      parallel_for(n, 10, [&](int64_t begin, int64_t end) {
+        CHECK(begin % 10 == 0 && end == std::min(n, begin + 10));
+        for (int64_t i = begin; i < end; i++) hits[i]++;
+      });
+      for (auto& h : hits) CHECK(h == 1);
+    }
+    for (int round = 0; round < 3000; round++) {
+      std::atomic<int64_t> sum{0};
+      parallel_for(5, 1, [&](int64_t b, int64_t) { sum += b; });
+      CHECK(sum == 10);
+    }
+    bool caught = false;
+    try {
+      parallel_for(100, 1, [&](int64_t b, int64_t) {
+        if (b == 37) throw std::runtime_error("thirty-seven");
+      });
+    } catch (const std::runtime_error& e) {
+      caught = std::string(e.what()) == "thirty-seven";
+    }
+    CHECK(caught);
+    std::atomic<int> nested{0};
+    parallel_for(8, 1, [&](int64_t, int64_t) {
+      CHECK(in_parallel() || num_threads() == 1);
+      parallel_for(8, 1, [&](int64_t, int64_t) { nested++; });
+    });
+    CHECK(nested == 64 && !in_parallel());
+  }
+  set_num_threads(2);
+  std::vector<std::thread> users;
+  std::atomic<int64_t> total{0};
+  for (int u = 0; u < 3; u++)
+    users.emplace_back([&] {
+      for (int r = 0; r < 500; r++) parallel_for(20, 1, [&](int64_t b, int64_t) { total += b; });
+    });
+  for (auto& u : users) u.join();
+  CHECK(total == 3 * 500 * 190);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    std::atomic<int> count{0};
+    for (int r = 0; r < 100; r++) parallel_for(10, 1, [&](int64_t, int64_t) { count++; });
+    _exit(count == 1000 ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  set_num_threads(before);
+}
+
+// ---- matrix product ----
+
+float bf16_to_float(uint16_t h) {
+  const uint32_t bits = static_cast<uint32_t>(h) << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+struct Half16 {  // bf16 of the tests, rounded by cutting: inputs only need to be representable
+  uint16_t bits = 0;
+  Half16() = default;
+  explicit Half16(double x) {
+    const float f = static_cast<float>(x);
+    uint32_t u;
+    std::memcpy(&u, &f, 4);
+    bits = static_cast<uint16_t>(u >> 16);
+  }
+};
+template <class T>
+auto wide(T x) {
+  if constexpr (std::is_integral_v<T>) return static_cast<int64_t>(x);
+  else return static_cast<double>(x);
+}
+double wide(Half16 x) { return bf16_to_float(x.bits); }
+std::complex<double> wide(std::complex<float> x) { return x; }
+std::complex<double> wide(std::complex<double> x) { return x; }
+
+// A matrix with its strides: row-major, column-major, spread out, broadcast along either side, or reversed.
+struct Layout {
+  int64_t row, col, offset, room;
+};
+Layout random_layout(int64_t m, int64_t n) {
+  const int64_t pad = rnd.below(3);
+  switch (rnd.below(7)) {
+    case 0:
+    case 1: return {n + pad, 1, 0, m * (n + pad) + 1};
+    case 2:
+    case 3: return {1, m + pad, 0, n * (m + pad) + 1};
+    case 4: return {2 * n + pad, 2, 0, m * (2 * n + pad) + 2};
+    case 5: return rnd.below(2) ? Layout{0, 1, 0, n + 1} : Layout{1, 0, 0, m + 1};
+    default: return {-n, -1, m * n, m * n + 1};
+  }
+}
+
+template <class T>
+void fill_matrix(std::vector<T>& v) {
+  for (auto& x : v) {
+    if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>)
+      x = T(static_cast<typename T::value_type>(rnd.unit()), static_cast<typename T::value_type>(rnd.unit()));
+    else if constexpr (std::is_integral_v<T>) x = static_cast<T>(rnd.next());
+    else x = T(rnd.unit());
+  }
+}
+
+template <class T>
+void check_gemm(Kind kind, int64_t m, int64_t n, int64_t k, double tolerance) {
+  const Layout la = random_layout(m, k), lb = random_layout(k, n);
+  const int64_t ldc = n + rnd.below(3);
+  const bool add = rnd.below(3) == 0;
+  std::vector<T> a(la.room), b(lb.room), c(m * ldc + 1);
+  fill_matrix(a);
+  fill_matrix(b);
+  fill_matrix(c);
+  const std::vector<T> before = c;
+  gemm(kind, m, n, k, a.data() + la.offset, la.row, la.col, b.data() + lb.offset, lb.row, lb.col, c.data(), ldc, add);
+  mix(c);
+  using W = decltype(wide(T()));
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < ldc; j++) {
+      const T got = c[i * ldc + j];
+      if (j >= n) {
+        CHECK(std::memcmp(&got, &before[i * ldc + j], sizeof(T)) == 0);  // nothing written beyond the row
+        continue;
+      }
+      W want = add ? wide(before[i * ldc + j]) : W(0);
+      for (int64_t p = 0; p < k; p++) {
+        const W x = wide(a[la.offset + i * la.row + p * la.col]), y = wide(b[lb.offset + p * lb.row + j * lb.col]);
+        if constexpr (std::is_integral_v<T>)
+          want = static_cast<int64_t>(static_cast<uint64_t>(want) + static_cast<uint64_t>(x) * static_cast<uint64_t>(y));
+        else want += x * y;
+      }
+      if constexpr (std::is_integral_v<T>) CHECK(got == static_cast<T>(want));
+      else if (!(std::abs(wide(got) - want) <= tolerance * (1 + std::sqrt(static_cast<double>(k))) * (1 + std::abs(want)))) {
+        std::fprintf(stderr, "gemm kind %d (%ld, %ld, %ld) strides a %ld,%ld b %ld,%ld add %d at %ld,%ld\n", int(kind),
+                     long(m), long(n), long(k), long(la.row), long(la.col), long(lb.row), long(lb.col), add, long(i), long(j));
+        CHECK(!"gemm result");
+      }
+    }
+}
+
+int64_t random_size() {
+  switch (rnd.below(8)) {
+    case 0: return 1;
+    case 1: return rnd.below(4);
+    case 2:
+    case 3:
+    case 4: return rnd.between(1, 40);
+    case 5:
+    case 6: return rnd.between(20, 150);
+    default: return rnd.between(150, 600);
+  }
+}
+
+void test_gemm() {
+  for (int round = 0; round < 400; round++) {
+    const int64_t m = random_size(), n = random_size(), k = random_size();
+    check_gemm<float>(Kind::f32, m, n, k, 1e-6);
+    check_gemm<double>(Kind::f64, m, n, k, 4e-15);
+    if (round % 4) continue;
+    check_gemm<Half16>(Kind::bf16, m, n, k, 5e-3);
+    check_gemm<_Float16>(Kind::f16, m, n, k, 1e-3);
+    check_gemm<std::complex<float>>(Kind::c64, m, n, k, 2e-6);
+    check_gemm<std::complex<double>>(Kind::c128, m, n, k, 8e-15);
+    check_gemm<int8_t>(Kind::i8, m, n, k, 0);
+    check_gemm<uint8_t>(Kind::u8, m, n, k, 0);
+    check_gemm<int16_t>(Kind::i16, m, n, k, 0);
+    check_gemm<int32_t>(Kind::i32, m, n, k, 0);
+    check_gemm<int64_t>(Kind::i64, m, n, k, 0);
+  }
+  check_gemm<float>(Kind::f32, 300, 2500, 300, 1e-6);  // several blocks of columns
+  check_gemm<float>(Kind::f32, 1, 3000, 2000, 1e-6);
+  check_gemm<float>(Kind::f32, 3000, 1, 2000, 1e-6);
+
+  // NaN and infinity reach every element of their row or column, and no other.
+  for (int64_t size : {5, 40, 200}) {
+    std::vector<float> a(size * size, 1), b(size * size, 1), c(size * size, 0);
+    a[2 * size + 3] = std::numeric_limits<float>::quiet_NaN();
+    b[size + 4] = std::numeric_limits<float>::infinity();
+    gemm(Kind::f32, size, size, size, a.data(), size, 1, b.data(), size, 1, c.data(), size);
+    for (int64_t i = 0; i < size; i++)
+      for (int64_t j = 0; j < size; j++) {
+        const float x = c[i * size + j];
+        CHECK(i == 2 ? std::isnan(x) : j == 4 ? std::isinf(x) : x == static_cast<float>(size));
+      }
+  }
+
+  // Rows computed alone, few or many at a time have the same bits (the fallback without fma may differ).
+  if (isa() != Isa::v2) {
+    const int64_t m = 150, n = 130, k = 700;
+    auto a = random_vector<float>(m * k), b = random_vector<float>(k * n);
+    for (bool columns : {false, true}) {
+      const int64_t br = columns ? 1 : n, bc = columns ? k : 1;
+      std::vector<float> all(m * n), some(m * n);
+      gemm(Kind::f32, m, n, k, a.data(), k, 1, b.data(), br, bc, all.data(), n);
+      for (int64_t rows : {1, 3, 20}) {
+        for (int64_t i = 0; i < m; i += rows)
+          gemm(Kind::f32, std::min(rows, m - i), n, k, a.data() + i * k, k, 1, b.data(), br, bc, some.data() + i * n, n);
+        CHECK(std::memcmp(all.data(), some.data(), all.size() * 4) == 0);
+      }
+      std::vector<float> column(m);
+      gemm(Kind::f32, m, 1, k, a.data(), k, 1, b.data() + 5 * bc, br, bc, column.data(), 1);
+      for (int64_t i = 0; i < m; i++) CHECK(column[i] == all[i * n + 5]);
+    }
+  }
+
+  // Batches, with a repeated operand.
+  const int64_t batch = 7, m = 9, n = 11, k = 13;
+  auto a = random_vector<double>(batch * m * k), b = random_vector<double>(k * n);
+  std::vector<double> c(batch * m * n), one(m * n);
+  gemm_batched(Kind::f64, batch, m, n, k, a.data(), m * k, k, 1, b.data(), 0, n, 1, c.data(), m * n, n);
+  for (int64_t i = 0; i < batch; i++) {
+    gemm(Kind::f64, m, n, k, a.data() + i * m * k, k, 1, b.data(), n, 1, one.data(), n);
+    CHECK(std::memcmp(one.data(), c.data() + i * m * n, one.size() * 8) == 0);
+  }
+
+  auto x = random_vector<float>(100003), y = random_vector<float>(100003);
+  double want = 0;
+  for (size_t i = 0; i < x.size(); i++) want += double(x[i]) * y[i];
+  CHECK(std::abs(dot_f32(100003, x.data(), 1, y.data(), 1) - want) < 1e-2);
+  std::vector<float> spread(200006);
+  for (size_t i = 0; i < x.size(); i++) spread[2 * i] = x[i];
+  CHECK(dot_f32(100003, x.data(), 1, y.data(), 1) == dot_f32(100003, spread.data(), 2, y.data(), 1));
+}
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void bench_gemm() {
+  struct Shape {
+    int64_t m, n, k;
+    bool transposed;
+  };
+  for (Shape s : {Shape{32, 64, 64, false}, Shape{32, 64, 64, true}, Shape{32, 10, 64, true}, Shape{64, 64, 64, false},
+                  Shape{64, 64, 64, true}, Shape{256, 256, 256, false}, Shape{256, 256, 256, true},
+                  Shape{1024, 1024, 1024, false}, Shape{1, 1024, 1024, false}, Shape{1, 1024, 1024, true},
+                  Shape{8, 1024, 1024, true}}) {
+    auto a = random_vector<float>(s.m * s.k), b = random_vector<float>(s.k * s.n);
+    std::vector<float> c(s.m * s.n);
+    const double flop = 2.0 * s.m * s.n * s.k;
+    const int inner = std::max(1, int(1e7 / flop));
+    double best = 1e9;
+    for (int round = 0; round < 30; round++) {
+      const double t = seconds();
+      for (int i = 0; i < inner; i++)
+        gemm(Kind::f32, s.m, s.n, s.k, a.data(), s.k, 1, b.data(), s.transposed ? 1 : s.n, s.transposed ? s.k : 1,
+             c.data(), s.n);
+      best = std::min(best, (seconds() - t) / inner);
+    }
+    std::printf("gemm %s %dt %5ld %5ld %5ld %s: %8.2f us %6.1f GF/s\n", isa_name(), num_threads(), long(s.m),
+                long(s.n), long(s.k), s.transposed ? "NT" : "NN", best * 1e6, flop / best / 1e9);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "bench") {
+    bench_gemm();
+    return 0;
+  }
+  if (mode != "digest") test_parallel();
+  test_gemm();
+  if (mode == "digest") std::printf("%016lx\n", static_cast<unsigned long>(digest));
+  else std::printf("kernels ok (%s, %d threads)\n", isa_name(), num_threads());
+}
