@@ -1,0 +1,569 @@
+// The element-wise functions that kernels are written in, as small inline functions for float, double and
+// std::complex. Plain loops over the float versions (and over double exp, log, sigmoid) vectorise: they use
+// selects instead of branches, bit patterns instead of library calls, and explicit fma, so that every
+// instruction set gives the same bits. Float results are within 2 ulp over the whole range. Functions that say
+// "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in mathfn_special.h.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <complex>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#ifndef RUSHLIGHT_INLINE
+#define RUSHLIGHT_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace rushlight::fn {
+
+// ---- single instructions
+
+RUSHLIGHT_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+RUSHLIGHT_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+RUSHLIGHT_INLINE float sqrt(float x) { return __builtin_sqrtf(x); }
+RUSHLIGHT_INLINE double sqrt(double x) { return __builtin_sqrt(x); }
+RUSHLIGHT_INLINE float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
+RUSHLIGHT_INLINE double rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
+RUSHLIGHT_INLINE float floor(float x) { return __builtin_floorf(x); }
+RUSHLIGHT_INLINE double floor(double x) { return __builtin_floor(x); }
+RUSHLIGHT_INLINE float ceil(float x) { return __builtin_ceilf(x); }
+RUSHLIGHT_INLINE double ceil(double x) { return __builtin_ceil(x); }
+RUSHLIGHT_INLINE float trunc(float x) { return __builtin_truncf(x); }
+RUSHLIGHT_INLINE double trunc(double x) { return __builtin_trunc(x); }
+// Halves go to the even neighbour.
+RUSHLIGHT_INLINE float round(float x) { return __builtin_rintf(x); }
+RUSHLIGHT_INLINE double round(double x) { return __builtin_rint(x); }
+RUSHLIGHT_INLINE float copysign(float x, float sign) { return __builtin_copysignf(x, sign); }
+RUSHLIGHT_INLINE double copysign(double x, double sign) { return __builtin_copysign(x, sign); }
+RUSHLIGHT_INLINE float abs(float x) { return __builtin_fabsf(x); }
+RUSHLIGHT_INLINE double abs(double x) { return __builtin_fabs(x); }
+// The most negative integer is its own absolute value, as two's complement has it.
+template <std::integral T>
+RUSHLIGHT_INLINE T abs(T x) {
+  return x < T{0} ? static_cast<T>(std::make_unsigned_t<T>{0} - static_cast<std::make_unsigned_t<T>>(x)) : x;
+}
+RUSHLIGHT_INLINE bool abs(bool x) { return x; }
+
+// A NaN on either side wins.
+template <class T>
+RUSHLIGHT_INLINE T maximum(T a, T b) {
+  return (a > b) | (a != a) ? a : b;
+}
+template <class T>
+RUSHLIGHT_INLINE T minimum(T a, T b) {
+  return (a < b) | (a != a) ? a : b;
+}
+
+// ---- helpers
+
+namespace detail {
+
+inline constexpr float kInf = std::numeric_limits<float>::infinity();
+inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+inline constexpr double kInfD = std::numeric_limits<double>::infinity();
+inline constexpr double kNanD = std::numeric_limits<double>::quiet_NaN();
+
+RUSHLIGHT_INLINE uint32_t bits(float x) { return std::bit_cast<uint32_t>(x); }
+RUSHLIGHT_INLINE uint64_t bits(double x) { return std::bit_cast<uint64_t>(x); }
+RUSHLIGHT_INLINE float from_bits(uint32_t x) { return std::bit_cast<float>(x); }
+RUSHLIGHT_INLINE double from_bits(uint64_t x) { return std::bit_cast<double>(x); }
+
+// Coefficients in ascending order.
+template <class T, class... C>
+RUSHLIGHT_INLINE T poly(T x, T first, C... rest) {
+  if constexpr (sizeof...(rest) == 0) {
+    return first;
+  } else {
+    return fn::fma(poly(x, static_cast<T>(rest)...), x, first);
+  }
+}
+
+// Adding one of these rounds to an integer, which then sits in the low bits.
+inline constexpr float kRound = 12582912.0f;             // 1.5 * 2^23
+inline constexpr double kRoundD = 6755399441055744.0;    // 1.5 * 2^52
+
+// (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2
+RUSHLIGHT_INLINE float exp_tail(float r) {
+  return poly(r, 5.e-01f, 1.6666666e-01f, 4.166629e-02f, 8.333499e-03f, 1.3944943e-03f, 1.9790063e-04f);
+}
+RUSHLIGHT_INLINE double exp_tail(double r) {
+  return poly(r, 0.5, 0.16666666666666685, 0.04166666666666608, 0.008333333333316697, 0.0013888888889120328,
+              0.00019841269897237002, 2.4801586920820876e-05, 2.7557233992970197e-06, 2.755758455303101e-07,
+              2.511234491185942e-08, 2.0826370788508224e-09);
+}
+
+struct ExpParts {
+  float n;      // integer
+  int32_t ni;   // the same
+  float r;      // x - n ln 2
+};
+
+RUSHLIGHT_INLINE ExpParts exp_reduce(float x) {
+  const float t = fn::fma(x, 0x1.715476p+0f, kRound);
+  const float n = t - kRound;
+  const float r = fn::fma(n, 0x1.05c610p-29f, fn::fma(n, -0x1.62e430p-1f, x));
+  return {n, static_cast<int32_t>(bits(t) - bits(kRound)), r};
+}
+
+// value * 2^n for -252 <= n <= 254; two steps, so that the last one rounds into the subnormal range correctly
+RUSHLIGHT_INLINE float scale(float value, int32_t n) {
+  const int32_t half = n >> 1;
+  const float s1 = from_bits(static_cast<uint32_t>(half + 127) << 23);
+  const float s2 = from_bits(static_cast<uint32_t>(n - half + 127) << 23);
+  return value * s1 * s2;
+}
+RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {   // value * 2^(n - 2048)
+  const uint64_t half = n >> 1;
+  const double s1 = from_bits((half - 1) << 52);
+  const double s2 = from_bits((n - half - 1) << 52);
+  return value * s1 * s2;
+}
+
+// e^x * 2^shift. NaN passes through the clamps because every comparison with it is false.
+RUSHLIGHT_INLINE float exp_shifted(float x, int32_t shift) {
+  x = x < -105.0f ? -105.0f : x;
+  x = x > 91.0f ? 91.0f : x;
+  const ExpParts e = exp_reduce(x);
+  return scale(1.0f + fn::fma(e.r * e.r, exp_tail(e.r), e.r), e.ni + shift);
+}
+
+}  // namespace detail
+
+// ---- exponentials
+
+RUSHLIGHT_INLINE float exp(float x) { return detail::exp_shifted(x, 0); }
+
+RUSHLIGHT_INLINE double exp(double x) {
+  x = x < -746.0 ? -746.0 : x;
+  x = x > 710.0 ? 710.0 : x;
+  const double t = fn::fma(x, 0x1.71547652b82fep+0, detail::kRoundD);
+  const double n = t - detail::kRoundD;
+  const double r = fn::fma(n, -0x1.abc9e3b39803fp-56, fn::fma(n, -0x1.62e42fefa39efp-1, x));
+  const double p = 1.0 + fn::fma(r * r, detail::exp_tail(r), r);
+  return detail::scale_biased(p, detail::bits(t) - detail::bits(detail::kRoundD) + 2048);
+}
+
+RUSHLIGHT_INLINE float exp2(float x) {
+  x = x < -151.0f ? -151.0f : x;
+  x = x > 129.0f ? 129.0f : x;
+  const float t = x + detail::kRound;
+  const float r = (x - (t - detail::kRound)) * 0x1.62e430p-1f;
+  const float p = 1.0f + fn::fma(r * r, detail::exp_tail(r), r);
+  return detail::scale(p, static_cast<int32_t>(detail::bits(t) - detail::bits(detail::kRound)));
+}
+RUSHLIGHT_INLINE double exp2(double x) { return std::exp2(x); }   // library
+
+RUSHLIGHT_INLINE float expm1(float x) {
+  float y = x < -18.0f ? -18.0f : x;
+  y = y > 89.0f ? 89.0f : y;
+  const detail::ExpParts e = detail::exp_reduce(y);
+  const float p = fn::fma(e.r * e.r, detail::exp_tail(e.r), e.r);             // e^r - 1
+  const float s = detail::from_bits(static_cast<uint32_t>(e.ni + 126) << 23);   // 2^(n-1), finite for n = 128
+  const float result = 2.0f * fn::fma(s, p, s - 0.5f);
+  return x == 0.0f ? x : result;
+}
+RUSHLIGHT_INLINE double expm1(double x) { return std::expm1(x); }   // library
+
+template <std::floating_point T>
+RUSHLIGHT_INLINE T sigmoid(T x) {
+  const T e = fn::exp(-fn::abs(x));   // at most 1: no overflow, and the far negative tail stays exact
+  const T top = x < T(0) ? e : T(1);
+  const T bottom = T(1) + e;
+  const T lost = e - (bottom - T(1));
+  const T inverse = T(1) / bottom;
+  const T quotient = top * inverse;
+  // one step of refinement takes back the rounding of the sum and of the division
+  return fn::fma(fn::fma(-quotient, lost, fn::fma(-quotient, bottom, top)), inverse, quotient);
+}
+
+// ---- logarithms
+
+namespace detail {
+
+struct LogParts {
+  float e;      // exponent
+  float m;      // mantissa in [sqrt(1/2), sqrt(2))
+  uint32_t ei;  // exponent + 127
+};
+
+// for positive normal x
+RUSHLIGHT_INLINE LogParts log_reduce(float x) {
+  const uint32_t i = bits(x) + (0x3f800000u - 0x3f3504f3u);
+  const uint32_t ei = i >> 23;
+  return {static_cast<float>(static_cast<int32_t>(ei) - 127), from_bits((i & 0x007fffffu) + 0x3f3504f3u), ei};
+}
+
+// log(1 + f) - f for sqrt(1/2) <= 1 + f < sqrt(2)
+RUSHLIGHT_INLINE float log_tail(float f) {
+  const float z = f * f;
+  const float p = poly(f, 3.3333313e-01f, -2.500001e-01f, 2.0002124e-01f, -1.6668005e-01f, 1.4219454e-01f,
+                       -1.240534e-01f, 1.1888695e-01f, -1.1677518e-01f, 6.7477375e-02f);
+  return fn::fma(z * f, p, -0.5f * z);
+}
+
+RUSHLIGHT_INLINE float log_special(float x, float result) {
+  result = x == kInf ? kInf : result;
+  return x > 0.0f ? result : (x == 0.0f ? -kInf : kNan);
+}
+
+// e + log2(1 + f), times a base change given in two floats each
+RUSHLIGHT_INLINE float log_base(float x, float e_hi, float e_lo, float f_hi, float f_lo) {
+  const bool tiny = x < 0x1p-126f;
+  const LogParts l = log_reduce(tiny ? x * 0x1p+23f : x);
+  const float e = l.e - (tiny ? 23.0f : 0.0f);
+  const float f = l.m - 1.0f;
+  const float low = fn::fma(e, e_lo, fn::fma(f, f_lo, log_tail(f) * f_hi));
+  return log_special(x, fn::fma(e, e_hi, fn::fma(f, f_hi, low)));
+}
+
+}  // namespace detail
+
+RUSHLIGHT_INLINE float log(float x) {
+  return detail::log_base(x, 0x1.62e430p-1f, -0x1.05c610p-29f, 1.0f, 0.0f);
+}
+RUSHLIGHT_INLINE float log2(float x) {
+  return detail::log_base(x, 1.0f, 0.0f, 0x1.715476p+0f, 0x1.4ae0c0p-26f);
+}
+RUSHLIGHT_INLINE float log10(float x) {
+  return detail::log_base(x, 0x1.344136p-2f, -0x1.ec10c0p-27f, 0x1.bcb7b2p-2f, -0x1.5b235ep-27f);
+}
+
+RUSHLIGHT_INLINE double log(double x) {
+  const bool tiny = x < 0x1p-1022;
+  const double y = tiny ? x * 0x1p+52 : x;
+  const uint64_t i = detail::bits(y) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+  // the biased exponent as a double: placed in the low bits of 1.5 * 2^52, so that no 64-bit conversion is needed
+  const double biased = detail::from_bits((i >> 52) + detail::bits(detail::kRoundD)) - detail::kRoundD;
+  const double e = biased - (tiny ? 1075.0 : 1023.0);
+  const double m = detail::from_bits((i & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
+  const double f = m - 1.0;
+  const double s = f / (2.0 + f);                                // log(1 + f) = log((1 + s) / (1 - s))
+  const double z = s * s;
+  const double r = z * detail::poly(z, 0.6666666666666735, 0.39999999999410496, 0.2857142874340824,
+                                    0.2222219845982601, 0.18183570639404018, 0.15313878782277898,
+                                    0.14797766318932368);
+  const double half_square = 0.5 * f * f;
+  const double low = fn::fma(s, half_square + r, e * 0x1.abc9e3b39803fp-56);
+  double result = fn::fma(e, 0x1.62e42fefa39efp-1, f - (half_square - low));
+  result = x == detail::kInfD ? detail::kInfD : result;
+  return x > 0.0 ? result : (x == 0.0 ? -detail::kInfD : detail::kNanD);
+}
+RUSHLIGHT_INLINE double log2(double x) { return std::log2(x); }     // library
+RUSHLIGHT_INLINE double log10(double x) { return std::log10(x); }   // library
+
+RUSHLIGHT_INLINE float log1p(float x) {
+  const float u = 1.0f + x;
+  const float back = u - 1.0f;
+  const float lost = (x - back) + (1.0f - (u - back));   // what rounding 1 + x dropped, exactly
+  const detail::LogParts l = detail::log_reduce(u);
+  // u = 2^e m, hence 1 + x = 2^e (m + lost / 2^e)
+  const uint32_t inverse = l.ei > 253u ? 1u : 254u - l.ei;
+  const float f = fn::fma(lost, detail::from_bits(inverse << 23), l.m - 1.0f);
+  const float low = fn::fma(l.e, -0x1.05c610p-29f, detail::log_tail(f));
+  const float result = fn::fma(l.e, 0x1.62e430p-1f, f + low);
+  return x == 0.0f ? x : detail::log_special(u, result);
+}
+RUSHLIGHT_INLINE double log1p(double x) { return std::log1p(x); }   // library
+
+// ---- trigonometry
+
+namespace detail {
+
+struct TrigParts {
+  float r;            // x - quadrant * pi/2, |r| <= pi/4
+  uint32_t quadrant;  // modulo 4
+};
+
+// |x| < 2^16: pi/2 in three floats; with fma the first step is exact
+RUSHLIGHT_INLINE TrigParts trig_reduce_near(float x) {
+  const float t = fn::fma(x, 0x1.45f306p-1f, kRound);
+  const float n = t - kRound;
+  float r = fn::fma(n, -0x1.921fb6p+0f, x);
+  r = fn::fma(n, 0x1.777a5cp-25f, r);
+  r = fn::fma(n, 0x1.ee59dap-50f, r);
+  return {r, bits(t)};
+}
+
+// 2/pi in pieces of 29 bits
+inline constexpr double kTwoOverPi[7] = {0x1.45f306dp-1,   0x1.9391054p-30,  0x1.4fe13abp-59, 0x1.d1f534dp-88,
+                                         0x1.b81b6c5p-117, 0x1.5993c4p-148, 0x1.c820ff2p-175};
+
+// Any finite x: x/4 times 2/pi modulo 1. Each product is exact in double and loses its whole part before it is
+// added. (The few arguments that lie within 2^-28 of a multiple of pi/2 keep a little less than full precision.)
+RUSHLIGHT_INLINE TrigParts trig_reduce_far(float x) {
+  const double quarter = 0.25 * static_cast<double>(x);
+  auto piece = [quarter](int i) __attribute__((always_inline)) {
+    const double product = quarter * kTwoOverPi[i];
+    return product - fn::round(product);
+  };
+  double turns = piece(0) + piece(1) + piece(2) + piece(3) + piece(4) + piece(5) + piece(6);
+  turns = 4.0 * (turns - fn::round(turns));
+  const double quadrant = fn::round(turns);
+  const float r = static_cast<float>((turns - quadrant) * 0x1.921fb54442d18p+0);
+  return {r, static_cast<uint32_t>(static_cast<int32_t>(quadrant))};
+}
+
+RUSHLIGHT_INLINE TrigParts trig_reduce(float x) {
+  const TrigParts near = trig_reduce_near(x), far = trig_reduce_far(x);
+  const float mag = fn::abs(x);
+  const float r = mag < 0x1p+16f ? near.r : far.r;
+  return {mag < kInf ? r : kNan, mag < 0x1p+16f ? near.quadrant : far.quadrant};
+}
+
+RUSHLIGHT_INLINE float sin_core(float r) {
+  const float z = r * r;
+  return fn::fma(z * r, poly(z, -1.6666655e-01f, 8.332151e-03f, -1.9513522e-04f), r);
+}
+RUSHLIGHT_INLINE float cos_core(float r) {
+  const float z = r * r;
+  return fn::fma(z * z, poly(z, 4.1666646e-02f, -1.3887332e-03f, 2.4434214e-05f), fn::fma(z, -0.5f, 1.0f));
+}
+
+RUSHLIGHT_INLINE float sin_quadrant(float r, uint32_t quadrant) {
+  const float s = sin_core(r), c = cos_core(r);
+  return from_bits(bits(quadrant & 1u ? c : s) ^ ((quadrant & 2u) << 30));
+}
+
+}  // namespace detail
+
+// sin, cos and tan of float take any argument; the *_near forms need |x| < 65536, cost a third and give the same
+// bits there. A kernel can test a block with is_near and choose.
+inline constexpr float kTrigNear = 0x1p+16f;
+RUSHLIGHT_INLINE bool is_near(const float* x, long count) {
+  int far = 0;
+  for (long i = 0; i < count; ++i) far |= !(fn::abs(x[i]) < kTrigNear);
+  return far == 0;
+}
+
+RUSHLIGHT_INLINE float sin_near(float x) {
+  const detail::TrigParts p = detail::trig_reduce_near(x);
+  const float result = detail::sin_quadrant(p.r, p.quadrant);
+  return x == 0.0f ? x : result;
+}
+RUSHLIGHT_INLINE float cos_near(float x) {
+  const detail::TrigParts p = detail::trig_reduce_near(x);
+  return detail::sin_quadrant(p.r, p.quadrant + 1u);
+}
+RUSHLIGHT_INLINE float sin(float x) {
+  const detail::TrigParts p = detail::trig_reduce(x);
+  const float result = detail::sin_quadrant(p.r, p.quadrant);
+  return x == 0.0f ? x : result;
+}
+RUSHLIGHT_INLINE float cos(float x) {
+  const detail::TrigParts p = detail::trig_reduce(x);
+  return detail::sin_quadrant(p.r, p.quadrant + 1u);
+}
+RUSHLIGHT_INLINE float tan(float x) {
+  const detail::TrigParts p = detail::trig_reduce(x);
+  const float s = detail::sin_core(p.r), c = detail::cos_core(p.r);
+  const bool odd = p.quadrant & 1u;
+  const float result = (odd ? -c : s) / (odd ? s : c);
+  return x == 0.0f ? x : result;
+}
+RUSHLIGHT_INLINE double sin(double x) { return std::sin(x); }   // library, as all that follow in double
+RUSHLIGHT_INLINE double cos(double x) { return std::cos(x); }
+RUSHLIGHT_INLINE double tan(double x) { return std::tan(x); }
+
+// The inverse functions call the library for both types.
+template <std::floating_point T>
+RUSHLIGHT_INLINE T asin(T x) { return std::asin(x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T acos(T x) { return std::acos(x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T atan(T x) { return std::atan(x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T atan2(T y, T x) { return std::atan2(y, x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T asinh(T x) { return std::asinh(x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T acosh(T x) { return std::acosh(x); }
+template <std::floating_point T>
+RUSHLIGHT_INLINE T atanh(T x) { return std::atanh(x); }
+
+// ---- hyperbolic functions
+
+RUSHLIGHT_INLINE float tanh(float x) {
+  const float a = fn::abs(x);
+  const float z = a * a;
+  const float near = fn::fma(a * z, detail::poly(z, -3.333328e-01f, 1.3331383e-01f, -5.3734e-02f, 2.061813e-02f,
+                                                 -5.679311e-03f), a);
+  const float far = 1.0f - 2.0f / (fn::exp(2.0f * a) + 1.0f);
+  return fn::copysign(a < 0.625f ? near : far, x);
+}
+RUSHLIGHT_INLINE float sinh(float x) {
+  const float a = fn::abs(x);
+  const float z = a * a;
+  const float near = fn::fma(a * z, detail::poly(z, 1.6666667e-01f, 8.333351e-03f, 1.9835854e-04f, 2.8186869e-06f),
+                             a);
+  const float far = detail::exp_shifted(a, -1) - detail::exp_shifted(-a, -1);
+  return fn::copysign(a < 1.0f ? near : far, x);
+}
+RUSHLIGHT_INLINE float cosh(float x) {
+  const float a = fn::abs(x);
+  return detail::exp_shifted(a, -1) + detail::exp_shifted(-a, -1);
+}
+RUSHLIGHT_INLINE double tanh(double x) { return std::tanh(x); }
+RUSHLIGHT_INLINE double sinh(double x) { return std::sinh(x); }
+RUSHLIGHT_INLINE double cosh(double x) { return std::cosh(x); }
+
+// ---- error function
+
+RUSHLIGHT_INLINE float erf(float x) {
+  const float a = fn::abs(x);
+  const float z = a * a;
+  const float near = fn::fma(a, detail::poly(z, 1.2837917e-01f, -3.7612635e-01f, 1.1283694e-01f, -2.685927e-02f,
+                                             5.2006342e-03f, -8.1374386e-04f, 8.345228e-05f), a);
+  const float t = a > 4.0f ? 4.0f : a;
+  const float q = detail::poly(t, -1.7468478e-04f, 1.1295149e+00f, 6.333469e-01f, 1.082801e-01f,
+                               -2.5119433e-02f, 4.1710655e-03f, -4.3446323e-04f, 2.1095115e-05f);   // -log erfc(t)
+  const float far = 1.0f - fn::exp(-q);
+  return fn::copysign(a < 0.925f ? near : far, x);
+}
+RUSHLIGHT_INLINE double erf(double x) { return std::erf(x); }
+RUSHLIGHT_INLINE float erfc(float x) { return std::erfc(x); }     // library
+RUSHLIGHT_INLINE double erfc(double x) { return std::erfc(x); }   // library
+
+// ---- powers
+
+// In double inside, so that the result is within one ulp; all of C99's special cases.
+RUSHLIGHT_INLINE float pow(float x, float y) {
+  const float a = fn::abs(x);
+  const double exponent = a == 1.0f ? 0.0 : static_cast<double>(y) * fn::log(static_cast<double>(a));
+  const float magnitude = static_cast<float>(fn::exp(exponent));
+  const bool whole = fn::trunc(y) == y;
+  const bool odd = whole & (fn::trunc(0.5f * y) != 0.5f * y);
+  const uint32_t sign = odd ? detail::bits(x) & 0x80000000u : 0u;
+  float result = detail::from_bits(detail::bits(magnitude) ^ sign);
+  result = (x < 0.0f) & !whole & (a != detail::kInf) ? detail::kNan : result;
+  result = y != y ? y : result;
+  return (y == 0.0f) | (x == 1.0f) ? 1.0f : result;
+}
+RUSHLIGHT_INLINE double pow(double x, double y) { return std::pow(x, y); }   // library
+
+// ---- division with remainder
+
+RUSHLIGHT_INLINE float fmod(float a, float b) { return std::fmod(a, b); }     // library
+RUSHLIGHT_INLINE double fmod(double a, double b) { return std::fmod(a, b); }  // library
+
+// The remainder takes the sign of the divisor, as in Python.
+template <std::floating_point T>
+RUSHLIGHT_INLINE T remainder(T a, T b) {
+  const T m = fn::fmod(a, b);
+  return (m != T(0)) & ((b < T(0)) != (m < T(0))) ? m + b : m;
+}
+
+// floor(a / b), corrected so that it fits the remainder; dividing by zero gives what a / b gives.
+template <std::floating_point T>
+RUSHLIGHT_INLINE T floor_divide(T a, T b) {
+  const T m = fn::fmod(a, b);
+  T quotient = (a - m) / b;
+  quotient -= (m != T(0)) & ((b < T(0)) != (m < T(0))) ? T(1) : T(0);
+  const T down = fn::floor(quotient);
+  const T nearest = down + (quotient - down > T(0.5) ? T(1) : T(0));
+  return b == T(0) ? a / b : (quotient != T(0) ? nearest : fn::copysign(T(0), a / b));
+}
+
+// Integers. A zero divisor is the caller's error; it is refused before any kernel runs. Dividing by -1 goes
+// through negation, because the most negative number divided by -1 traps on x86.
+template <std::integral T>
+RUSHLIGHT_INLINE T fmod(T a, T b) {
+  if constexpr (std::is_signed_v<T>) {
+    return b == T(-1) ? T(0) : static_cast<T>(a % b);
+  } else {
+    return static_cast<T>(a % b);
+  }
+}
+template <std::integral T>
+RUSHLIGHT_INLINE T remainder(T a, T b) {
+  const T m = fn::fmod(a, b);
+  return (m != T(0)) && ((b < T(0)) != (m < T(0))) ? static_cast<T>(m + b) : m;
+}
+template <std::integral T>
+RUSHLIGHT_INLINE T trunc_divide(T a, T b) {
+  if constexpr (std::is_signed_v<T>) {
+    using U = std::make_unsigned_t<T>;
+    return b == T(-1) ? static_cast<T>(U{0} - static_cast<U>(a)) : static_cast<T>(a / b);
+  } else {
+    return static_cast<T>(a / b);
+  }
+}
+template <std::integral T>
+RUSHLIGHT_INLINE T floor_divide(T a, T b) {
+  const T q = trunc_divide(a, b);
+  const T m = fn::fmod(a, b);
+  return (m != T(0)) && ((b < T(0)) != (m < T(0))) ? static_cast<T>(q - 1) : q;
+}
+
+// ---- complex numbers: the standard library's, with the same names
+
+#define RUSHLIGHT_COMPLEX(name)                                                \
+  template <class T>                                                           \
+  RUSHLIGHT_INLINE std::complex<T> name(const std::complex<T>& x) {            \
+    return std::name(x);                                                       \
+  }
+RUSHLIGHT_COMPLEX(exp)
+RUSHLIGHT_COMPLEX(log)
+RUSHLIGHT_COMPLEX(log10)
+RUSHLIGHT_COMPLEX(sqrt)
+RUSHLIGHT_COMPLEX(sin)
+RUSHLIGHT_COMPLEX(cos)
+RUSHLIGHT_COMPLEX(tan)
+RUSHLIGHT_COMPLEX(asin)
+RUSHLIGHT_COMPLEX(acos)
+RUSHLIGHT_COMPLEX(atan)
+RUSHLIGHT_COMPLEX(sinh)
+RUSHLIGHT_COMPLEX(cosh)
+RUSHLIGHT_COMPLEX(tanh)
+RUSHLIGHT_COMPLEX(asinh)
+RUSHLIGHT_COMPLEX(acosh)
+RUSHLIGHT_COMPLEX(atanh)
+#undef RUSHLIGHT_COMPLEX
+
+template <class T>
+RUSHLIGHT_INLINE T abs(const std::complex<T>& x) {
+  return std::abs(x);
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> pow(const std::complex<T>& x, const std::complex<T>& y) {
+  return std::pow(x, y);
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> exp2(const std::complex<T>& x) {
+  return std::exp(x * static_cast<T>(0.693147180559945309417));
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> log2(const std::complex<T>& x) {
+  return std::log(x) * static_cast<T>(1.44269504088896340736);
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> rsqrt(const std::complex<T>& x) {
+  return std::complex<T>(1) / std::sqrt(x);
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> sigmoid(const std::complex<T>& x) {
+  return std::complex<T>(1) / (std::complex<T>(1) + std::exp(-x));
+}
+
+// e^z - 1 and log(1 + z) without cancellation in the real part near zero.
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> expm1(const std::complex<T>& x) {
+  const T half_sine = std::sin(x.imag() * T(0.5));
+  const T grown = std::expm1(x.real());
+  return {grown * std::cos(x.imag()) - T(2) * half_sine * half_sine, (grown + T(1)) * std::sin(x.imag())};
+}
+template <class T>
+RUSHLIGHT_INLINE std::complex<T> log1p(const std::complex<T>& x) {
+  const T a = x.real(), b = x.imag();
+  const T modulus = std::abs(a) < T(0.5) && std::abs(b) < T(0.5)
+                        ? T(0.5) * std::log1p(a * (T(2) + a) + b * b)
+                        : std::log(std::hypot(T(1) + a, b));
+  return {modulus, std::atan2(b, T(1) + a)};
+}
+
+}  // namespace rushlight::fn
+
+#include "mathfn_special.h"
