@@ -1,0 +1,1 @@
+"""Benchmarks of rushlight beside PyTorch, where that is installed: `python -m benchmarks --help`."""

@@ -1,0 +1,10 @@
+"""The benchmarks, one group per file: each has a list CASES. The files import neither rushlight nor torch."""
+
+import importlib
+
+GROUPS = ["overhead", "small", "ops", "train", "package"]
+
+
+def load(group):
+    """The cases of one group."""
+    return importlib.import_module(f"benchmarks.cases.{group}").CASES
