@@ -1,9 +1,9 @@
 """The only timer. It runs the same piece of code by turns in two live processes, one per library, and compares
 medians.
 
-Taking turns in short blocks gives both libraries the same share of whatever else the machine does, and the ratio of each
-round is taken within that round. A worker is `python -m benchmarks.timing MODULE`: it reads one JSON request per line
-and answers with one line.
+Taking turns in short blocks gives both libraries the same share of whatever else the machine does, and the ratio of
+each round is taken within that round. A worker is `python -m benchmarks.timing MODULE`: it reads one JSON request per
+line and answers with one line.
 """
 
 import contextlib

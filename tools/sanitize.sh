@@ -44,10 +44,17 @@ export ASAN_OPTIONS="detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_r
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=99:log_path=$logs/ubsan"
 export PYTHONMALLOC=malloc PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 RUSHLIGHT_SANITIZED=1
 
+# The tests run from the folder of that copy, so that the processes they start import it too. Paths among the
+# arguments are meant relative to the clone; without one, all tests run.
+arguments=() paths=()
+for argument in "$@"; do
+  if [ -e "$top/${argument%%::*}" ]; then paths+=("$top/$argument"); else arguments+=("$argument"); fi
+done
+if [ ${#paths[@]} -eq 0 ]; then paths=("$top/tests"); fi
+cd "$site"
 status=0
-# No conftest of another folder and no folder of the clone on the path: only tests/ itself is collected.
-env LD_PRELOAD="$preload" "$python" -c 'import sys, pytest; sys.path.remove(""); sys.exit(pytest.main(sys.argv[1:]))' \
-  "$@" || status=$?
+env LD_PRELOAD="$preload" "$python" -m pytest -c "$top/pyproject.toml" --rootdir "$top" -p no:cacheprovider \
+  ${arguments[@]+"${arguments[@]}"} "${paths[@]}" || status=$?
 
 if compgen -G "$logs/*" > /dev/null; then
   echo "sanitizer reports:"
