@@ -1,0 +1,46 @@
+"""Marks for operators written in Python out of other operators.
+
+`sampled` lists a composite with sample arguments and a NumPy reference, for the tests that loop over them.
+`core` and `core_first` fetch the C++ core's operators for Python code.
+"""
+
+from . import _C
+
+COMPOSITES = []  # (function, samples, reference)
+FALLBACKS = {}  # operator name -> the composite that stands in where the core has no such operator
+
+
+def sampled(*samples, ref=None):
+    """Record a composite: samples are argument lists such as "x(3,4), beta=2.0", ref computes the same in NumPy."""
+
+    def record(function):
+        COMPOSITES.append((function, samples, ref))
+        return function
+
+    return record
+
+
+def core(name):
+    """The core's operator of that name; a function that raises NotImplementedError where it has none."""
+    operator = getattr(_C, name, None)
+    if operator is not None:
+        return operator
+
+    def missing(*args, **kwargs):
+        raise NotImplementedError(f"{name}: this operator is not implemented yet")
+
+    missing.__name__ = name
+    return missing
+
+
+def core_first(name):
+    """Decorates a composite with the signature of the core operator `name`, which replaces it where it exists.
+
+    The composite stays in FALLBACKS, so that tests can compare the two.
+    """
+
+    def choose(composite):
+        FALLBACKS[name] = composite
+        return getattr(_C, name, composite)
+
+    return choose
