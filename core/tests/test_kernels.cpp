@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/cpu/conv.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
@@ -292,6 +293,91 @@ void test_gemm() {
   CHECK(dot_f32(100003, x.data(), 1, y.data(), 1) == dot_f32(100003, spread.data(), 2, y.data(), 1));
 }
 
+// ---- convolution ----
+
+template <class T>
+void close(const char* what, const Conv2dShape& s, const std::vector<T>& got, const std::vector<double>& want,
+           double tolerance) {
+  for (size_t i = 0; i < got.size(); i++)
+    if (!(std::abs(double(got[i]) - want[i]) <= tolerance * (1 + std::abs(want[i])))) {
+      std::fprintf(stderr, "%s: n %ld cin %ld %ldx%ld cout %ld k %ldx%ld s %ld,%ld p %ld,%ld d %ld,%ld g %ld out %ldx%ld"
+                   " at %zu: %g, not %g\n", what, long(s.n), long(s.cin), long(s.h), long(s.w), long(s.cout), long(s.kh),
+                   long(s.kw), long(s.stride_h), long(s.stride_w), long(s.pad_h), long(s.pad_w), long(s.dil_h),
+                   long(s.dil_w), long(s.groups), long(s.hout), long(s.wout), i, double(got[i]), want[i]);
+      CHECK(!"convolution result");
+    }
+}
+
+template <class T>
+void check_conv(const Conv2dShape& s, double tolerance) {
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups;
+  auto x = random_vector<T>(s.n * s.cin * s.h * s.w), w = random_vector<T>(s.cout * cin * s.kh * s.kw);
+  auto gy = random_vector<T>(s.n * s.cout * s.hout * s.wout), bias = random_vector<T>(s.cout);
+  const bool with_bias = rnd.below(2);
+  std::vector<double> y(gy.size()), gx(x.size()), gw(w.size());
+  for (int64_t n = 0; n < s.n; n++)
+    for (int64_t o = 0; o < s.cout; o++)
+      for (int64_t oy = 0; oy < s.hout; oy++)
+        for (int64_t ox = 0; ox < s.wout; ox++) {
+          const int64_t at = ((n * s.cout + o) * s.hout + oy) * s.wout + ox;
+          y[at] = with_bias ? bias[o] : 0;
+          for (int64_t c = 0; c < cin; c++)
+            for (int64_t i = 0; i < s.kh; i++)
+              for (int64_t j = 0; j < s.kw; j++) {
+                const int64_t yy = oy * s.stride_h - s.pad_h + i * s.dil_h, xx = ox * s.stride_w - s.pad_w + j * s.dil_w;
+                if (yy < 0 || yy >= s.h || xx < 0 || xx >= s.w) continue;
+                const int64_t in = ((n * s.cin + o / cout * cin + c) * s.h + yy) * s.w + xx;
+                const int64_t tap = ((o * cin + c) * s.kh + i) * s.kw + j;
+                y[at] += double(x[in]) * w[tap];
+                gx[in] += double(gy[at]) * w[tap];
+                gw[tap] += double(gy[at]) * x[in];
+              }
+        }
+  std::vector<T> got_y(y.size(), T(NAN)), got_gx(x.size(), T(NAN)), got_gw(w.size(), T(NAN));
+  conv2d_forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, got_y.data());
+  conv2d_backward_data(s, gy.data(), w.data(), got_gx.data());
+  conv2d_backward_weight(s, x.data(), gy.data(), got_gw.data());
+  mix(got_y);
+  mix(got_gx);
+  mix(got_gw);
+  close("forward", s, got_y, y, tolerance);
+  close("backward data", s, got_gx, gx, tolerance);
+  close("backward weight", s, got_gw, gw, tolerance);
+}
+
+void test_conv() {
+  for (int round = 0; round < 300; round++) {
+    Conv2dShape s{};
+    s.n = rnd.between(round % 50 == 0 ? 0 : 1, 4);
+    s.groups = rnd.below(3) ? 1 : rnd.between(1, 5);
+    s.cin = s.groups * rnd.between(1, rnd.below(3) ? 4 : 40);
+    s.cout = s.groups * rnd.between(1, rnd.below(3) ? 6 : 40);
+    if (rnd.below(6) == 0) s.cin = s.cout = s.groups = rnd.between(1, 9);  // depthwise
+    s.h = rnd.between(1, 20);
+    s.w = rnd.between(1, rnd.below(4) ? 20 : 70);
+    s.kh = rnd.between(1, 5);
+    s.kw = rnd.between(1, 5);
+    if (rnd.below(5) == 0) s.kh = s.kw = 1;
+    s.stride_h = rnd.below(2) ? 1 : rnd.between(1, 4);
+    s.stride_w = rnd.below(2) ? 1 : rnd.between(1, 4);
+    s.dil_h = rnd.below(2) ? 1 : rnd.between(1, 3);
+    s.dil_w = rnd.below(2) ? 1 : rnd.between(1, 3);
+    s.pad_h = rnd.below(2) ? 0 : rnd.between(0, 6);
+    s.pad_w = rnd.below(2) ? 0 : rnd.between(0, 6);
+    const int64_t room_h = s.h + 2 * s.pad_h - s.dil_h * (s.kh - 1) - 1, room_w = s.w + 2 * s.pad_w - s.dil_w * (s.kw - 1) - 1;
+    if (room_h < 0 || room_w < 0) continue;
+    s.hout = room_h / s.stride_h + 1;
+    s.wout = room_w / s.stride_w + 1;
+    check_conv<float>(s, 3e-5);
+    check_conv<double>(s, 1e-13);
+  }
+  check_conv<float>({2, 3, 12, 12, 5, 12, 12, 1, 1, 0, 0, 1, 1, 1, 1, 1}, 3e-5);     // kernel as large as the image
+  check_conv<float>({70, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 9, 9}, 1e-4);         // many partial sums
+  check_conv<float>({2, 3, 32, 32, 20, 8, 8, 8, 8, 0, 0, 1, 1, 1, 4, 4}, 3e-5);       // patches
+  check_conv<float>({1, 64, 30, 40, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 30, 40}, 3e-4);    // one large image
+  check_conv<float>({2, 0, 5, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 5}, 1e-5);          // no channels
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -322,16 +408,50 @@ void bench_gemm() {
   }
 }
 
+void bench_conv() {
+  struct Case {
+    const char* name;
+    Conv2dShape s;
+  };
+  for (const Case& c : {Case{"mnist 1->32 3x3", {64, 1, 28, 28, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 28, 28}},
+                        Case{"64->64 3x3 56", {4, 64, 56, 56, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 56, 56}},
+                        Case{"256->256 3x3 14", {4, 256, 14, 14, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 14, 14}},
+                        Case{"64->128 3x3/2 56", {4, 64, 56, 56, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 28, 28}},
+                        Case{"256->64 1x1 56", {4, 256, 56, 56, 64, 1, 1, 1, 1, 0, 0, 1, 1, 1, 56, 56}},
+                        Case{"depthwise 128 3x3 28", {8, 128, 28, 28, 128, 3, 3, 1, 1, 1, 1, 1, 1, 128, 28, 28}}}) {
+    const Conv2dShape& s = c.s;
+    auto x = random_vector<float>(s.n * s.cin * s.h * s.w);
+    auto w = random_vector<float>(s.cout * s.cin / s.groups * s.kh * s.kw);
+    std::vector<float> y(s.n * s.cout * s.hout * s.wout);
+    const double flop = 2.0 * y.size() * (s.cin / s.groups) * s.kh * s.kw;
+    double best[3] = {1e9, 1e9, 1e9};
+    for (int round = 0; round < 8; round++)
+      for (int pass = 0; pass < 3; pass++) {
+        const double t = seconds();
+        if (pass == 0) conv2d_forward<float>(s, x.data(), w.data(), nullptr, y.data());
+        if (pass == 1) conv2d_backward_data(s, y.data(), w.data(), x.data());
+        if (pass == 2) conv2d_backward_weight(s, x.data(), y.data(), w.data());
+        best[pass] = std::min(best[pass], seconds() - t);
+        x = random_vector<float>(x.size()), w = random_vector<float>(w.size());
+      }
+    std::printf("conv %s %dt %-22s forward %6.0f us %5.0f GF/s  data %6.0f us %5.0f GF/s  weight %6.0f us %5.0f GF/s\n",
+                isa_name(), num_threads(), c.name, best[0] * 1e6, flop / best[0] / 1e9, best[1] * 1e6,
+                flop / best[1] / 1e9, best[2] * 1e6, flop / best[2] / 1e9);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "bench") {
     bench_gemm();
+    bench_conv();
     return 0;
   }
   if (mode != "digest") test_parallel();
   test_gemm();
+  test_conv();
   if (mode == "digest") std::printf("%016lx\n", static_cast<unsigned long>(digest));
   else std::printf("kernels ok (%s, %d threads)\n", isa_name(), num_threads());
 }

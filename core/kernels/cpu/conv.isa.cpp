@@ -1,0 +1,185 @@
+// Convolution forward and its gradient for the input, on padded planes (Note [Padded planes] in conv_planes.h).
+// The gradient for the input is a convolution itself: for each phase of the stride, with the taps that meet it.
+#include "conv_planes.h"
+#include "gemm_product.h"
+
+namespace rushlight::cpu::RL_ISA {
+
+void gemm_f32(const Product& g);
+void gemm_f64(const Product& g);
+
+namespace {
+
+void product(const Product& g, float) { gemm_f32(g); }
+void product(const Product& g, double) { gemm_f64(g); }
+
+}  // namespace
+
+template <class T>
+void conv_forward(const Conv2dShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups;  // per group
+  const int64_t k = cin * s.kh * s.kw, in_plane = s.h * s.w, out_plane = s.hout * s.wout;
+  const double work = work_per_item(s);
+
+  const bool whole = s.groups == 1 && out_plane == 1 && s.kh == s.h && s.kw == s.w && s.pad_h == 0 && s.pad_w == 0;
+  if (whole || pointwise(s)) {
+    if (bias)
+      parallel_for(s.n * s.cout, most(1, 16384 / out_plane), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++)
+          for (int64_t q = 0; q < out_plane; q++) y[i * out_plane + q] = bias[i % s.cout];
+      });
+    if (whole) {  // each image meets the kernel once: a linear layer
+      product({s.n, cout, k, x, k, 1, weight, 1, k, y, cout, bias != nullptr}, T());
+      return;
+    }
+    over_items(s.n * s.groups, work, [&](int64_t item) {
+      product({cout, out_plane, cin, weight + item % s.groups * cout * cin, cin, 1, x + item * cin * in_plane,
+               in_plane, 1, y + item * cout * out_plane, out_plane, bias != nullptr},
+              T());
+    });
+    return;
+  }
+
+  Scratch offsets(Use::offsets, sizeof(int64_t) * (k + s.stride_h + s.stride_w));
+  auto* offset = offsets.as<int64_t>();
+  const Axis ay = forward_axis(s.hout, s.kh, s.stride_h, s.pad_h, s.dil_h, offset + k);
+  const Axis ax = forward_axis(s.wout, s.kw, s.stride_w, s.pad_w, s.dil_w, offset + k + s.stride_h);
+  for (int64_t c = 0, p = 0; c < cin; c++)
+    for (int64_t i = 0; i < s.kh; i++)
+      for (int64_t j = 0; j < s.kw; j++, p++)
+        offset[p] = c * plane_size(ay, ax) + tap_offset(ay, ax, i * s.dil_h, j * s.dil_w);
+
+  Scratch packing(Use::weight, sizeof(T) * s.cout * k);
+  T* packed = packing.as<T>();
+  parallel_for(s.groups, most(1, 16384 / (cout * k)), [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; g++) pack_taps(weight + g * cout * k, k, cout, k, packed + g * cout * k);
+  });
+
+  over_items(s.n * s.groups, work, [&](int64_t item) {
+    const int64_t g = item % s.groups;
+    Scratch image(Use::image, sizeof(T) * planes_room<T>(cin, ay, ax));
+    T* planes = image.as<T>();
+    fill_planes(x + item * cin * in_plane, cin, s.h, s.w, ay, ax, planes);
+    correlate<T>({cout, k, packed + g * cout * k, offset}, planes, s.hout, s.wout, ax.length,
+                 {y + item * cout * out_plane, out_plane, s.wout, 1, bias ? bias + g * cout : nullptr});
+  });
+}
+
+namespace {
+
+// The taps of one axis that meet the inputs y = first, first + stride, ...: tap i adds gy at q + shift(i) to
+// the q-th of them, where first + pad - i * dilation == shift(i) * stride.
+struct AxisPhase {
+  int64_t first, count;
+  bool meets(int64_t tap, int64_t stride, int64_t pad, int64_t dilation) const {
+    return (first + pad - tap * dilation) % stride == 0;
+  }
+};
+
+int64_t shift_of(int64_t first, int64_t tap, int64_t stride, int64_t pad, int64_t dilation) {
+  return (first + pad - tap * dilation) / stride;
+}
+
+// gy padded so that every phase's taps stay inside.
+Axis backward_axis(int64_t in, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t* phase_of) {
+  int64_t low = INT64_MAX, high = INT64_MIN;
+  for (int64_t first = 0; first < least(stride, in); first++)
+    for (int64_t i = 0; i < taps; i++) {
+      const AxisPhase phase{first, ceil_div(in - first, stride)};
+      if (!phase.meets(i, stride, pad, dilation)) continue;
+      const int64_t shift = shift_of(first, i, stride, pad, dilation);
+      low = least(low, shift);
+      high = most(high, shift + phase.count);
+    }
+  phase_of[0] = 0;
+  if (low > high) low = high = 0;  // no tap meets any input
+  return {1, -low, high - low, 1, phase_of};
+}
+
+}  // namespace
+
+template <class T>
+void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* gx) {
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
+  const int64_t in_plane = s.h * s.w, out_plane = s.hout * s.wout;
+  const double work = work_per_item(s);
+  if (pointwise(s)) {
+    over_items(s.n * s.groups, work, [&](int64_t item) {
+      product({cin, in_plane, cout, weight + item % s.groups * cout * cin, 1, cin, gy + item * cout * out_plane,
+               out_plane, 1, gx + item * cin * in_plane, in_plane, false},
+              T());
+    });
+    return;
+  }
+
+  // Phase (py, px) of the stride is a convolution of gy with the taps that meet it; together the phases use
+  // each tap once. `starts` holds the index of each phase's first term per output channel.
+  const int64_t phases = s.stride_h * s.stride_w;
+  Scratch offsets(Use::offsets, sizeof(int64_t) * (cout * taps + phases + 3));
+  auto* offset = offsets.as<int64_t>();
+  int64_t* starts = offset + cout * taps;
+  int64_t* unit = starts + phases + 1;
+  const Axis ay = backward_axis(s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, unit);
+  const Axis ax = backward_axis(s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, unit + 1);
+  Scratch packing(Use::weight, sizeof(T) * s.cout * cin * taps);
+  Scratch gathering(Use::gradient, sizeof(T) * cin * cout * taps);
+  T *packed = packing.as<T>(), *gathered = gathering.as<T>();
+  starts[0] = 0;
+  for (int64_t phase = 0; phase < phases; phase++) {
+    const AxisPhase py{phase / s.stride_w, 0}, px{phase % s.stride_w, 0};
+    int64_t* at = offset + starts[phase] * cout;
+    int64_t met = 0;
+    if (py.first < s.h && px.first < s.w)
+      for (int64_t i = 0; i < s.kh; i++)
+        for (int64_t j = 0; j < s.kw; j++)
+          met += py.meets(i, s.stride_h, s.pad_h, s.dil_h) && px.meets(j, s.stride_w, s.pad_w, s.dil_w);
+    starts[phase + 1] = starts[phase] + met;
+    if (met == 0) continue;
+    const int64_t k = cout * met;
+    for (int64_t g = 0; g < s.groups; g++) {
+      for (int64_t o = 0, p = 0; o < cout; o++)
+        for (int64_t i = 0; i < s.kh; i++)
+          for (int64_t j = 0; j < s.kw; j++) {
+            if (!py.meets(i, s.stride_h, s.pad_h, s.dil_h) || !px.meets(j, s.stride_w, s.pad_w, s.dil_w)) continue;
+            const int64_t dy = shift_of(py.first, i, s.stride_h, s.pad_h, s.dil_h) + ay.before;
+            const int64_t dx = shift_of(px.first, j, s.stride_w, s.pad_w, s.dil_w) + ax.before;
+            at[p] = o * plane_size(ay, ax) + tap_offset(ay, ax, dy, dx);
+            for (int64_t c = 0; c < cin; c++)
+              gathered[c * k + p] = weight[((g * cout + o) * cin + c) * taps + i * s.kw + j];
+            p++;
+          }
+      pack_taps(gathered, k, cin, k, packed + g * cin * cout * taps + starts[phase] * cin * cout);
+    }
+  }
+
+  over_items(s.n * s.groups, work, [&](int64_t item) {
+    const int64_t g = item % s.groups;
+    Scratch image(Use::image, sizeof(T) * planes_room<T>(cout, ay, ax));
+    T* planes = image.as<T>();
+    fill_planes(gy + item * cout * out_plane, cout, s.hout, s.wout, ay, ax, planes);
+    for (int64_t phase = 0; phase < phases; phase++) {
+      const int64_t py = phase / s.stride_w, px = phase % s.stride_w;
+      if (py >= s.h || px >= s.w) continue;
+      const int64_t rows = ceil_div(s.h - py, s.stride_h), columns = ceil_div(s.w - px, s.stride_w);
+      T* to = gx + item * cin * in_plane + py * s.w + px;
+      const int64_t k = cout * (starts[phase + 1] - starts[phase]);
+      if (k == 0) {
+        for (int64_t c = 0; c < cin; c++)
+          for (int64_t q = 0; q < rows; q++)
+            for (int64_t r = 0; r < columns; r++) to[c * in_plane + q * s.stride_h * s.w + r * s.stride_w] = 0;
+        continue;
+      }
+      correlate<T>({cin, k, packed + g * cin * cout * taps + starts[phase] * cin * cout,
+                    offset + starts[phase] * cout},
+                   planes, rows, columns, ax.length,
+                   {to, in_plane, s.stride_h * s.w, s.stride_w, nullptr});
+    }
+  });
+}
+
+template void conv_forward(const Conv2dShape&, const float*, const float*, const float*, float*);
+template void conv_forward(const Conv2dShape&, const double*, const double*, const double*, double*);
+template void conv_backward_data(const Conv2dShape&, const float*, const float*, float*);
+template void conv_backward_data(const Conv2dShape&, const double*, const double*, double*);
+
+}  // namespace rushlight::cpu::RL_ISA

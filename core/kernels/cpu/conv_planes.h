@@ -1,0 +1,174 @@
+// What the convolutions share: image planes copied with their padding, so that every tap of the kernel is a
+// plain offset, and the loop that correlates such planes with packed weights. Include only from conv*.isa.cpp.
+//
+// Note [Padded planes]
+// A plane is copied once, with zeros around it, and for a stride s split into s x s phases (phase p holds every
+// s-th row or column from p on). Output position (oy, ox) is then the single number oy * pitch + ox, and tap
+// (i, j) of channel c reads at that position plus a constant. Rows of B need no packing: the register tile
+// loads them in place, unaligned. Positions with ox >= the output's width are computed too and thrown away.
+#pragma once
+
+#include "../parallel.h"
+#include "conv.h"
+#include "gemm_core.h"
+#include "gemm_scratch.h"
+
+namespace rushlight::cpu::RL_ISA {
+namespace {
+
+// One axis of the padded planes: entry q of the phase with remainder r stands for source index
+// q * stride + r - before.
+struct Axis {
+  int64_t stride, before, length;
+  int64_t phases;     // of the `stride` possible ones, those that some tap reads
+  int64_t* phase_of;  // remainder -> number of its phase, or -1
+};
+
+// The forward direction: tap i reads source index o * stride - pad + i * dilation.
+Axis forward_axis(int64_t out, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t* phase_of) {
+  Axis axis{stride, pad, out + (taps - 1) * dilation / stride, 0, phase_of};
+  for (int64_t r = 0; r < stride; r++) phase_of[r] = -1;
+  for (int64_t i = 0; i < taps; i++)
+    if (int64_t& phase = phase_of[i * dilation % stride]; phase < 0) phase = axis.phases++;
+  return axis;
+}
+
+int64_t plane_size(const Axis& y, const Axis& x) { return y.phases * x.phases * y.length * x.length; }
+
+int64_t tap_offset(const Axis& y, const Axis& x, int64_t dy, int64_t dx) {
+  const int64_t phase = y.phase_of[dy % y.stride] * x.phases + x.phase_of[dx % x.stride];
+  return (phase * y.length + dy / y.stride) * x.length + dx / x.stride;
+}
+
+// Elements to allocate for `channels` planes: the tile may read a whole vector row beyond the last position.
+template <class T>
+int64_t planes_room(int64_t channels, const Axis& y, const Axis& x) {
+  return channels * plane_size(y, x) + tile_columns<T>;
+}
+
+template <class T>
+void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& y, const Axis& x, T* out) {
+  const int64_t size = plane_size(y, x);
+  parallel_for(channels, 16384 / most(1, size), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; c++)
+      for (int64_t ry = 0; ry < y.stride; ry++)
+        for (int64_t rx = 0; rx < x.stride; rx++) {
+          if (y.phase_of[ry] < 0 || x.phase_of[rx] < 0) continue;
+          T* row = out + c * size + (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
+          const int64_t shift = rx - x.before;  // source column of entry 0
+          const int64_t first = least(x.length, shift < 0 ? ceil_div(-shift, x.stride) : 0);
+          const int64_t last = most(first, least(x.length, w > shift ? ceil_div(w - shift, x.stride) : 0));
+          for (int64_t q = 0; q < y.length; q++, row += x.length) {
+            const int64_t sy = q * y.stride + ry - y.before;
+            if (sy < 0 || sy >= h) {
+              for (int64_t i = 0; i < x.length; i++) row[i] = 0;
+              continue;
+            }
+            const T* s = source + (c * h + sy) * w + shift;
+            for (int64_t i = 0; i < first; i++) row[i] = 0;
+            if (x.stride == 1)
+              for (int64_t i = first; i < last; i++) row[i] = s[i];
+            else
+              for (int64_t i = first; i < last; i++) row[i] = s[i * x.stride];
+            for (int64_t i = last; i < x.length; i++) row[i] = 0;
+          }
+        }
+  });
+  for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
+}
+
+// Weights for m outputs over k terms: k-block by k-block, each as pack_a leaves it, and where each term reads.
+template <class T>
+struct Taps {
+  int64_t m, k;
+  const T* packed;
+  const int64_t* offset;
+};
+
+template <class T>
+void pack_taps(const T* weight, int64_t row_stride, int64_t m, int64_t k, T* packed) {
+  for (int64_t p = 0; p < k; p += k_block)
+    pack_a(weight + p, row_stride, 1, m, least(k_block, k - p), rows_per_tile(m, tile_rows), packed + p * m);
+}
+
+// Where the results go: element (channel, row, column) at base + channel * channel_stride + ...
+template <class T>
+struct Destination {
+  T* base;
+  int64_t channel_stride, row_stride, column_stride;
+  const T* bias;  // one per channel, or null
+};
+
+// Correlates padded planes with the taps over an output grid of rows x columns, whose rows lie `pitch` apart.
+template <class T>
+void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t columns, int64_t pitch,
+               const Destination<T>& to) {
+  constexpr int nr = tile_columns<T>;
+  constexpr int64_t group = 4;  // panels of nr positions that go through a k-block together
+  const int64_t positions = (rows - 1) * pitch + columns, panels = ceil_div(positions, nr);
+  const int64_t jobs = ceil_div(panels, group);
+  const int tile = rows_per_tile(taps.m, tile_rows);
+  const double job_work = 2.0 * static_cast<double>(taps.m) * taps.k * nr * group;
+  parallel_for(jobs, most(1, static_cast<int64_t>(2.5e5 / job_work)), [&](int64_t begin, int64_t end) {
+    Scratch scratch(Use::panel_c, sizeof(T) * taps.m * group * nr);
+    T* sums = scratch.as<T>();
+    for (int64_t job = begin; job < end; job++) {
+      const int64_t start = job * group * nr, count = least(group * nr, positions - start);
+      for (int64_t p = 0; p < taps.k; p += k_block) {
+        const int64_t depth = least(k_block, taps.k - p);
+        TileArgs<T> t{depth, nullptr, 0, 0, nullptr, 0, taps.offset + p, nullptr, group * nr, 0, p > 0};
+        for (int64_t q = 0; q < count; q += nr) {
+          t.b = planes + start + q;
+          t.columns = static_cast<int>(ceil_div(least(nr, count - q), width<T>)) * width<T>;
+          for (int64_t i = 0; i < taps.m; i += tile) {
+            t.a = taps.packed + p * taps.m + i * depth;
+            t.c = sums + i * group * nr + q;
+            tile_offsets(static_cast<int>(least(tile, taps.m - i)), t);
+          }
+        }
+      }
+      for (int64_t position = start; position < start + count;) {  // row by row, leaving out the gaps
+        const int64_t row = position / pitch, column = position % pitch;
+        const int64_t run = least(start + count - position, pitch - column), valid = least(run, columns - column);
+        for (int64_t i = 0; i < taps.m && valid > 0; i++) {
+          const T* from = sums + i * group * nr + (position - start);
+          T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;
+          const T add = to.bias ? to.bias[i] : T(0);
+          if (to.column_stride != 1)
+            for (int64_t q = 0; q < valid; q++) out[q * to.column_stride] = from[q];
+          else if (to.bias)
+            for (int64_t q = 0; q < valid; q++) out[q] = from[q] + add;
+          else
+            for (int64_t q = 0; q < valid; q++) out[q] = from[q];
+        }
+        position += run;
+      }
+    }
+  });
+}
+
+// Runs f(item) for all items: in parallel over them when there are enough, else one after another with the
+// parallelism left to f. The results are the same.
+template <class F>
+void over_items(int64_t items, double work, F&& f) {
+  if (items >= 2 * num_threads() || work < 5e5)
+    parallel_for(items, most(1, least(items, static_cast<int64_t>(2.5e5 / (work + 1)))),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; i++) f(i);
+                 });
+  else
+    for (int64_t i = 0; i < items; i++) f(i);
+}
+
+// A 1x1 kernel that reads every element once: a matrix product on the planes as they are.
+bool pointwise(const Conv2dShape& s) {
+  return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
+         s.h == s.hout && s.w == s.wout;
+}
+
+double work_per_item(const Conv2dShape& s) {
+  return 2.0 * static_cast<double>(s.cout / s.groups) * (s.cin / s.groups) * s.kh * s.kw * s.hout * s.wout;
+}
+
+}  // namespace
+}  // namespace rushlight::cpu::RL_ISA
