@@ -36,6 +36,8 @@ $(VENV)/.build-tools: $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.build-tools $(SOURCES)
+	@command -v $${CXX:-c++} >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
+	  || { echo "rushlight needs a C++20 compiler to build from source: install g++ or clang++." >&2; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation '.[test]'
 	@touch $@
 
