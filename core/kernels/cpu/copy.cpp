@@ -1,0 +1,209 @@
+// Copies, conversions and fills: memcpy where memory allows, blocked transposes, strided gathers, and the table of dtype
+// conversions.
+#include "kernels/copy.h"
+
+#include <array>
+#include <cstring>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/loop.h"
+#include "kernels/target.h"
+
+namespace rushlight {
+
+namespace {
+
+constexpr int64_t block = 512;  // elements converted at a time, through buffers that stay in L1
+
+// ---- conversions: all pairs of the 15 storage types ----
+template <class To, class From> RL_INLINE void convert_loop(char* to, const char* from, int64_t n) {
+  auto* t = reinterpret_cast<To*>(to);
+  auto* f = reinterpret_cast<const From*>(from);
+  for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(f[i]);
+}
+template <class To, class From> struct Conversion {
+  static void same(char* to, const char* from, int64_t n) { std::memcpy(to, from, n * sizeof(To)); }
+  RL_TARGET_V2 static void v2(char* to, const char* from, int64_t n) { convert_loop<To, From>(to, from, n); }
+  RL_TARGET_V3 static void v3(char* to, const char* from, int64_t n) { convert_loop<To, From>(to, from, n); }
+  static constexpr ConvertRow pick(bool fast) {
+    if constexpr (std::is_same_v<To, From>) return same;
+    else return fast ? v3 : v2;
+  }
+};
+
+using ConversionTable = std::array<std::array<ConvertRow, dtype_count>, dtype_count>;
+template <class... T> struct TypeList {};
+using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double, c64, c128,
+                              uint16_t, uint32_t, uint64_t>;
+template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(bool fast, TypeList<To...>) {
+  return {Conversion<To, From>::pick(fast)...};
+}
+template <class... From> constexpr ConversionTable make_table(bool fast, TypeList<From...> all) {
+  return {table_row<From>(fast, all)...};
+}
+constexpr ConversionTable conversions[2] = {make_table(false, StorageTypes()), make_table(true, StorageTypes())};
+
+template <class F> void visit_storage(Dtype d, F&& f) {
+  switch (d) {
+    case Dtype::u16: return f.template operator()<uint16_t>();
+    case Dtype::u32: return f.template operator()<uint32_t>();
+    case Dtype::u64: return f.template operator()<uint64_t>();
+    default: return visit(d, f, "copy_");
+  }
+}
+
+// ---- transposes: dst runs along one dimension, src along another ----
+template <class T>
+void transpose_tile(char* dst, const char* src, int64_t rows, int64_t columns, int64_t dst_column, int64_t src_row) {
+  // dst rows are contiguous in r, src rows in c
+  for (int64_t c = 0; c < columns; ++c) {
+    T* to = reinterpret_cast<T*>(dst + c * dst_column);
+    const char* from = src + c * int64_t(sizeof(T));
+    for (int64_t r = 0; r < rows; ++r) to[r] = *reinterpret_cast<const T*>(from + r * src_row);
+  }
+}
+
+// True if it was done. Dimension 0 of the loop is contiguous in dst; one other must be contiguous in src.
+bool transpose_copy(const Loop& loop, size_t itemsize) {
+  int64_t item = itemsize;
+  if (loop.stride(0) != item || loop.stride(1) == item || loop.ndim < 2) return false;
+  int other = -1;
+  for (int d = 1; d < loop.ndim; ++d)
+    if (loop.strides[1][d] == item) other = d;
+  if (other < 0 || loop.sizes[0] < 4 || loop.sizes[other] < 4) return false;
+  constexpr int64_t tile = 32;
+  int64_t rows = loop.sizes[0], columns = loop.sizes[other];
+  int64_t dst_column = loop.strides[0][other], src_row = loop.strides[1][0];
+  // the remaining dimensions, and strips of columns, are the parallel work
+  int64_t strips = (columns + tile - 1) / tile, batches = 1;
+  for (int d = 1; d < loop.ndim; ++d)
+    if (d != other) batches *= loop.sizes[d];
+  int64_t grain = std::max<int64_t>(1, pointwise_grain / std::max<int64_t>(1, rows * tile));
+  parallel_for(batches * strips, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t w = begin; w < end; ++w) {
+      int64_t rest = w / strips, c0 = w % strips * tile, width = std::min(tile, columns - c0);
+      char* dst = loop.base[0] + c0 * dst_column;
+      const char* src = loop.base[1] + c0 * item;
+      for (int d = 1; d < loop.ndim; ++d) {
+        if (d == other) continue;
+        int64_t i = rest % loop.sizes[d];
+        rest /= loop.sizes[d];
+        dst += i * loop.strides[0][d];
+        src += i * loop.strides[1][d];
+      }
+      for (int64_t r0 = 0; r0 < rows; r0 += tile)
+        visit_size(itemsize, [&]<class T>() {
+          transpose_tile<T>(dst + r0 * item, src + r0 * src_row, std::min(tile, rows - r0), width, dst_column, src_row);
+        });
+    }
+  });
+  return true;
+}
+
+template <class T> void copy_strided(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    *reinterpret_cast<T*>(to + i * to_stride) = *reinterpret_cast<const T*>(from + i * from_stride);
+}
+
+}  // namespace
+
+ConvertRow convert_row(Dtype from, Dtype to) {
+  static const bool fast = cpu::isa() == cpu::Isa::v3 || cpu::isa() == cpu::Isa::v4;
+  return conversions[fast][int(from)][int(to)];
+}
+
+void write_number(char* to, Dtype d, const Value& number) {
+  visit_storage(d, [&]<class T>() {
+    T x = number.tag == Value::complex ? convert<T>(number.as_complex())
+          : number.tag == Value::real  ? convert<T>(number.d)
+                                       : convert<T>(number.i);
+    std::memcpy(to, &x, sizeof(T));
+  });
+}
+
+void fill_row(char* to, const char* element, size_t itemsize, int64_t n) {
+  visit_size(itemsize, [&]<class T>() {
+    T x;
+    std::memcpy(&x, element, sizeof(T));
+    std::fill_n(reinterpret_cast<T*>(to), n, x);
+  });
+}
+
+void gather_row(char* to, const char* from, int64_t stride, size_t itemsize, int64_t n) {
+  visit_size(itemsize, [&]<class T>() { copy_strided<T>(to, sizeof(T), from, stride, n); });
+}
+
+void scatter_row(char* to, int64_t stride, const char* from, size_t itemsize, int64_t n) {
+  visit_size(itemsize, [&]<class T>() { copy_strided<T>(to, stride, from, sizeof(T), n); });
+}
+
+void copy(const Tensor& dst, const Tensor& src) {
+  int64_t n = dst.numel();
+  if (n == 0) return;
+  size_t to_item = dst.itemsize(), from_item = src.itemsize();
+  bool same_dtype = dst.dtype() == src.dtype();
+  ConvertRow convert = convert_row(src.dtype(), dst.dtype());
+  char *to = dst.raw(), *from = src.raw();
+  if (src.numel() == n && same(dst.sizes(), src.sizes()) &&
+      ((dst.contiguous() && src.contiguous()) ||
+       (same(dst.strides(), src.strides()) && is_dense(dst.sizes(), dst.strides())))) {
+    if (to == from) return;
+    parallel_for(n, pointwise_grain * 4, [&](int64_t begin, int64_t end) {
+      convert(to + begin * to_item, from + begin * from_item, end - begin);
+    });
+    return;
+  }
+  Loop loop(dst.sizes());
+  loop.add(dst);
+  loop.add(src);
+  loop.finish();
+  if (same_dtype && loop.ndim > 1 && transpose_copy(loop, to_item)) return;
+  int64_t to_stride = loop.stride(0), from_stride = loop.stride(1);
+  bool to_run = to_stride == int64_t(to_item), from_run = from_stride == int64_t(from_item);
+  loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t count) {
+    if (same_dtype) {
+      if (from_stride == 0 && to_run) fill_row(p[0], p[1], to_item, count);
+      else if (to_run && from_run) std::memcpy(p[0], p[1], count * to_item);
+      else visit_size(to_item, [&]<class T>() { copy_strided<T>(p[0], to_stride, p[1], from_stride, count); });
+      return;
+    }
+    alignas(64) char gathered[block * 16], converted[block * 16];
+    for (int64_t at = 0; at < count; at += block) {
+      int64_t m = std::min(block, count - at);
+      const char* source = p[1] + at * from_stride;
+      if (!from_run) {
+        gather_row(gathered, source, from_stride, from_item, m);
+        source = gathered;
+      }
+      char* target = p[0] + at * to_stride;
+      convert(to_run ? target : converted, source, m);
+      if (!to_run) scatter_row(target, to_stride, converted, to_item, m);
+    }
+  });
+}
+
+void fill(const Tensor& dst, const Value& number) {
+  if (dst.numel() == 0) return;
+  alignas(16) char element[16];
+  write_number(element, dst.dtype(), number);
+  size_t item = dst.itemsize();
+  bool zero = std::all_of(element, element + item, [](char ch) { return ch == 0; });
+  if (dst.contiguous() || is_dense(dst.sizes(), dst.strides())) {
+    char* to = dst.raw();
+    parallel_for(dst.numel(), pointwise_grain * 4, [&](int64_t begin, int64_t end) {
+      if (zero) std::memset(to + begin * item, 0, (end - begin) * item);
+      else fill_row(to + begin * item, element, item, end - begin);
+    });
+    return;
+  }
+  Loop loop(dst.sizes());
+  loop.add(dst);
+  loop.finish();
+  int64_t stride = loop.stride(0);
+  loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t n) {
+    if (stride == int64_t(item)) fill_row(p[0], element, item, n);
+    else visit_size(item, [&]<class T>() { copy_strided<T>(p[0], stride, element, 0, n); });
+  });
+}
+
+}  // namespace rushlight

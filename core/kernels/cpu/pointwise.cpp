@@ -1,0 +1,238 @@
+// The driver of all pointwise kernels (kernels/map.h): brings operands of any dtype, stride and broadcast shape to the
+// contiguous rows of the compute dtype that row functions take, in blocks small enough to stay in L1.
+#include <cstring>
+
+#include "kernels/copy.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/loop.h"
+#include "kernels/map.h"
+
+namespace rushlight {
+
+namespace {
+
+constexpr int64_t block = 512;      // elements per buffer
+constexpr int64_t short_row = 64;   // rows shorter than this are gathered several to a block
+constexpr int max_inputs = 6;
+
+struct Buffer { alignas(64) char bytes[block * 16]; };
+
+int isa_level() {
+  static const int level = cpu::isa() == cpu::Isa::v4 ? 2 : cpu::isa() == cpu::Isa::v3 ? 1 : 0;
+  return level;
+}
+
+struct Input {
+  const Tensor* tensor = nullptr;  // null: a number, its buffer is filled once
+  Dtype dtype = Dtype::none;       // that the row function reads
+  size_t item = 0;                 // size of that
+  ConvertRow convert = nullptr;    // null: the tensor has that dtype already
+  int operand = -1;                // in the loop
+};
+
+struct Work {
+  const Call& c;
+  RowFn fn;
+  Dtype result;
+  int nin = 0;
+  Input in[max_inputs];
+  const char* constant[max_inputs] = {};  // blocks of one repeated number
+
+  void contiguous(int64_t n, bool has_constants) const;
+  void strided() const;
+};
+
+// All tensors are contiguous, of the right dtype and of the output's size.
+void Work::contiguous(int64_t n, bool has_constants) const {
+  char* out = c.out().raw();
+  size_t out_item = itemsize(result);
+  parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
+    int64_t step = has_constants ? block : end - begin;
+    for (int64_t at = begin; at < end; at += step) {
+      const char* p[max_inputs];
+      for (int k = 0; k < nin; ++k) p[k] = in[k].tensor ? in[k].tensor->raw() + at * in[k].item : constant[k];
+      fn(out + at * out_item, p, std::min(step, end - at));
+    }
+  });
+}
+
+// One block: inputs from rows at p (p[0] is the output), m elements.
+struct Blocks {
+  const Work& w;
+  const Loop& loop;
+  Buffer buffers[max_inputs], raw, result;
+
+  // Element `at` of the row on, m of them, ready for the row function; `keep` marks a broadcast input already filled.
+  const char* load(int k, const char* from, int64_t at, int64_t m, bool keep) {
+    const Input& in = w.in[k];
+    int64_t stride = loop.stride(in.operand);
+    int64_t item = in.tensor->itemsize();
+    char* buffer = buffers[k].bytes;
+    if (stride == 0) {
+      if (keep) return buffer;
+      alignas(16) char element[16];
+      if (in.convert) in.convert(element, from, 1);
+      else std::memcpy(element, from, item);
+      fill_row(buffer, element, in.item, m);
+      return buffer;
+    }
+    from += at * stride;
+    if (stride == item) {
+      if (!in.convert) return from;
+      in.convert(buffer, from, m);
+      return buffer;
+    }
+    if (!in.convert) {
+      gather_row(buffer, from, stride, item, m);
+      return buffer;
+    }
+    gather_row(raw.bytes, from, stride, item, m);
+    in.convert(buffer, raw.bytes, m);
+    return buffer;
+  }
+};
+
+void Work::strided() const {
+  const Tensor& out = c.out();
+  Loop loop(out.sizes());
+  loop.add(out);
+  Work w = *this;
+  for (int k = 0; k < nin; ++k)
+    if (in[k].tensor) w.in[k].operand = loop.add(*in[k].tensor);
+  loop.finish();
+
+  int64_t out_item = out.itemsize(), out_stride = loop.stride(0);
+  ConvertRow store = out.dtype() == result ? nullptr : convert_row(result, out.dtype());
+  size_t result_item = itemsize(result);
+
+  // m results from `buffer` to the output row
+  auto put = [&](char* to, int64_t stride, const char* buffer, char* scratch, int64_t m) {
+    if (store && stride == out_item) return store(to, buffer, m);
+    if (store) {
+      store(scratch, buffer, m);
+      buffer = scratch;
+    }
+    scatter_row(to, stride, buffer, out_item, m);
+  };
+
+  if (loop.row() >= short_row || loop.ndim == 1) {
+    bool direct_out = !store && out_stride == out_item;
+    parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
+      Blocks blocks{w, loop};
+      loop.each_row(begin, end, [&](char* const* p, int64_t n) {
+        for (int64_t at = 0; at < n; at += block) {
+          int64_t m = std::min(block, n - at);
+          const char* from[max_inputs];
+          for (int k = 0; k < nin; ++k)
+            from[k] = in[k].tensor ? blocks.load(k, p[w.in[k].operand], at, m, at > 0) : constant[k];
+          char* to = p[0] + at * out_stride;
+          fn(direct_out ? to : blocks.result.bytes, from, m);
+          if (!direct_out) put(to, out_stride, blocks.result.bytes, blocks.raw.bytes, m);
+        }
+      });
+    });
+    return;
+  }
+
+  // Short rows: gather a block's worth of them per input, compute once, scatter.
+  bool direct_out = !store && loop.contiguous(0, out_item);
+  parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
+    Blocks blocks{w, loop};
+    for (int64_t at = begin; at < end; at += block) {
+      int64_t stop = std::min(at + block, end), m = stop - at, done = 0;
+      const char* from[max_inputs];
+      for (int k = 0; k < nin; ++k) from[k] = in[k].tensor ? blocks.buffers[k].bytes : constant[k];
+      loop.each_row(at, stop, [&](char* const* p, int64_t n) {
+        for (int k = 0; k < nin; ++k) {
+          if (!in[k].tensor) continue;
+          // in the tensor's own dtype for now: no element is wider than the buffer allows
+          size_t item = in[k].tensor->itemsize();
+          int64_t stride = loop.stride(w.in[k].operand);
+          gather_row(blocks.buffers[k].bytes + done * item, p[w.in[k].operand], stride, item, n);
+        }
+        done += n;
+      });
+      for (int k = 0; k < nin; ++k)
+        if (in[k].convert) {
+          std::memcpy(blocks.raw.bytes, blocks.buffers[k].bytes, m * in[k].tensor->itemsize());
+          in[k].convert(blocks.buffers[k].bytes, blocks.raw.bytes, m);
+        }
+      if (direct_out) {
+        fn(loop.base[0] + at * out_item, from, m);
+        continue;
+      }
+      fn(blocks.result.bytes, from, m);
+      done = 0;
+      loop.each_row(at, stop, [&](char* const* p, int64_t n) {
+        put(p[0], out_stride, blocks.result.bytes + done * result_item, blocks.raw.bytes, n);
+        done += n;
+      });
+    }
+  });
+}
+
+void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) {
+  const Tensor& out = c.out();
+  Dtype compute = c.compute;
+  Dtype entry = compute == Dtype::f16 || compute == Dtype::bf16 ? Dtype::f32 : compute;
+  if (int(entry) >= kernel_dtypes || !t.rows[int(entry)][0])
+    throw_unsupported(kernel ? kernel : (c.op.name + "_cpu").c_str(), compute);
+  int64_t n = out.numel();
+  if (n == 0) return;
+
+  Work w{c, t.rows[int(entry)][isa_level()], t.result[int(entry)]};
+  w.nin = t.nin;
+  Buffer numbers[max_inputs];  // touched only where there are numbers
+  bool plain = out.contiguous() && out.dtype() == w.result, has_constants = false;
+  for (int k = 0; k < t.nin; ++k) {
+    const Value& v = operands[k];
+    Input& in = w.in[k];
+    in.dtype = t.mask && k == 0 ? Dtype::boolean : entry;
+    in.item = itemsize(in.dtype);
+    if (v.tag == Value::tensor) {
+      const Tensor& x = v.as_tensor();
+      if (x.numel() != 1 || n == 1) {
+        in.tensor = &x;
+        if (x.dtype() != in.dtype) in.convert = convert_row(x.dtype(), in.dtype);
+        plain &= x.contiguous() && !in.convert && x.numel() == n;
+        continue;
+      }
+      // a single element is a number, too
+      alignas(16) char element[16];
+      convert_row(x.dtype(), in.dtype)(element, x.raw(), 1);
+      fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
+    } else {
+      alignas(16) char element[16];
+      write_number(element, in.dtype, v);
+      fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
+    }
+    w.constant[k] = numbers[k].bytes;
+    has_constants = true;
+  }
+  if (!plain) return w.strided();
+  if (n > block) return w.contiguous(n, has_constants);
+  const char* from[max_inputs];
+  for (int k = 0; k < t.nin; ++k) from[k] = w.in[k].tensor ? w.in[k].tensor->raw() : w.constant[k];
+  w.fn(out.raw(), from, n);
+}
+
+}  // namespace
+
+void run_map(Call& c, const MapTable& t) {
+  Value operands[max_inputs];
+  int n = 0;
+  for (size_t i = 0; i < c.args.size() && n < t.nin; ++i) {
+    Type type = c.op.params[i].type;
+    if (type <= Type::real && type != Type::tensor_list && type != Type::integer && c.args[i])
+      operands[n++] = c.args[i];
+  }
+  if (n < t.nin) throw runtime_error(c.op.name, ": the kernel takes ", t.nin, " operands, the call gives ", n);
+  run(c, t, operands, nullptr);
+}
+
+void run_map(Call& c, const MapTable& t, std::initializer_list<Value> operands, const char* kernel) {
+  if (int(operands.size()) != t.nin) throw runtime_error(c.op.name, ": wrong number of operands for its kernel");
+  run(c, t, operands.begin(), kernel);
+}
+
+}  // namespace rushlight

@@ -1,0 +1,128 @@
+// map(lambda): turns a scalar function into the kernel of a pointwise op. The lambda is instantiated per dtype and
+// instruction set as a loop over contiguous rows; strides, broadcasting, conversion and threads are the driver's
+// (cpu/pointwise.cpp).
+//
+//   .cpu = map<Floats>([](auto x) { return fn::tanh(x); })
+//   .cpu = map<All>([](auto a, auto b) { return a == b; })             // the result is bool where the lambda says so
+//   .cpu = map_mask<All>([](bool m, auto a, auto b) { return m ? a : b; })   // the first operand stays bool
+//
+// A kernel that chooses between tables calls run_map itself: static_table<Floats>(lambda), then run_map(c, table).
+#pragma once
+#include <concepts>
+#include <tuple>
+#include <utility>
+
+#include "kernels/mathfn.h"
+#include "kernels/target.h"
+#include "op/op.h"
+
+namespace rushlight {
+
+// Rows are contiguous arrays of the compute dtype. out may be one of the inputs.
+using RowFn = void (*)(char* out, const char* const* in, int64_t n);
+
+struct MapTable {
+  RowFn rows[kernel_dtypes][3];  // v2, v3, v4; null where the dtype is not supported
+  Dtype result[kernel_dtypes];
+  int nin;
+  bool mask;
+};
+
+// ---- type lists. The 16-bit floats have no entries: the driver computes them in float32. ----
+template <class... T> struct Types {};
+template <class A, class B> struct JoinTypes;
+template <class... A, class... B> struct JoinTypes<Types<A...>, Types<B...>> { using type = Types<A..., B...>; };
+template <class A, class B> using Join = typename JoinTypes<A, B>::type;
+
+using Bools = Types<bool>;
+using Integers = Types<uint8_t, int8_t, int16_t, int32_t, int64_t>;
+using Floats = Types<float, double>;
+using Complexes = Types<c64, c128>;
+using IntegersAndBool = Join<Bools, Integers>;
+using FloatsAndComplex = Join<Floats, Complexes>;
+using Real = Join<Integers, Floats>;
+using RealAndBool = Join<Bools, Real>;
+using Numeric = Join<Real, Complexes>;
+using All = Join<Bools, Numeric>;
+
+template <class T> constexpr bool is_complex_type = std::same_as<T, c64> || std::same_as<T, c128>;
+
+// Runs a table over the call's output 0 and operands. Without operands: the first nin tensor or number arguments.
+void run_map(Call& c, const MapTable& t);
+void run_map(Call& c, const MapTable& t, std::initializer_list<Value> operands, const char* kernel = nullptr);
+
+namespace detail {
+
+template <class F, class T, bool Mask, size_t... I> constexpr bool takes(std::index_sequence<I...>) {
+  if constexpr (Mask) return std::is_invocable_v<F, bool, decltype(I, T())...>;
+  else return std::is_invocable_v<F, decltype(I, T())...>;
+}
+template <class F, class T, bool Mask, size_t N = 0> constexpr size_t arity() {
+  if constexpr (takes<F, T, Mask>(std::make_index_sequence<N>())) return N + Mask;
+  else return arity<F, T, Mask, N + 1>();
+}
+
+template <class T, class R> struct RowResult { using type = T; };   // integer arithmetic promotes to int: back to T
+template <class T> struct RowResult<T, bool> { using type = bool; };
+template <std::floating_point T> struct RowResult<T, std::complex<T>> { using type = std::complex<T>; };
+template <std::floating_point T> struct RowResult<std::complex<T>, T> { using type = T; };
+
+template <class F, class T, bool Mask, size_t... I>
+RL_INLINE void row_loop(char* out, const char* const* in, int64_t n, std::index_sequence<I...>) {
+  constexpr F f{};
+  if constexpr (Mask) {
+    auto* mask = reinterpret_cast<const bool*>(in[0]);
+    auto from = std::make_tuple(reinterpret_cast<const T*>(in[I + 1])...);
+    using R = typename RowResult<T, decltype(f(true, (void(I), T())...))>::type;
+    R* to = reinterpret_cast<R*>(out);
+    RL_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(mask[i], std::get<I>(from)[i]...));
+  } else {
+    auto from = std::make_tuple(reinterpret_cast<const T*>(in[I])...);
+    using R = typename RowResult<T, decltype(f((void(I), T())...))>::type;
+    R* to = reinterpret_cast<R*>(out);
+    RL_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(std::get<I>(from)[i]...));
+  }
+}
+
+template <class F, class T, bool Mask> struct Rows {
+  static constexpr size_t nin = arity<F, T, Mask>();
+  using Index = std::make_index_sequence<nin - Mask>;
+  RL_TARGET_V2 static void v2(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
+#if defined(__x86_64__)
+  RL_TARGET_V3 static void v3(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
+  RL_TARGET_V4 static void v4(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
+#else
+  static constexpr RowFn v3 = v2, v4 = v2;
+#endif
+  template <size_t... I> static auto result(std::index_sequence<I...>) {
+    if constexpr (Mask) return typename RowResult<T, decltype(F{}(true, (void(I), T())...))>::type();
+    else return typename RowResult<T, decltype(F{}((void(I), T())...))>::type();
+  }
+  static constexpr Dtype out = dtype_of<decltype(result(Index()))>;
+};
+
+template <class F, bool Mask, class... T> constexpr MapTable make_table(Types<T...>) {
+  MapTable t{};
+  ((t.rows[int(dtype_of<T>)][0] = Rows<F, T, Mask>::v2, t.rows[int(dtype_of<T>)][1] = Rows<F, T, Mask>::v3,
+    t.rows[int(dtype_of<T>)][2] = Rows<F, T, Mask>::v4, t.result[int(dtype_of<T>)] = Rows<F, T, Mask>::out,
+    t.nin = Rows<F, T, Mask>::nin),
+   ...);
+  t.mask = Mask;
+  return t;
+}
+template <class List, class F, bool Mask> inline constexpr MapTable table_of = make_table<F, Mask>(List());
+
+inline void run_whole_map(Call& c, const void* table) { run_map(c, *static_cast<const MapTable*>(table)); }
+
+}  // namespace detail
+
+template <class List, class F> constexpr const MapTable& static_table(F) { return detail::table_of<List, F, false>; }
+template <class List, class F> constexpr const MapTable& static_mask_table(F) { return detail::table_of<List, F, true>; }
+template <class List, class F> constexpr Kernel map(F) { return {detail::run_whole_map, &detail::table_of<List, F, false>}; }
+template <class List, class F> constexpr Kernel map_mask(F) {
+  return {detail::run_whole_map, &detail::table_of<List, F, true>};
+}
+
+}  // namespace rushlight
