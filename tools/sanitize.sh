@@ -36,12 +36,9 @@ fi
 # GCC's libasan.so may be a linker script or a link: preload what it stands for, and the C++ library before it throws.
 preload="$(readlink -f "$runtime") $(readlink -f "$("$compiler" -print-file-name=libstdc++.so)")"
 
-logs=$build/reports
-rm -rf "$logs"
-mkdir -p "$logs"
 # Leaks are not looked for: the interpreter itself keeps memory until the process ends.
-export ASAN_OPTIONS="detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_return_null=1:log_path=$logs/asan"
-export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=99:log_path=$logs/ubsan"
+export ASAN_OPTIONS="detect_leaks=0:exitcode=99:allocator_may_return_null=1"
+export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=99"
 export PYTHONMALLOC=malloc PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 RUSHLIGHT_SANITIZED=1
 
 # The tests run from the folder of that copy, so that the processes they start import it too. Paths among the
@@ -52,14 +49,17 @@ for argument in "$@"; do
 done
 if [ ${#paths[@]} -eq 0 ]; then paths=("$top/tests"); fi
 cd "$site"
+
+# Worker processes (-n), so that a report names its test and the others still run; capture=sys, because reports go to
+# the standard error below Python and would be lost with the process.
 status=0
 env LD_PRELOAD="$preload" "$python" -m pytest -c "$top/pyproject.toml" --rootdir "$top" -p no:cacheprovider \
-  ${arguments[@]+"${arguments[@]}"} "${paths[@]}" || status=$?
+  -n auto --capture=sys ${arguments[@]+"${arguments[@]}"} "${paths[@]}" 2>&1 | tee "$build/output.txt" || status=$?
 
-if compgen -G "$logs/*" > /dev/null; then
-  echo "sanitizer reports:"
-  cat "$logs"/*
+reports=$(grep -cE 'runtime error:|ERROR: (Address|Undefined|Leak)Sanitizer' "$build/output.txt" || true)
+if [ "$reports" -ne 0 ]; then
+  echo "sanitizers: $reports reports, see build-asan/output.txt"
   exit 1
 fi
-if [ "$status" -eq 0 ]; then echo "no sanitizer report"; fi
+echo "sanitizers: no report"
 exit "$status"
