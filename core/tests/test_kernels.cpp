@@ -20,6 +20,7 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/pool.h"
 #include "kernels/parallel.h"
 
 using namespace rushlight;
@@ -378,6 +379,122 @@ void test_conv() {
   check_conv<float>({2, 0, 5, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 5}, 1e-5);          // no channels
 }
 
+// ---- pooling ----
+
+// Every input inside a window, as (place, value); `counted` is the window's size with its padding.
+template <class T>
+std::vector<int64_t> places(const Pool2dShape& s, int64_t oy, int64_t ox, int64_t& counted) {
+  std::vector<int64_t> inside;
+  counted = 0;
+  for (int64_t i = 0; i < s.kh; i++)
+    for (int64_t j = 0; j < s.kw; j++) {
+      const int64_t y = oy * s.stride_h - s.pad_h + i * s.dil_h, x = ox * s.stride_w - s.pad_w + j * s.dil_w;
+      counted += y < s.h + s.pad_h && x < s.w + s.pad_w;
+      if (y >= 0 && y < s.h && x >= 0 && x < s.w) inside.push_back(y * s.w + x);
+    }
+  return inside;
+}
+
+template <class T>
+void check_pool(const Pool2dShape& s, bool include, int64_t divisor) {
+  const int64_t in = s.h * s.w, out = s.hout * s.wout;
+  auto x = random_vector<T>(s.planes * in), gy = random_vector<T>(s.planes * out);
+  for (T& v : x) v = std::round(v * 4);  // ties
+  if (!x.empty() && rnd.below(3) == 0) x[rnd.below(x.size())] = std::numeric_limits<T>::quiet_NaN();
+  std::vector<T> y(gy.size()), gx(x.size()), want_gx(x.size());
+  std::vector<int64_t> index(gy.size());
+  max_pool2d_forward(s, x.data(), y.data(), index.data());
+  max_pool2d_backward(s.planes, in, out, gy.data(), index.data(), gx.data());
+  mix(gx);
+  for (int64_t at = 0; at < s.planes * out; at++) {
+    const int64_t p = at / out;
+    int64_t counted = 0, best = -1;
+    for (int64_t place : places<T>(s, at % out / s.wout, at % s.wout, counted)) {
+      const T a = x[p * in + place];
+      if (best < 0 || std::isnan(a) || a > x[p * in + best]) best = place;
+    }
+    CHECK(best == index[at]);
+    if (best < 0) {
+      CHECK(y[at] == -std::numeric_limits<T>::infinity());
+      continue;
+    }
+    CHECK(y[at] == x[p * in + best] || std::isnan(y[at]));
+    want_gx[p * in + best] += gy[at];
+  }
+  CHECK(gx == want_gx);
+  if (s.dil_h != 1 || s.dil_w != 1) return;
+  x = random_vector<T>(x.size());
+  avg_pool2d_forward(s, include, divisor, x.data(), y.data());
+  avg_pool2d_backward(s, include, divisor, gy.data(), gx.data());
+  mix(y);
+  mix(gx);
+  std::vector<double> sums(gx.size());
+  for (int64_t at = 0; at < s.planes * out; at++) {
+    const int64_t p = at / out;
+    int64_t counted = 0;
+    const auto inside = places<T>(s, at % out / s.wout, at % s.wout, counted);
+    const double by = static_cast<double>(divisor ? divisor : include ? counted : static_cast<int64_t>(inside.size()));
+    double sum = 0;
+    for (int64_t place : inside) {
+      sum += x[p * in + place];
+      sums[p * in + place] += gy[at] / by;
+    }
+    CHECK(std::abs(y[at] - sum / by) < 1e-5);
+  }
+  for (size_t i = 0; i < gx.size(); i++) CHECK(std::abs(gx[i] - sums[i]) < 1e-5);
+}
+
+void test_pool() {
+  for (int round = 0; round < 300; round++) {
+    Pool2dShape s{};
+    s.planes = rnd.between(0, 5);
+    s.kh = rnd.between(1, 4);
+    s.kw = rnd.between(1, 4);
+    s.stride_h = rnd.between(1, 3);
+    s.stride_w = rnd.between(1, 3);
+    s.pad_h = rnd.between(0, s.kh / 2);
+    s.pad_w = rnd.between(0, s.kw / 2);
+    s.dil_h = rnd.below(3) ? 1 : 2;
+    s.dil_w = rnd.below(3) ? 1 : 2;
+    s.h = rnd.between(1, 15);
+    s.w = rnd.between(1, 15);
+    const bool ceil_mode = rnd.below(2);
+    const auto out = [&](int64_t size, int64_t k, int64_t stride, int64_t pad, int64_t dil) {
+      const int64_t room = size + 2 * pad - dil * (k - 1) - 1;
+      if (room < 0) return int64_t{0};
+      int64_t n = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+      if (ceil_mode && (n - 1) * stride >= size + pad) n--;
+      return n;
+    };
+    s.hout = out(s.h, s.kh, s.stride_h, s.pad_h, s.dil_h);
+    s.wout = out(s.w, s.kw, s.stride_w, s.pad_w, s.dil_w);
+    if (s.hout <= 0 || s.wout <= 0) continue;
+    check_pool<float>(s, rnd.below(2), rnd.below(4) ? 0 : 3);
+    check_pool<double>(s, rnd.below(2), rnd.below(4) ? 0 : 3);
+  }
+  // Adaptive windows overlap where sizes do not divide: 5 -> 3 covers [0,2) [1,4) [3,5).
+  const AdaptivePool2dShape s{1, 1, 5, 1, 3};
+  const std::vector<double> x = {1, 2, 4, 8, 16}, gy = {1, 10, 100};
+  std::vector<double> y(3), gx(5);
+  std::vector<int64_t> index(3);
+  adaptive_avg_pool2d_forward(s, x.data(), y.data());
+  CHECK(y[0] == 1.5 && y[1] == 14.0 / 3 && y[2] == 12);
+  adaptive_avg_pool2d_backward(s, gy.data(), gx.data());
+  CHECK(gx[0] == 0.5 && gx[1] == 0.5 + 10.0 / 3 && gx[2] == 10.0 / 3 && gx[3] == 10.0 / 3 + 50 && gx[4] == 50);
+  adaptive_max_pool2d_forward(s, x.data(), y.data(), index.data());
+  CHECK(y[0] == 2 && y[1] == 8 && y[2] == 16 && index[0] == 1 && index[1] == 3 && index[2] == 4);
+  max_pool2d_backward(1, 5, 3, gy.data(), index.data(), gx.data());
+  CHECK(gx == (std::vector<double>{0, 1, 0, 10, 100}));
+  index[1] = 5;
+  bool caught = false;
+  try {
+    max_pool2d_backward(1, 5, 3, gy.data(), index.data(), gx.data());
+  } catch (const std::out_of_range&) {
+    caught = true;
+  }
+  CHECK(caught);
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -452,6 +569,7 @@ int main(int argc, char** argv) {
   if (mode != "digest") test_parallel();
   test_gemm();
   test_conv();
+  test_pool();
   if (mode == "digest") std::printf("%016lx\n", static_cast<unsigned long>(digest));
   else std::printf("kernels ok (%s, %d threads)\n", isa_name(), num_threads());
 }
