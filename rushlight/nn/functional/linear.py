@@ -28,7 +28,8 @@ def bilinear(input1, input2, weight, bias=None):
     for k, input in ((1, input1), (2, input2)):
         if input.size(-1) != weight.size(k):
             raise RuntimeError(
-                f"bilinear(): input{k} size does not match weight size: got {input.size(-1)} but expected {weight.size(k)}"
+                f"bilinear(): input{k} size does not match weight size: got {input.size(-1)} "
+                f"but expected {weight.size(k)}"
             )
     out_features, in1, in2 = weight.shape
     if bias is not None and bias.size(0) != out_features:

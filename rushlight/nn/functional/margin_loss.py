@@ -228,4 +228,4 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
         loss = loss * weight
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
-    return reduce_loss(loss.mean(-1), reduction)
+    return reduce_loss(loss.sum(-1) / input.size(-1), reduction)

@@ -87,7 +87,8 @@ def _circular(input, padding):
         shape[dim] = size + before + after
         if shape[dim] < 0:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
-    output = input.new_empty(shape)
+    # a negative margin can leave elements that nothing is copied to
+    output = input.new_zeros(shape) if min(padding) < 0 else input.new_empty(shape)
     inner = output
     source = input
     for k, (before, after) in enumerate(_pairs(padding)):

@@ -48,7 +48,8 @@ def _check_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode):
         raise RuntimeError(f"max_pool1d() padding must be non-negative, but got {pad}")
     if pad > kernel // 2:
         raise RuntimeError(
-            f"max_pool1d() padding should be at most half of kernel size, but got padding={pad} and kernel_size={kernel}"
+            "max_pool1d() padding should be at most half of kernel size, but got "
+            f"padding={pad} and kernel_size={kernel}"
         )
     if gap <= 0:
         raise RuntimeError(f"max_pool1d() dilation must be greater than zero, but got {gap}")
@@ -388,7 +389,8 @@ def _unpool(input, indices, kernel_size, stride, padding, output_size, n):
         for dim, (size, middle, step) in enumerate(zip(output_size, default, stride)):
             if not middle - step < size < middle + step:
                 raise ValueError(
-                    f'invalid output_size "{output_size}" (dim {dim} must be between {middle - step} and {middle + step})'
+                    f'invalid output_size "{output_size}" (dim {dim} must be between {middle - step} and '
+                    f"{middle + step})"
                 )
     batch = input.shape[:-n]
     if input.shape != indices.shape:

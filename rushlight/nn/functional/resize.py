@@ -187,7 +187,7 @@ def _rounded(resize, input, *arguments):
     if input.dtype != rushlight.uint8:
         name = input.type().split(".")[-1].removesuffix("Tensor")
         raise NotImplementedError(f"\"upsample\" not implemented for '{name}'")
-    return resize(input.float(), *arguments).round().clamp(0, 255).to(input.dtype)
+    return resize(input.float(), *arguments).add(0.5).floor().clamp(0, 255).to(input.dtype)
 
 
 _linear, _bicubic = _smooth(_linear_taps), _smooth(_cubic_taps)

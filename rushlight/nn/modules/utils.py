@@ -1,0 +1,34 @@
+"""Sizes given as one number or one per dimension."""
+
+
+def _ntuple(n, name="parse"):
+    def parse(x):
+        if isinstance(x, str) or not hasattr(x, "__iter__"):
+            return (x,) * n
+        return tuple(x)
+
+    parse.__name__ = name
+    return parse
+
+
+_single = _ntuple(1, "_single")
+_pair = _ntuple(2, "_pair")
+_triple = _ntuple(3, "_triple")
+_quadruple = _ntuple(4, "_quadruple")
+_sextuple = _ntuple(6, "_sextuple")
+
+
+def _reverse_repeat_tuple(t, n):
+    """(a, b) to (b, b, a, a) for n = 2: paddings of a convolution as F.pad wants them."""
+    return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def _list_with_default(out_size, defaults):
+    """out_size with None replaced by the sizes of an input's last dimensions."""
+    if isinstance(out_size, int):
+        return out_size
+    if len(defaults) <= len(out_size):
+        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
+    return [
+        size if size is not None else default for size, default in zip(out_size, defaults[-len(out_size) :])
+    ]
