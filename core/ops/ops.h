@@ -21,6 +21,8 @@ extern const Op &clone, &to_dtype, &copy_, &fill_, &zero_, &conj;
 extern const Op &relu, &softplus;
 // special.cpp
 extern const Op &erf, &digamma, &polygamma;
+// view.cpp
+extern const Op &expand, &permute, &transpose, &select, &slice, &squeeze, &unsqueeze, &unsafe_view, &as_strided;
 
 // ---- helpers for formulas (arith.cpp) ----
 // The chain rule for a holomorphic function: g times (over) the conjugate of b; b may be a number.
