@@ -39,9 +39,9 @@ struct Param {
 
 // ---- families and forms ----
 enum Family : uint8_t { pointwise, reduction, view, create, random_fill, other };
-enum Forms : uint8_t { no_forms = 0, fn = 1, method = 2, inplace = 4, out_form = 8, default_forms = 255 };
+enum Forms : uint8_t { no_forms = 0, function = 1, method = 2, inplace = 4, out_form = 8, default_forms = 255 };
 constexpr Forms operator|(Forms a, Forms b) { return Forms(uint8_t(a) | uint8_t(b)); }
-// default: pointwise fn|method|inplace|out; reduction and other fn|method|out; view fn|method; create fn|out;
+// default: pointwise function|method|inplace|out; reduction and other function|method|out; view function|method; create function|out;
 // an op whose first parameter is Tensor! (name ends in _) is a method (and a function).
 
 // ---- what backward may read ----
@@ -70,7 +70,8 @@ struct Call {
   OutMeta meta0;
   Dtype compute = Dtype::none;  // the common dtype a pointwise op computes in (set by its rule)
   bool in_place = false;        // output 0 is args[0]
-  bool has_meta = false;
+  uint32_t version_before = 0;  // of the target, before an in-place kernel ran
+  Tensor original;              // in-place and recorded: the target's old value, where backward reads it
   // backward only
   const Node* node = nullptr;
   const TensorList* grads = nullptr;
@@ -129,6 +130,7 @@ struct Spec {
   Forms forms = default_forms;
   Rule rule = nullptr;
   Kernel cpu = {};
+  bool composite = false;           // the kernel calls other ops and sets c.outs itself; nothing is recorded for it
   Saves saves = {};
   GradFn grad = nullptr;            // null: outputs never require grad
   const char* grad_name = nullptr;  // "AddBackward0"; default CamelCase(name) + "Backward0"
@@ -171,6 +173,8 @@ const Op& find_op(std::string_view name, std::string_view overload = "");  // th
 void run(Call& c);                       // fills c.outs
 void run_inplace(Call& c);               // out is args[0] (pointwise family, or Tensor! ops)
 void run_out(Call& c, std::span<const Tensor> outs);  // out=
+
+void resize(const Tensor& t, IntSpan sizes);          // resize_: grows the storage when needed, keeps the leading bytes
 
 // ---- rules shared by families (rules.cpp) ----
 namespace rule {

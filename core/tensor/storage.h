@@ -23,9 +23,12 @@ struct Storage {
   Device device;
   bool inline_data = false;  // data lies in the same block, behind this header
   bool resizable = true;
+  static constexpr size_t no_inline = ~size_t(0);
+  size_t inline_capacity_kept = no_inline;  // size of the inline data that was outgrown: the block is that much larger
   // Memory that belongs to somebody else (a NumPy array, a file mapping): free_fn(owner) instead of release.
   void (*free_fn)(void* owner) = nullptr;
   void* owner = nullptr;
+  uint32_t aliases = 0;       // live aliases of this storage: its bytes must stay where they are
   Storage* parent = nullptr;  // x.data: same bytes, own version counter (see Note [Data aliases] in tensor.cpp)
   void* python = nullptr;     // the UntypedStorage object, borrowed, while one is alive
 

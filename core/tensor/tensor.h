@@ -84,7 +84,11 @@ class Tensor {
   uint32_t version() const { return p_->storage ? p_->storage->version : 0; }
   void bump_version() const { if (p_->storage) ++p_->storage->version; }
 
-  bool needs_grad() const { return p_->requires_grad || p_->grad_fn; }  // "requires_grad" as Python sees it
+  // "requires_grad" as Python sees it; a view follows its base, which may have got a history after the view was made
+  bool needs_grad() const {
+    return p_->requires_grad || p_->grad_fn ||
+           (p_->base && (p_->base->requires_grad || p_->base->grad_fn) && differentiable(p_->dtype));
+  }
 
  private:
   TensorObject* p_ = nullptr;

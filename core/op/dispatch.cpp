@@ -1,0 +1,182 @@
+// The one road that every call takes: device check, rule, allocation, kernel, record. What every op needs (autocast,
+// profiling, anomaly mode) belongs here, once.
+#include <algorithm>
+
+#include "autograd/node.h"
+#include "kernels/copy.h"
+#include "op/op.h"
+
+namespace rushlight {
+
+namespace {
+
+// Calls f on every tensor among the arguments.
+template <class F> void each_tensor(const Call& c, F&& f) {
+  for (auto& v : c.args) {
+    if (v.tag == Value::tensor) f(v.as_tensor());
+    else if (v.tag == Value::tensors)
+      for (auto& t : v.as_tensors())
+        if (t) f(t);
+  }
+}
+
+void check_devices(const Call& c, Device expected) {
+  each_tensor(c, [&](const Tensor& t) {
+    if (t.device().type == expected.type) [[likely]] return;
+    if (t.ndim() == 0 && t.device().type == Device::cpu) return;  // a number in tensor's clothes
+    static const char* names[] = {"cpu", "cuda", "meta"};
+    throw runtime_error("Tensor on device ", names[t.device().type], " is not on the expected device ",
+                        names[expected.type], "!");
+  });
+}
+
+void allocate_outputs(Call& c) {
+  size_t n = c.op.list_out ? c.more.size() + (c.meta0.dtype != Dtype::none) : c.op.nouts;
+  c.outs.resize(std::max(n, c.outs.size()));
+  for (size_t k = 0; k < n; ++k) {
+    if (c.outs[k]) continue;
+    OutMeta& m = c.meta(k);
+    if (m.dtype == Dtype::none) continue;  // an output that this call does not have
+    c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device) : empty(m.sizes, m.dtype, m.device);
+  }
+}
+
+void run_kernel(Call& c) {
+  const Kernel& k = c.op.spec.cpu;
+  if (!k) {
+    if (c.op.spec.family == view) return;
+    throw not_implemented(c.op.name, " has no kernel for the CPU");
+  }
+  k.fn(c, k.data);
+}
+
+bool on_meta(const Call& c) { return !c.outs.empty() && c.outs[0] && c.outs[0].is_meta(); }
+
+void check_overlap(const Call& c, const Tensor& target) {
+  if (!target.contiguous() && overlaps_itself(target.sizes(), target.strides()))
+    throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                        "location. Please clone() the tensor before performing the operation.");
+  for (auto& v : c.args)
+    if (v.tag == Value::tensor && v.t != target.get() && overlap(v.as_tensor(), target) == Overlap::partial)
+      throw runtime_error("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                          "single memory location. Please clone() the tensor before performing the operation.");
+}
+
+// The rule's output must fit a tensor that exists already.
+void check_target(const Call& c, const Tensor& target) {
+  const OutMeta& m = c.meta0;
+  if (m.dtype == Dtype::none) return;
+  if (!same(m.sizes, target.sizes()))
+    throw runtime_error("output with shape ", show(target.sizes()), " doesn't match the broadcast shape ", show(m.sizes));
+  if (!can_cast(m.dtype, target.dtype()))
+    throw runtime_error("result type ", info(m.dtype).scalar_name, " can't be cast to the desired output type ",
+                        info(target.dtype()).scalar_name);
+}
+
+}  // namespace
+
+void run(Call& c) {
+  const Spec& spec = c.op.spec;
+  if (c.op.mutates) return run_inplace(c);
+  if (spec.composite) {
+    spec.cpu.fn(c, spec.cpu.data);
+    return;
+  }
+  bool recording = needs_record(c);
+  if (spec.rule) spec.rule(c);
+  if (spec.family == view) {
+    for (auto& out : c.outs) make_view(out, c.in(0), c.op);
+  } else {
+    check_devices(c, c.meta0.device);
+    allocate_outputs(c);
+    if (modes().inference) [[unlikely]]
+      for (auto& out : c.outs)
+        if (out) out->inference = true;
+    if (!on_meta(c)) run_kernel(c);
+  }
+  if (recording) record(c);
+}
+
+void run_inplace(Call& c) {
+  const Op& op = c.op;
+  const Tensor target = c.in(0);
+  c.in_place = true;
+  bool recording = needs_record(c);
+  if (op.mutates) {
+    if (op.spec.composite) {
+      op.spec.cpu.fn(c, op.spec.cpu.data);
+      return;
+    }
+    check_inplace(target, recording);
+    if (op.spec.rule) op.spec.rule(c);  // checks the arguments; may give a broadcast shape
+    check_target(c, target);
+  } else {
+    check_inplace(target, recording);
+    op.spec.rule(c);
+    check_target(c, target);
+  }
+  check_devices(c, target.device());
+  check_overlap(c, target);
+  c.outs.clear();
+  c.outs.push_back(target);
+  c.version_before = target.version();
+  if (recording) keep_original(c);
+  if (!target.is_meta()) run_kernel(c);
+  wrote(target);
+  if (recording) record(c);
+}
+
+void run_out(Call& c, std::span<const Tensor> given) {
+  bool needs = false;
+  each_tensor(c, [&](const Tensor& t) { needs |= t.needs_grad(); });
+  for (auto& t : given) needs |= t && t.needs_grad();
+  if (needs && grad_enabled())
+    throw runtime_error(c.op.name, "(): functions with out=... arguments don't support automatic differentiation, but one "
+                        "of the arguments requires grad.");
+  bool was = modes().inference;
+  modes().inference = false;
+  try {
+    run(c);
+  } catch (...) {
+    modes().inference = was;
+    throw;
+  }
+  modes().inference = was;
+  for (size_t k = 0; k < given.size() && k < c.outs.size(); ++k) {
+    const Tensor& out = given[k];
+    const Tensor result = c.outs[k];
+    if (!can_cast(result.dtype(), out.dtype()))
+      throw runtime_error("result type ", info(result.dtype()).scalar_name, " can't be cast to the desired output type ",
+                          info(out.dtype()).scalar_name);
+    if (out.device().type != result.device().type)
+      throw runtime_error("Expected out tensor to have the device of the result");
+    if (!same(out.sizes(), result.sizes())) {
+      if (out.numel()) {
+        std::string text = cat_text("An output with one or more elements was resized since it had shape ",
+                                    show(out.sizes()), ", which does not match the required output shape ",
+                                    show(result.sizes()), ". This behavior is deprecated, and in a future PyTorch release "
+                                    "outputs will not be resized unless they have zero elements. You can explicitly reuse "
+                                    "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).");
+        if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) throw PythonError();
+      }
+      resize(out, result.sizes());
+    }
+    if (overlaps_itself(out.sizes(), out.strides()))
+      throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                          "location. Please clone() the tensor before performing the operation.");
+    if (!out.is_meta()) copy(out, result);
+    wrote(out);
+    c.outs[k] = out;
+  }
+}
+
+void resize(const Tensor& t, IntSpan sizes) {
+  int64_t n = count(sizes);
+  int64_t bytes;
+  if (__builtin_mul_overflow(n + t.offset(), int64_t(t.itemsize()), &bytes))
+    throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes));
+  if (t->storage && n && size_t(bytes) > t->storage->nbytes) t->storage->grow(bytes);
+  set_layout(t, sizes, contiguous_strides(sizes), t.offset());
+}
+
+}  // namespace rushlight

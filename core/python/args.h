@@ -1,0 +1,52 @@
+// Binding of Python arguments to the parameters of an op, and the callable objects that stand for op names.
+#pragma once
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "python/python.h"
+
+namespace rushlight {
+
+struct OverloadSet {
+  std::string name;
+  std::vector<const Op*> ops;
+  bool in_place = false;  // add_: writes the first argument of a pointwise op
+};
+
+// Values of one call and whatever they point to.
+struct Bound {
+  static constexpr size_t max_params = 24;
+  Value values[max_params];
+  int64_t ints[64];
+  size_t ints_used = 0;
+  std::deque<std::vector<int64_t>> long_ints;  // lists that do not fit
+  std::deque<std::vector<double>> reals;
+  std::deque<TensorList> lists;
+  TensorList keep;       // temporaries made from arrays and numbers
+  TensorList outs;       // out=
+  bool has_out = false;
+  int requires_grad = -1;
+
+  int64_t* take_ints(size_t n);
+};
+
+// True when the arguments fit op's signature; fills b. With `why` set, says in it what did not fit. Throws only for
+// errors that no other overload could accept.
+bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+          std::string* why);
+
+// A number slot: op(a, b) where either may be a Python number or an array. Null with no error set: not implemented.
+PyObject* call_binary(const Op& op, PyObject* a, PyObject* b);
+PyObject* call_binary_inplace(const Op& op, PyObject* a, PyObject* b);
+
+// ---- __torch_function__ ----
+// True when o's type overrides it (exact tensors, Parameters and plain numbers answer in a few nanoseconds).
+bool overrides(PyObject* o);
+// The result of the override protocol among args, or null without an error when nobody overrides.
+PyObject* try_overrides(PyObject* func, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames);
+// The same for anything that is not an op: `name` appears in the error text.
+PyObject* try_overrides_of(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs);
+PyObject* overload_object(const char* name, bool as_method);
+
+}  // namespace rushlight

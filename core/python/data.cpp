@@ -1,0 +1,295 @@
+// Tensors from Python data and back: tensor([...]), the legacy constructors, item() and tolist().
+#include <cstring>
+
+#include "autograd/node.h"
+#include "kernels/copy.h"
+#include "python/args.h"
+#include "python/tensor_type.h"
+
+namespace rushlight {
+
+namespace {
+
+bool is_sequence(PyObject* o) {
+  if (PyList_Check(o) || PyTuple_Check(o)) return true;
+  if (PyUnicode_Check(o) || PyBytes_Check(o) || is_tensor(o)) return false;
+  return PySequence_Check(o) && !PyDict_Check(o);
+}
+
+// dtype that a leaf asks for; none when o is no number
+Dtype leaf_dtype(PyObject* o) {
+  if (PyBool_Check(o)) return Dtype::boolean;
+  if (PyLong_Check(o)) return Dtype::i64;
+  if (PyFloat_CheckExact(o)) return default_dtype();
+  if (PyComplex_CheckExact(o)) return default_complex();
+  if (is_tensor(o)) return as_tensor(o).dtype();
+  // NumPy scalars keep their dtype
+  Py dtype(PyObject_GetAttrString(o, "dtype"));
+  if (dtype) {
+    Py text(PyObject_GetAttrString(dtype.get(), "str"));
+    const char* s = text && PyUnicode_Check(text.get()) ? PyUnicode_AsUTF8(text.get()) : nullptr;
+    if (s)
+      for (int d = 0; d < dtype_count; ++d)
+        if (info(Dtype(d)).numpy && (!strcmp(info(Dtype(d)).numpy, s) || !strcmp(info(Dtype(d)).numpy + 1, s + 1)))
+          return Dtype(d);
+  }
+  PyErr_Clear();
+  if (PyFloat_Check(o)) return default_dtype();
+  if (PyIndex_Check(o)) return Dtype::i64;
+  return Dtype::none;
+}
+
+[[noreturn]] void no_number(PyObject* o, size_t depth) {
+  if (depth) throw type_error("too many dimensions '", Py_TYPE(o)->tp_name, "'");
+  throw type_error("new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
+}
+
+Dims shape_of(PyObject* o) {
+  Dims shape;
+  Py item = Py::share(o);
+  while (is_sequence(item.get())) {
+    Py_ssize_t n = PySequence_Size(item.get());
+    if (n < 0) throw PythonError();
+    shape.push_back(n);
+    if (shape.size() > max_ndim) throw value_error("too many dimensions: data is nested deeper than ", max_ndim);
+    if (!n) break;
+    item = Py(checked(PySequence_GetItem(item.get(), 0)));
+  }
+  return shape;
+}
+
+void infer(PyObject* o, Dtype& d, size_t depth) {
+  if (!is_sequence(o)) {
+    Dtype leaf = leaf_dtype(o);
+    if (leaf == Dtype::none) no_number(o, depth);
+    d = d == Dtype::none ? leaf : promote(d, leaf);
+    return;
+  }
+  if (depth > max_ndim) throw value_error("too many dimensions: data is nested deeper than ", max_ndim);
+  Py fast(checked(PySequence_Fast(o, "not a sequence")));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i)
+    infer(PySequence_Fast_GET_ITEM(fast.get(), i), d, depth + 1);
+}
+
+template <class T> T leaf_value(PyObject* o, size_t depth) {
+  if (PyFloat_CheckExact(o)) return convert<T>(PyFloat_AS_DOUBLE(o));
+  if (is_tensor(o)) {
+    Tensor t = as_tensor(o);
+    if (t.numel() != 1) throw value_error("only one element tensors can be converted to Python scalars");
+    return visit(t.dtype(), [&]<class S>() { return convert<T>(*t.data<S>()); });
+  }
+  Value v;
+  if (!number_value(o, v)) no_number(o, depth);
+  if (v.tag == Value::integer || v.tag == Value::boolean) return convert<T>(v.i);
+  if (v.tag == Value::real) return convert<T>(v.d);
+  if constexpr (!std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
+    throw type_error("can't convert complex to ", info(dtype_of<T>).name);
+  else return convert<T>(v.as_complex());
+}
+
+template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& out) {
+  if (dim == shape.size()) {
+    if (is_sequence(o)) throw value_error("expected a number at dim ", dim, ", got a sequence");
+    *out++ = leaf_value<T>(o, dim);
+    return;
+  }
+  if (!is_sequence(o)) throw type_error("expected a sequence of length ", shape[dim], " at dim ", dim, ", got '", Py_TYPE(o)->tp_name, "'");
+  Py fast(checked(PySequence_Fast(o, "not a sequence")));
+  Py_ssize_t n = PySequence_Fast_GET_SIZE(fast.get());
+  if (n != shape[dim]) throw value_error("expected sequence of length ", shape[dim], " at dim ", dim, " (got ", n, ")");
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    // a leaf may run Python code that shrinks the list
+    if (i >= PySequence_Fast_GET_SIZE(fast.get())) throw value_error("the data changed while it was read");
+    Py item = Py::share(PySequence_Fast_GET_ITEM(fast.get(), i));
+    store<T>(item.get(), shape, dim + 1, out);
+  }
+}
+
+template <class T> PyObject* element(T x) {
+  if constexpr (std::is_same_v<T, bool>) return PyBool_FromLong(x);
+  else if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>) return PyFloat_FromDouble(float(x));
+  else if constexpr (std::is_floating_point_v<T>) return PyFloat_FromDouble(x);
+  else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(x);
+  else return PyComplex_FromDoubles(x.real(), x.imag());
+}
+
+template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides) {
+  if (sizes.empty()) return element(*p);
+  Py list(checked(PyList_New(sizes[0])));
+  for (int64_t i = 0; i < sizes[0]; ++i) {
+    PyObject* item = list_of(p + i * strides[0], sizes.subspan(1), strides.subspan(1));
+    PyList_SET_ITEM(list.get(), i, checked(item));
+  }
+  return list.release();
+}
+
+void check_readable(const Tensor& t) {
+  if (t.is_meta()) throw not_implemented("Cannot copy out of meta tensor; no data!");
+}
+
+// The wide unsigned types have no kernels: read them as their bytes say.
+PyObject* wide_unsigned(const Tensor& t, const char* p) {
+  if (t.dtype() == Dtype::u16) return PyLong_FromLong(*reinterpret_cast<const uint16_t*>(p));
+  if (t.dtype() == Dtype::u32) return PyLong_FromUnsignedLong(*reinterpret_cast<const uint32_t*>(p));
+  return PyLong_FromUnsignedLongLong(*reinterpret_cast<const uint64_t*>(p));
+}
+PyObject* wide_list(const Tensor& t, const char* p, int64_t dim) {
+  if (dim == t.ndim()) return wide_unsigned(t, p);
+  Py list(checked(PyList_New(t.size(dim))));
+  for (int64_t i = 0; i < t.size(dim); ++i)
+    PyList_SET_ITEM(list.get(), i, checked(wide_list(t, p + i * t.stride(dim) * int64_t(t.itemsize()), dim + 1)));
+  return list.release();
+}
+
+PyObject* m_item(PyObject* o, PyObject*) {
+  return guarded([&] {
+    Tensor t = as_tensor(o);
+    if (t.numel() != 1) throw runtime_error("a Tensor with ", t.numel(), " elements cannot be converted to Scalar");
+    return scalar_to_python(t);
+  });
+}
+PyObject* m_tolist(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = as_tensor(o);
+    check_readable(t);
+    if (t.dtype() >= Dtype::u16) return wide_list(t, t.raw(), 0);
+    return visit(t.dtype(), [&]<class T>() { return list_of(t.data<T>(), t.sizes(), t.strides()); });
+  });
+}
+PyMethodDef tensor_methods[] = {
+    {"item", m_item, METH_NOARGS, "The value of a tensor with one element, as a Python number."},
+    {"tolist", m_tolist, METH_NOARGS, "The values as nested lists of Python numbers."},
+    {}};
+
+// tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False)
+PyObject* make_tensor(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+  return guarded([&]() -> PyObject* {
+    static const char* names[] = {"data", "dtype", "device", "requires_grad", "pin_memory"};
+    PyObject* given[5] = {};
+    if (nargs > 1) throw type_error("tensor() takes 1 positional argument but ", nargs, " were given");
+    if (nargs) given[0] = args[0];
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
+      const char* key = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k));
+      int i = 0;
+      while (i < 5 && strcmp(key, names[i])) ++i;
+      if (i == 5) throw type_error("tensor() got an unexpected keyword argument '", key, "'");
+      given[i] = args[nargs + k];
+    }
+    if (!given[0]) throw type_error("tensor() missing 1 required positional arguments: \"data\"");
+    auto present = [&](int i) { return given[i] && given[i] != Py_None; };
+    if (present(1) && !is_dtype(given[1]) && !PyType_Check(given[1]))
+      throw type_error("tensor(): argument 'dtype' must be torch.dtype, not ", Py_TYPE(given[1])->tp_name);
+    Dtype dtype = present(1) ? to_dtype(given[1]) : Dtype::none;
+    Device device = present(2) ? to_device(given[2]) : Device{};
+    if (device.type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+    if (is_tensor(given[0]) &&
+        PyErr_WarnEx(PyExc_UserWarning, "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
+                     "or sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).", 1) < 0)
+      throw PythonError();
+    Tensor t = tensor_from_data(given[0], dtype, device);
+    if (modes().inference) t->inference = true;
+    if (present(3) && PyObject_IsTrue(given[3])) {
+      if (!differentiable(t.dtype())) throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+      t->requires_grad = true;
+    }
+    return to_python(t);
+  });
+}
+
+PyObject* legacy(PyObject*, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    if (PyTuple_GET_SIZE(args) < 2) throw type_error("_legacy_tensor(dtype, name, *args)");
+    Py rest(checked(PyTuple_GetSlice(args, 2, PyTuple_GET_SIZE(args))));
+    const char* name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(args, 1));
+    if (!name) throw PythonError();
+    return to_python(legacy_tensor(to_dtype(PyTuple_GET_ITEM(args, 0)), rest.get(), kw, name));
+  });
+}
+PyMethodDef functions[] = {
+    {"tensor", (PyCFunction)(void*)make_tensor, METH_FASTCALL | METH_KEYWORDS,
+     "tensor(data, *, dtype=None, device=None, requires_grad=False) -> Tensor\n\nA new tensor with a copy of data: a number, "
+     "nested sequences of numbers, or a NumPy array."},
+    {"_legacy_tensor", (PyCFunction)(void*)legacy, METH_VARARGS | METH_KEYWORDS, nullptr},
+    {}};
+
+}  // namespace
+
+PyObject* scalar_to_python(const Tensor& t) {
+  check_readable(t);
+  if (t.dtype() >= Dtype::u16) return wide_unsigned(t, t.raw());
+  return visit(t.dtype(), [&]<class T>() { return element(*t.data<T>()); });
+}
+
+Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device) {
+  Tensor t;
+  if (is_tensor(data)) {
+    Tensor source = as_tensor(data);
+    t = empty_like(source, dtype == Dtype::none ? source.dtype() : dtype);
+    if (!t.is_meta()) copy(t, source);
+  } else if (is_array(data)) {
+    Tensor source = from_array(data, false);
+    if (dtype == Dtype::none || dtype == source.dtype()) t = source;
+    else copy(t = empty(source.sizes(), dtype), source);
+  } else {
+    Dims shape = shape_of(data);
+    if (dtype == Dtype::none) {
+      infer(data, dtype, 0);
+      if (dtype == Dtype::none) dtype = default_dtype();
+    }
+    t = empty(shape, dtype);
+    if (t.numel() || shape.size() > 1)
+      visit(dtype, [&]<class T>() {
+        T* out = t.data<T>();
+        store<T>(data, shape, 0, out);
+      }, "tensor");
+  }
+  if (device.type == Device::meta) return empty(t.sizes(), t.dtype(), device);
+  return t;
+}
+
+Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name) {
+  Py_ssize_t n = PyTuple_GET_SIZE(args);
+  if (kw && PyDict_Size(kw) > 0) {
+    PyObject* device = PyDict_GetItemString(kw, "device");
+    if (!device || PyDict_Size(kw) > 1) throw type_error(name, "() got an unexpected keyword argument");
+    if (to_device(device).type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+  }
+  if (n == 0) return empty(Dims{0}, dtype);
+  PyObject* first = PyTuple_GET_ITEM(args, 0);
+  if (n == 1) {
+    if (is_tensor(first)) {
+      Tensor t = as_tensor(first);
+      if (t.dtype() != dtype)
+        throw type_error("expected ", info(dtype).scalar_name, " (got ", info(t.dtype()).scalar_name, ")");
+      return alias(t);
+    }
+    if (StorageRef s = storage_of(first)) {
+      int64_t count = s->nbytes / itemsize(dtype);
+      return on_storage(s, dtype, Dims{count}, Dims{1}, 0);
+    }
+    if (reinterpret_cast<PyObject*>(Py_TYPE(first)) == size_type) return empty(to_dims(first), dtype);
+    if (!PyIndex_Check(first) || is_array(first)) {
+      if (!is_sequence(first) && !is_array(first)) throw type_error("new(): data must be a sequence (got ", Py_TYPE(first)->tp_name, ")");
+      return tensor_from_data(first, dtype, {});
+    }
+  }
+  Dims sizes;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* o = PyTuple_GET_ITEM(args, i);
+    if (!PyIndex_Check(o) || PyFloat_Check(o))
+      throw type_error("new() received an invalid combination of arguments - got (", Py_TYPE(o)->tp_name,
+                       "), but expected sizes as ints, a sequence of numbers or a tensor");
+    sizes.push_back(to_int(o));
+  }
+  return empty(sizes, dtype);
+}
+
+void add_data(PyObject* module) {
+  for (auto* m = tensor_methods; m->ml_name; ++m) {
+    Py d(checked(PyDescr_NewMethod(tensor_type, m)));
+    if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), m->ml_name, d.get()) < 0) throw PythonError();
+  }
+  if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
+}
+
+}  // namespace rushlight

@@ -1,0 +1,549 @@
+// rushlight.Tensor as Python sees it: number slots, attributes and the methods that are not operators.
+#include <Python.h>
+#include <structmember.h>
+
+#include <cstring>
+
+#include "autograd/node.h"
+#include "python/args.h"
+#include "python/tensor_type.h"
+
+namespace rushlight {
+
+void tensor_dealloc(PyObject* self);
+
+// python/autograd.cpp
+extern PyMethodDef autograd_methods[];
+extern PyGetSetDef autograd_getset[];
+
+namespace {
+
+Tensor self_of(PyObject* o) { return as_tensor(o); }
+const Tensor& ref(PyObject*& o) { return reinterpret_cast<const Tensor&>(o); }  // borrowed view of the pointer
+bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
+
+// ---- number slots ----
+// Overrides of subclasses come first; exact tensors and plain numbers skip the search.
+PyObject* slot_override(const char* name, PyObject* a, PyObject* b) {
+  if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) return nullptr;
+  PyObject* args[] = {a, b};
+  Py method(overload_object(name, true));
+  return method ? try_overrides(method.get(), args, 2, nullptr) : nullptr;
+}
+PyObject* call_named(const char* name, PyObject* a, PyObject* b) {
+  const OverloadSet* set = find_overloads(name);
+  if (!set) throw not_implemented("operator ", name, " is not implemented");
+  PyObject* args[] = {a, b};
+  return call_op(*set, nullptr, args, b ? 2 : 1, nullptr, set->in_place);
+}
+bool foreign(PyObject* o) {  // something no operator understands: let Python raise its TypeError
+  Value v;
+  return !is_tensor(o) && !number_value(o, v);
+}
+
+template <const char* name> const Op& op_named() {
+  static const Op& op = find_op(name);
+  return op;
+}
+#define RL_NAME(x) constexpr char n_##x[] = #x
+RL_NAME(add); RL_NAME(sub); RL_NAME(rsub); RL_NAME(mul); RL_NAME(div);
+RL_NAME(eq); RL_NAME(ne); RL_NAME(lt); RL_NAME(le); RL_NAME(gt); RL_NAME(ge);
+
+template <const char* name, const char* reversed> PyObject* commutative(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    if (PyObject* r = slot_override(name, a, b)) return r;
+    if (is_tensor(a)) return call_binary(op_named<name>(), a, b);
+    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
+    return call_binary(op_named<reversed>(), b, a);
+  });
+}
+PyObject* nb_divide(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    if (PyObject* r = slot_override("div", a, b)) return r;
+    if (is_tensor(a)) return call_binary(op_named<n_div>(), a, b);
+    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
+    Py inverse(call_named("reciprocal", b, nullptr));  // as in torch: 2 / x is reciprocal(x) * 2
+    return call_binary(op_named<n_mul>(), inverse.get(), a);
+  });
+}
+// Operators whose first operand may be a number: the overload set sorts it out.
+PyObject* either_way(const char* name, PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    if (PyObject* r = slot_override(name, a, b)) return r;
+    if (is_tensor(a) && foreign(b)) {
+      // arrays on the right become tensors
+      const Op* first = find_overloads(name) ? find_overloads(name)->ops[0] : nullptr;
+      return first ? call_binary(*first, a, b) : Py_NewRef(Py_NotImplemented);
+    }
+    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
+    return call_named(name, a, b);
+  });
+}
+PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
+  if (mod != Py_None) {
+    PyErr_SetString(PyExc_TypeError, "pow() with a modulus is not supported for tensors");
+    return nullptr;
+  }
+  return either_way("pow", a, b);
+}
+PyObject* nb_floor_divide(PyObject* a, PyObject* b) { return either_way("floor_divide", a, b); }
+PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way("remainder", a, b); }
+PyObject* nb_and(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a); }
+PyObject* nb_or(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a); }
+PyObject* nb_xor(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_xor", a, b) : either_way("bitwise_xor", b, a); }
+PyObject* nb_lshift(PyObject* a, PyObject* b) { return either_way("bitwise_left_shift", a, b); }
+PyObject* nb_rshift(PyObject* a, PyObject* b) { return either_way("bitwise_right_shift", a, b); }
+PyObject* nb_matmul(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    if (PyObject* r = slot_override("matmul", a, b)) return r;
+    if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
+    return call_named("matmul", a, b);
+  });
+}
+template <const char* name> PyObject* inplace_slot(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    static const std::string method = std::string(name) + "_";
+    if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
+    if (!is_tensor(a)) Py_RETURN_NOTIMPLEMENTED;
+    return call_binary_inplace(*find_overloads(name)->ops[0], a, b);
+  });
+}
+RL_NAME(pow); RL_NAME(floor_divide); RL_NAME(remainder); RL_NAME(bitwise_and); RL_NAME(bitwise_or);
+RL_NAME(bitwise_xor); RL_NAME(bitwise_left_shift); RL_NAME(bitwise_right_shift);
+template <const char* name> PyObject* inplace_named(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    static const std::string method = std::string(name) + "_";
+    if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
+    if (!is_tensor(a) || foreign(b)) Py_RETURN_NOTIMPLEMENTED;
+    return call_named(method.c_str(), a, b);
+  });
+}
+PyObject* nb_ipow(PyObject* a, PyObject* b, PyObject*) { return inplace_named<n_pow>(a, b); }
+
+PyObject* unary(const char* name, PyObject* a) {
+  return guarded([&]() -> PyObject* {
+    PyObject* args[] = {a};
+    if (!exact(a) && overrides(a)) {
+      Py method(overload_object(name, true));
+      if (PyObject* r = try_overrides(method.get(), args, 1, nullptr)) return r;
+    }
+    return call_named(name, a, nullptr);
+  });
+}
+PyObject* nb_negative(PyObject* a) { return unary("neg", a); }
+PyObject* nb_positive(PyObject* a) {
+  return guarded([&]() -> PyObject* {
+    if (ref(a).dtype() == Dtype::boolean) throw runtime_error("The `+` operator, on a bool tensor is not supported.");
+    return Py_NewRef(a);
+  });
+}
+PyObject* nb_absolute(PyObject* a) { return unary("abs", a); }
+PyObject* nb_invert(PyObject* a) { return unary("bitwise_not", a); }
+
+PyObject* richcompare(PyObject* a, PyObject* b, int op) {
+  return guarded([&]() -> PyObject* {
+    static const char* names[] = {"lt", "le", "eq", "ne", "gt", "ge"};
+    if (PyObject* r = slot_override(names[op], a, b)) return r;
+    switch (op) {
+      case Py_LT: return call_binary(op_named<n_lt>(), a, b);
+      case Py_LE: return call_binary(op_named<n_le>(), a, b);
+      case Py_EQ: return call_binary(op_named<n_eq>(), a, b);
+      case Py_NE: return call_binary(op_named<n_ne>(), a, b);
+      case Py_GT: return call_binary(op_named<n_gt>(), a, b);
+      default: return call_binary(op_named<n_ge>(), a, b);
+    }
+  });
+}
+
+// ---- conversions ----
+PyObject* only_element(PyObject* o) {
+  Tensor t = self_of(o);
+  if (t.numel() != 1) throw value_error("only one element tensors can be converted to Python scalars");
+  return scalar_to_python(t);
+}
+PyObject* nb_float(PyObject* o) {
+  return guarded([&] { Py x(only_element(o)); return PyNumber_Float(x.get()); });
+}
+PyObject* nb_int(PyObject* o) {
+  return guarded([&] { Py x(only_element(o)); return PyNumber_Long(x.get()); });
+}
+PyObject* nb_index(PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = self_of(o);
+    if (t.numel() != 1 || (!is_integral(t.dtype()) && t.dtype() != Dtype::boolean))
+      throw type_error("only integer tensors of a single element can be converted to an index");
+    Py x(scalar_to_python(t));
+    return PyNumber_Index(x.get());
+  });
+}
+int nb_bool(PyObject* o) {
+  return guarded_int([&] {
+    Tensor t = self_of(o);
+    if (t.numel() == 0) throw runtime_error("Boolean value of Tensor with no values is ambiguous");
+    if (t.numel() > 1) throw runtime_error("Boolean value of Tensor with more than one value is ambiguous");
+    Py x(scalar_to_python(t));
+    return PyObject_IsTrue(x.get());
+  });
+}
+PyObject* complex_method(PyObject* o, PyObject*) {
+  return guarded([&] {
+    Py x(only_element(o));
+    return PyObject_CallOneArg(reinterpret_cast<PyObject*>(&PyComplex_Type), x.get());
+  });
+}
+
+Py_hash_t hash(PyObject* o) { return Py_hash_t(reinterpret_cast<uintptr_t>(o) >> 4); }
+Py_ssize_t length(PyObject* o) {
+  PyObject* self = o;
+  if (ref(self).ndim() == 0) {
+    PyErr_SetString(PyExc_TypeError, "len() of a 0-d tensor");
+    return -1;
+  }
+  return ref(self).size(0);
+}
+
+// ---- attributes ----
+PyObject* get_shape(PyObject* o, void*) { return guarded([&] { return size_object(ref(o).sizes()); }); }
+PyObject* get_dtype(PyObject* o, void*) { return to_python(ref(o).dtype()); }
+PyObject* get_device(PyObject* o, void*) { return to_python(ref(o).device()); }
+PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLongLong(ref(o).ndim()); }
+PyObject* get_itemsize(PyObject* o, void*) { return PyLong_FromLong(ref(o).itemsize()); }
+PyObject* get_nbytes(PyObject* o, void*) { return PyLong_FromLongLong(ref(o).nbytes()); }
+PyObject* get_layout(PyObject*, void*) {
+  Py module(PyImport_ImportModule("rushlight._C"));
+  return module ? PyObject_GetAttrString(module.get(), "strided") : nullptr;
+}
+PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
+PyObject* get_is_cpu(PyObject* o, void*) { return PyBool_FromLong(ref(o).device().type == Device::cpu); }
+PyObject* get_is_meta(PyObject* o, void*) { return PyBool_FromLong(ref(o).is_meta()); }
+
+// x.T, x.mT, x.H, x.mH
+PyObject* get_transposed(PyObject* o, void* which) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = self_of(o);
+    const char* name = static_cast<const char*>(which);
+    bool matrix = name[0] == 'm', adjoint = name[matrix] == 'H';
+    if (matrix && t.ndim() < 2)
+      throw runtime_error("tensor.", name, " is only supported on matrices or batches of matrices. Got ", t.ndim(), "-D tensor.");
+    if (adjoint && !matrix && t.ndim() != 2 && t.ndim() != 0)
+      throw runtime_error("tensor.H is only supported on matrices (2-D tensors). Got ", t.ndim(), "-D tensor.",
+                          t.ndim() > 2 ? " For batches of matrices, consider using tensor.mH" : "");
+    Tensor r;
+    if (matrix) r = find_op("transpose").call({t, -2, -1});
+    else {
+      if (t.ndim() != 2 && t.ndim() != 0) {
+        static bool warned = false;
+        if (!warned) {
+          warned = true;
+          if (PyErr_WarnEx(PyExc_UserWarning, "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+                           "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches of "
+                           "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.", 1) < 0)
+            throw PythonError();
+        }
+      }
+      Dims order;
+      for (int64_t d = t.ndim(); d-- > 0;) order.push_back(d);
+      r = find_op("permute").call({t, order});
+    }
+    if (adjoint && is_complex(t.dtype())) r = find_op("conj").call({r});
+    return to_python(r);
+  });
+}
+PyObject* get_part(PyObject* o, void* which) {
+  return guarded([&]() -> PyObject* { return call_named(static_cast<const char*>(which), o, nullptr); });
+}
+int set_part(PyObject* o, PyObject* value, void* which) {
+  return guarded_int([&] {
+    Py part(call_named(static_cast<const char*>(which), o, nullptr));
+    Py done(call_named("copy_", part.get(), value));
+    return 0;
+  });
+}
+
+// ---- methods ----
+PyObject* per_dim(PyObject* o, PyObject* args, PyObject* kw, bool strides) {
+  return guarded([&]() -> PyObject* {
+    static const char* names[] = {"dim", nullptr};
+    PyObject* dim = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|O", const_cast<char**>(names), &dim)) throw PythonError();
+    const Tensor& t = ref(o);
+    if (dim == Py_None) return strides ? tuple_of(t.strides()) : size_object(t.sizes());
+    if (t.ndim() == 0) throw index_error("Dimension specified as ", to_int(dim), " but tensor has no dimensions");
+    int64_t d = wrap_dim(to_int(dim), t.ndim());
+    return PyLong_FromLongLong(strides ? t.stride(d) : t.size(d));
+  });
+}
+PyObject* m_size(PyObject* o, PyObject* args, PyObject* kw) { return per_dim(o, args, kw, false); }
+PyObject* m_stride(PyObject* o, PyObject* args, PyObject* kw) { return per_dim(o, args, kw, true); }
+PyObject* m_dim(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).ndim()); }
+PyObject* m_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).numel()); }
+PyObject* m_storage_offset(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).offset()); }
+PyObject* m_data_ptr(PyObject* o, PyObject*) {
+  return PyLong_FromVoidPtr(ref(o).numel() ? ref(o).raw() : nullptr);
+}
+PyObject* m_element_size(PyObject* o, PyObject*) { return PyLong_FromLong(ref(o).itemsize()); }
+PyObject* m_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromLong(is_float(ref(o).dtype())); }
+PyObject* m_is_complex(PyObject* o, PyObject*) { return PyBool_FromLong(is_complex(ref(o).dtype())); }
+PyObject* m_is_signed(PyObject* o, PyObject*) {
+  Dtype d = ref(o).dtype();
+  return PyBool_FromLong(d != Dtype::boolean && d != Dtype::u8 && d < Dtype::u16);
+}
+PyObject* m_get_device(PyObject* o, PyObject*) { return PyLong_FromLong(ref(o).device().type == Device::cuda ? ref(o).device().index : -1); }
+PyObject* m_false(PyObject*, PyObject*) { Py_RETURN_FALSE; }
+PyObject* m_is_set_to(PyObject* o, PyObject* other) {
+  return guarded([&]() -> PyObject* {
+    if (!is_tensor(other)) throw type_error("is_set_to(): argument 'tensor' (position 1) must be Tensor, not ", Py_TYPE(other)->tp_name);
+    Tensor a = self_of(o), b = self_of(other);
+    return PyBool_FromLong(a->storage == b->storage && a.offset() == b.offset() && same(a.sizes(), b.sizes()) &&
+                           same(a.strides(), b.strides()));
+  });
+}
+
+bool format_contiguous(const Tensor& t, PyObject* format) {
+  if (!format || format == Py_None) return t.contiguous();
+  Py text(checked(PyObject_Repr(format)));
+  std::string name = PyUnicode_AsUTF8(text.get());
+  if (name == "torch.contiguous_format" || name == "torch.preserve_format") return t.contiguous();
+  int64_t spatial = name == "torch.channels_last" ? 2 : 3;
+  if (t.ndim() != spatial + 2) return false;
+  Dims sizes{t.size(0)}, strides{t.stride(0)};  // N, spatial..., C
+  for (int64_t d = 2; d < t.ndim(); ++d) sizes.push_back(t.size(d)), strides.push_back(t.stride(d));
+  sizes.push_back(t.size(1)), strides.push_back(t.stride(1));
+  return is_contiguous(sizes, strides);
+}
+PyObject* m_is_contiguous(PyObject* o, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    static const char* names[] = {"memory_format", nullptr};
+    PyObject* format = nullptr;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|O", const_cast<char**>(names), &format)) throw PythonError();
+    return PyBool_FromLong(format_contiguous(ref(o), format));
+  });
+}
+
+void check_plain_write(const Tensor& t, const char* name) {
+  if (t.needs_grad() && grad_enabled())
+    throw runtime_error("you can't ", name, " a tensor that requires gradients");
+}
+PyObject* m_resize_(PyObject* o, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = self_of(o);
+    if (t.needs_grad()) throw runtime_error("cannot resize variables that require grad");
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    Dims sizes = to_dims(n == 1 ? PyTuple_GET_ITEM(args, 0) : args);
+    resize(t, sizes);
+    wrote(t);
+    return Py_NewRef(o);
+  });
+}
+// set_(), set_(tensor), set_(storage, offset, size, stride) without history
+PyObject* m_set_(PyObject* o, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = self_of(o);
+    check_plain_write(t, "set_");
+    static const char* names[] = {"source", "storage_offset", "size", "stride", nullptr};
+    PyObject *source = nullptr, *offset = nullptr, *size = nullptr, *stride = nullptr;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|OOOO", const_cast<char**>(names), &source, &offset, &size, &stride))
+      throw PythonError();
+    Tensor next;
+    if (!source) next = empty(IntSpan{}, t.dtype()), set_layout(next, Dims{0}, Dims{1}, 0);
+    else if (is_tensor(source) && !offset) next = self_of(source);
+    else {
+      StorageRef storage = is_tensor(source) ? StorageRef::share(self_of(source)->storage) : storage_of(source);
+      if (!storage.get()) throw type_error("set_(): expected a Tensor or a storage");
+      int64_t start = offset ? to_int(offset) : 0;
+      Dims sizes = size ? to_dims(size) : Dims{int64_t(storage->nbytes / t.itemsize()) - start};
+      Dims strides = stride ? to_dims(stride) : contiguous_strides(sizes);
+      next = on_storage(storage, t.dtype(), sizes, strides, start);
+    }
+    if (next.dtype() != t.dtype()) throw runtime_error("set_(): expected a source of dtype ", info(t.dtype()).name);
+    if (next->storage) set_storage(t, StorageRef::share(next->storage));
+    set_layout(t, next.sizes(), next.strides(), next.offset());
+    wrote(t);
+    return Py_NewRef(o);
+  });
+}
+
+// Moves everything below the object header from a fresh tensor into an object of another type.
+PyObject* with_type(Tensor t, PyTypeObject* type) {
+  Tensor out = Tensor::steal(new_tensor_object(type));
+  TensorObject *to = out.get(), *from = t.get();
+  bool heap_dims = from->dims != from->inline_dims;
+  std::memcpy(reinterpret_cast<char*>(to) + offsetof(TensorObject, storage),
+              reinterpret_cast<char*>(from) + offsetof(TensorObject, storage),
+              sizeof(TensorObject) - offsetof(TensorObject, storage));
+  if (!heap_dims) to->dims = to->inline_dims;
+  std::memset(reinterpret_cast<char*>(from) + offsetof(TensorObject, storage), 0,
+              sizeof(TensorObject) - offsetof(TensorObject, storage));
+  from->dims = from->inline_dims;
+  return to_python(out);
+}
+
+PyTypeObject* subclass_argument(PyObject* cls) {
+  if (!PyType_Check(cls) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
+    throw type_error("expected a subclass of Tensor");
+  return reinterpret_cast<PyTypeObject*>(cls);
+}
+PyObject* m_make_subclass(PyObject*, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    static const char* names[] = {"cls", "data", "require_grad", nullptr};
+    PyObject *cls, *data;
+    int require_grad = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "OO|p", const_cast<char**>(names), &cls, &data, &require_grad))
+      throw PythonError();
+    PyTypeObject* type = subclass_argument(cls);
+    if (!is_tensor(data))
+      throw type_error("_make_subclass(): argument 'data' (position 2) must be Tensor, not ", Py_TYPE(data)->tp_name);
+    Tensor t = alias(self_of(data));
+    t->inference = false;
+    if (require_grad && !differentiable(t.dtype()))
+      throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+    t->requires_grad = require_grad;
+    return with_type(t, type);
+  });
+}
+PyObject* m_as_subclass(PyObject* o, PyObject* cls) {
+  return guarded([&]() -> PyObject* {
+    PyTypeObject* type = subclass_argument(cls);
+    Tensor t = find_op("alias").call({self_of(o)});
+    return with_type(t, type);
+  });
+}
+
+PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kw) {
+  return guarded([&]() -> PyObject* {
+    Tensor t = legacy_tensor(default_dtype(), args, kw, "Tensor");
+    if (type == tensor_type) return to_python(t);
+    Tensor plain = alias(t);
+    return with_type(plain, type);
+  });
+}
+int tensor_init(PyObject*, PyObject*, PyObject*) { return 0; }  // all is done in __new__
+
+// ---- object protocol ----
+int traverse(PyObject* o, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(o));
+  Py_VISIT(reinterpret_cast<TensorObject*>(o)->dict);
+  return traverse_autograd(reinterpret_cast<TensorObject*>(o), visit, arg);
+}
+int clear(PyObject* o) {
+  Py_CLEAR(reinterpret_cast<TensorObject*>(o)->dict);
+  clear_autograd(reinterpret_cast<TensorObject*>(o));
+  return 0;
+}
+// Plain tensors are not tracked by the cycle collector until they own something that could close a cycle.
+int setattro(PyObject* o, PyObject* name, PyObject* value) {
+  int r = PyObject_GenericSetAttr(o, name, value);
+  if (reinterpret_cast<TensorObject*>(o)->dict && !PyObject_GC_IsTracked(o)) PyObject_GC_Track(o);
+  return r;
+}
+PyObject* get_dict(PyObject* o, void* context) {
+  PyObject* d = PyObject_GenericGetDict(o, context);
+  if (d && !PyObject_GC_IsTracked(o)) PyObject_GC_Track(o);
+  return d;
+}
+
+PyMethodDef methods[] = {
+    {"size", (PyCFunction)(void*)m_size, METH_VARARGS | METH_KEYWORDS, "size(dim=None): the sizes, or one of them."},
+    {"stride", (PyCFunction)(void*)m_stride, METH_VARARGS | METH_KEYWORDS, "stride(dim=None): the strides in elements."},
+    {"dim", m_dim, METH_NOARGS, "Number of dimensions."},
+    {"ndimension", m_dim, METH_NOARGS, "Number of dimensions."},
+    {"numel", m_numel, METH_NOARGS, "Number of elements."},
+    {"nelement", m_numel, METH_NOARGS, "Number of elements."},
+    {"storage_offset", m_storage_offset, METH_NOARGS, "Offset of the first element in the storage, in elements."},
+    {"data_ptr", m_data_ptr, METH_NOARGS, "Address of the first element."},
+    {"element_size", m_element_size, METH_NOARGS, "Bytes per element."},
+    {"is_floating_point", m_is_floating_point, METH_NOARGS, "Whether the dtype is a floating point type."},
+    {"is_complex", m_is_complex, METH_NOARGS, "Whether the dtype is complex."},
+    {"is_signed", m_is_signed, METH_NOARGS, "Whether the dtype is signed."},
+    {"get_device", m_get_device, METH_NOARGS, "Index of the CUDA device, -1 on the CPU."},
+    {"is_conj", m_false, METH_NOARGS, "Always False: conjugation is carried out, not delayed."},
+    {"is_neg", m_false, METH_NOARGS, "Always False: negation is carried out, not delayed."},
+    {"is_pinned", (PyCFunction)(void*)m_false, METH_NOARGS, "Whether the memory is page-locked."},
+    {"is_set_to", m_is_set_to, METH_O, "Whether both tensors are the same view of the same memory."},
+    {"is_contiguous", (PyCFunction)(void*)m_is_contiguous, METH_VARARGS | METH_KEYWORDS,
+     "is_contiguous(memory_format=contiguous_format): whether elements lie in that order without gaps."},
+    {"resize_", (PyCFunction)(void*)m_resize_, METH_VARARGS | METH_KEYWORDS, "resize_(*sizes): changes the sizes in place."},
+    {"set_", (PyCFunction)(void*)m_set_, METH_VARARGS | METH_KEYWORDS,
+     "set_(source, storage_offset, size, stride): makes this tensor a view of other memory."},
+    {"_make_subclass", (PyCFunction)(void*)m_make_subclass, METH_VARARGS | METH_KEYWORDS | METH_STATIC,
+     "_make_subclass(cls, data, require_grad=False)"},
+    {"as_subclass", m_as_subclass, METH_O, "as_subclass(cls): the same tensor as an instance of cls."},
+    {"__complex__", complex_method, METH_NOARGS, nullptr},
+    {}};
+
+PyGetSetDef getset[] = {
+    {"shape", get_shape, nullptr, "Sizes, as a Size.", nullptr},
+    {"dtype", get_dtype, nullptr, nullptr, nullptr},
+    {"device", get_device, nullptr, nullptr, nullptr},
+    {"layout", get_layout, nullptr, nullptr, nullptr},
+    {"ndim", get_ndim, nullptr, nullptr, nullptr},
+    {"itemsize", get_itemsize, nullptr, nullptr, nullptr},
+    {"nbytes", get_nbytes, nullptr, nullptr, nullptr},
+    {"T", get_transposed, nullptr, nullptr, (void*)"T"},
+    {"mT", get_transposed, nullptr, nullptr, (void*)"mT"},
+    {"H", get_transposed, nullptr, nullptr, (void*)"H"},
+    {"mH", get_transposed, nullptr, nullptr, (void*)"mH"},
+    {"real", get_part, set_part, nullptr, (void*)"real"},
+    {"imag", get_part, set_part, nullptr, (void*)"imag"},
+    {"is_cpu", get_is_cpu, nullptr, nullptr, nullptr},
+    {"is_meta", get_is_meta, nullptr, nullptr, nullptr},
+    {"is_cuda", get_false, nullptr, nullptr, nullptr},
+    {"is_mps", get_false, nullptr, nullptr, nullptr},
+    {"is_xpu", get_false, nullptr, nullptr, nullptr},
+    {"is_xla", get_false, nullptr, nullptr, nullptr},
+    {"is_sparse", get_false, nullptr, nullptr, nullptr},
+    {"is_sparse_csr", get_false, nullptr, nullptr, nullptr},
+    {"is_quantized", get_false, nullptr, nullptr, nullptr},
+    {"is_mkldnn", get_false, nullptr, nullptr, nullptr},
+    {"is_nested", get_false, nullptr, nullptr, nullptr},
+    {"__dict__", get_dict, PyObject_GenericSetDict, nullptr, nullptr},
+    {}};
+
+PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
+                         {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
+                         {}};
+
+PyType_Slot slots[] = {
+    {Py_tp_new, (void*)tensor_new}, {Py_tp_init, (void*)tensor_init}, {Py_tp_dealloc, (void*)tensor_dealloc},
+    {Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear}, {Py_tp_setattro, (void*)setattro},
+    {Py_tp_hash, (void*)hash}, {Py_tp_richcompare, (void*)richcompare}, {Py_tp_methods, methods},
+    {Py_tp_getset, getset}, {Py_tp_members, members},
+    {Py_mp_length, (void*)length}, {Py_mp_subscript, (void*)tensor_getitem}, {Py_mp_ass_subscript, (void*)tensor_setitem},
+    {Py_nb_add, (void*)commutative<n_add, n_add>}, {Py_nb_subtract, (void*)commutative<n_sub, n_rsub>},
+    {Py_nb_multiply, (void*)commutative<n_mul, n_mul>}, {Py_nb_true_divide, (void*)nb_divide},
+    {Py_nb_floor_divide, (void*)nb_floor_divide}, {Py_nb_remainder, (void*)nb_remainder}, {Py_nb_power, (void*)nb_power},
+    {Py_nb_matrix_multiply, (void*)nb_matmul}, {Py_nb_and, (void*)nb_and}, {Py_nb_or, (void*)nb_or},
+    {Py_nb_xor, (void*)nb_xor}, {Py_nb_lshift, (void*)nb_lshift}, {Py_nb_rshift, (void*)nb_rshift},
+    {Py_nb_inplace_add, (void*)inplace_slot<n_add>}, {Py_nb_inplace_subtract, (void*)inplace_slot<n_sub>},
+    {Py_nb_inplace_multiply, (void*)inplace_slot<n_mul>}, {Py_nb_inplace_true_divide, (void*)inplace_slot<n_div>},
+    {Py_nb_inplace_floor_divide, (void*)inplace_named<n_floor_divide>},
+    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder>}, {Py_nb_inplace_power, (void*)nb_ipow},
+    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and>}, {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or>},
+    {Py_nb_inplace_xor, (void*)inplace_named<n_bitwise_xor>},
+    {Py_nb_inplace_lshift, (void*)inplace_named<n_bitwise_left_shift>},
+    {Py_nb_inplace_rshift, (void*)inplace_named<n_bitwise_right_shift>},
+    {Py_nb_negative, (void*)nb_negative}, {Py_nb_positive, (void*)nb_positive}, {Py_nb_absolute, (void*)nb_absolute},
+    {Py_nb_invert, (void*)nb_invert}, {Py_nb_float, (void*)nb_float}, {Py_nb_int, (void*)nb_int},
+    {Py_nb_index, (void*)nb_index}, {Py_nb_bool, (void*)nb_bool},
+    {Py_tp_doc, (void*)"A multi-dimensional array of one dtype that can record how it was computed."},
+    {0, nullptr}};
+PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+void add_tensor_type(PyObject* module) {
+  tensor_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
+  auto* type = reinterpret_cast<PyObject*>(tensor_type);
+  for (auto* m = autograd_methods; m->ml_name; ++m) {
+    Py d(checked(PyDescr_NewMethod(tensor_type, m)));
+    if (PyObject_SetAttrString(type, m->ml_name, d.get()) < 0) throw PythonError();
+  }
+  for (auto* g = autograd_getset; g->name; ++g) {
+    Py d(checked(PyDescr_NewGetSet(tensor_type, g)));
+    if (PyObject_SetAttrString(type, g->name, d.get()) < 0) throw PythonError();
+  }
+  PyModule_AddObjectRef(module, "Tensor", type);
+}
+
+}  // namespace rushlight
