@@ -1,5 +1,6 @@
-// The thread pool behind parallel_for. Chunks are claimed one by one by the workers and the caller, so a thread
-// that the system has put aside delays only the chunk it holds; there is no barrier at which all must arrive.
+// The thread pool behind parallel_for. Chunks are claimed one by one by the workers and the caller, so a
+// thread that the system has put aside delays only the chunk it holds; there is no barrier at which all must
+// arrive.
 #include "parallel.h"
 
 #include <pthread.h>
@@ -41,7 +42,8 @@ int affinity_count() {
 double cgroup_limit(const std::string& dir) {
   double quota = 0, period = 0;
   std::string word;
-  if (std::ifstream v2(dir + "/cpu.max"); v2 >> word >> period && word != "max") quota = std::atof(word.c_str());
+  if (std::ifstream v2(dir + "/cpu.max"); v2 >> word >> period && word != "max")
+    quota = std::atof(word.c_str());
   else if (std::ifstream q(dir + "/cpu.cfs_quota_us"), p(dir + "/cpu.cfs_period_us"); q >> quota) p >> period;
   return quota > 0 && period > 0 ? quota / period : 0;
 }
@@ -53,10 +55,13 @@ int quota_count() {
   for (std::string line; std::getline(groups, line);) {
     std::istringstream fields(line);
     std::string id, controllers, path;
-    if (!std::getline(fields, id, ':') || !std::getline(fields, controllers, ':') || !std::getline(fields, path)) continue;
+    if (!std::getline(fields, id, ':') || !std::getline(fields, controllers, ':') ||
+        !std::getline(fields, path))
+      continue;
     std::string root;
     if (controllers.empty()) root = "/sys/fs/cgroup";
-    else if ((',' + controllers + ',').find(",cpu,") != std::string::npos) root = "/sys/fs/cgroup/" + controllers;
+    else if ((',' + controllers + ',').find(",cpu,") != std::string::npos)
+      root = "/sys/fs/cgroup/" + controllers;
     else continue;
     for (;;) {  // inside a container the path may not exist below the mount: its root still answers
       if (double limit = cgroup_limit(root + path); limit > 0) tightest = std::min(tightest, limit);
@@ -128,8 +133,9 @@ struct Job {
 thread_local bool inside = false;
 
 struct Pool {
-  // `ticket` is generation << 32 | next claim. A worker reads the ticket, then the job's fields, then takes the
-  // claim with a compare-and-swap: if the job changed in between, so has the generation, and the swap fails.
+  // `ticket` is generation << 32 | next claim. A worker reads the ticket, then the job's fields, then takes
+  // the claim with a compare-and-swap: if the job changed in between, so has the generation, and the swap
+  // fails.
   alignas(64) std::atomic<uint64_t> ticket{0};
   std::atomic<Job*> job{nullptr};
   std::atomic<uint32_t> claims{0};
@@ -156,8 +162,7 @@ struct Pool {
     inside = true;
     for (uint32_t seen = 0;;) {
       if (index < active.load(std::memory_order_relaxed))
-        while (run_one()) {
-        }
+        while (run_one()) {}
       const auto changed = [&] { return epoch.load(std::memory_order_acquire) != seen; };
       if (!spin(30, changed)) {
         sleepers.fetch_add(1);
@@ -197,12 +202,10 @@ struct Pool {
     if (sleepers.load() > 0) {
       if (static_cast<int>(count) - 1 < workers)
         for (uint32_t i = 1; i < count; i++) epoch.notify_one();
-      else
-        epoch.notify_all();
+      else epoch.notify_all();
     }
     inside = true;
-    while (run_one()) {
-    }
+    while (run_one()) {}
     inside = false;
     if (!spin(50, [&] { return done.load(std::memory_order_acquire) == count; }))
       for (uint32_t now; (now = done.load(std::memory_order_acquire)) != count;) done.wait(now);

@@ -1,5 +1,5 @@
-// parallel_for: runs a function over fixed-size chunks of a range on the process's own threads. Safe to include
-// in *.isa.cpp files: it holds no code but the template.
+// parallel_for: runs a function over fixed-size chunks of a range on the process's own threads. Safe to
+// include in *.isa.cpp files: it holds no code but the template.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ void run_chunks(int64_t n, int64_t grain, ChunkFn fn, void* body);
 }  // namespace detail
 
 // Calls f(begin, end) for [0, grain), [grain, 2*grain), ... up to n, in no particular order and on several
-// threads. The chunks depend on n and grain alone, never on the number of threads, so a reduction that keeps one
-// partial result per chunk and combines them in order gives the same bits on every machine. An exception
+// threads. The chunks depend on n and grain alone, never on the number of threads, so a reduction that keeps
+// one partial result per chunk and combines them in order gives the same bits on every machine. An exception
 // thrown by f reaches the caller; chunks not yet begun are then left out.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
@@ -35,7 +35,8 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
   auto* body = const_cast<void*>(static_cast<const void*>(&f));
   detail::run_chunks(
       n, grain,
-      [](void* b, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<F>*>(b))(begin, end); }, body);
+      [](void* b, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<F>*>(b))(begin, end); },
+      body);
 }
 
 }  // namespace rushlight

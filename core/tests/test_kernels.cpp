@@ -1,6 +1,6 @@
 // Checks the raw CPU kernels (threads, matrix product, convolution, pooling) against plain loops over random
-// shapes. Standalone. With an argument "digest" it prints checksums of float32 and float64 results instead: they
-// must be the same for every RUSHLIGHT_NUM_THREADS, and for RUSHLIGHT_CPU=v3 and v4.
+// shapes. Standalone. With an argument "digest" it prints checksums of float32 and float64 results instead:
+// they must be the same for every RUSHLIGHT_NUM_THREADS, and for RUSHLIGHT_CPU=v3 and v4.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,12 +28,12 @@ using namespace rushlight::cpu;
 
 namespace {
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) {                                                               \
-      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);    \
-      std::exit(1);                                                                   \
-    }                                                                                 \
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+      std::exit(1); \
+    } \
   } while (0)
 
 struct Random {
@@ -87,9 +87,7 @@ void test_parallel() {
       parallel_for(100, 1, [&](int64_t b, int64_t) {
         if (b == 37) throw std::runtime_error("thirty-seven");
       });
-    } catch (const std::runtime_error& e) {
-      caught = std::string(e.what()) == "thirty-seven";
-    }
+    } catch (const std::runtime_error& e) { caught = std::string(e.what()) == "thirty-seven"; }
     CHECK(caught);
     std::atomic<int> nested{0};
     parallel_for(8, 1, [&](int64_t, int64_t) {
@@ -184,7 +182,8 @@ void check_gemm(Kind kind, int64_t m, int64_t n, int64_t k, double tolerance) {
   fill_matrix(b);
   fill_matrix(c);
   const std::vector<T> before = c;
-  gemm(kind, m, n, k, a.data() + la.offset, la.row, la.col, b.data() + lb.offset, lb.row, lb.col, c.data(), ldc, add);
+  gemm(kind, m, n, k, a.data() + la.offset, la.row, la.col, b.data() + lb.offset, lb.row, lb.col, c.data(),
+       ldc, add);
   mix(c);
   using W = decltype(wide(T()));
   for (int64_t i = 0; i < m; i++)
@@ -196,15 +195,19 @@ void check_gemm(Kind kind, int64_t m, int64_t n, int64_t k, double tolerance) {
       }
       W want = add ? wide(before[i * ldc + j]) : W(0);
       for (int64_t p = 0; p < k; p++) {
-        const W x = wide(a[la.offset + i * la.row + p * la.col]), y = wide(b[lb.offset + p * lb.row + j * lb.col]);
+        const W x = wide(a[la.offset + i * la.row + p * la.col]),
+                y = wide(b[lb.offset + p * lb.row + j * lb.col]);
         if constexpr (std::is_integral_v<T>)
-          want = static_cast<int64_t>(static_cast<uint64_t>(want) + static_cast<uint64_t>(x) * static_cast<uint64_t>(y));
+          want = static_cast<int64_t>(static_cast<uint64_t>(want) +
+                                      static_cast<uint64_t>(x) * static_cast<uint64_t>(y));
         else want += x * y;
       }
       if constexpr (std::is_integral_v<T>) CHECK(got == static_cast<T>(want));
-      else if (!(std::abs(wide(got) - want) <= tolerance * (1 + std::sqrt(static_cast<double>(k))) * (1 + std::abs(want)))) {
-        std::fprintf(stderr, "gemm kind %d (%ld, %ld, %ld) strides a %ld,%ld b %ld,%ld add %d at %ld,%ld\n", int(kind),
-                     long(m), long(n), long(k), long(la.row), long(la.col), long(lb.row), long(lb.col), add, long(i), long(j));
+      else if (!(std::abs(wide(got) - want) <=
+                 tolerance * (1 + std::sqrt(static_cast<double>(k))) * (1 + std::abs(want)))) {
+        std::fprintf(stderr, "gemm kind %d (%ld, %ld, %ld) strides a %ld,%ld b %ld,%ld add %d at %ld,%ld\n",
+                     int(kind), long(m), long(n), long(k), long(la.row), long(la.col), long(lb.row),
+                     long(lb.col), add, long(i), long(j));
         CHECK(!"gemm result");
       }
     }
@@ -266,7 +269,8 @@ void test_gemm() {
       gemm(Kind::f32, m, n, k, a.data(), k, 1, b.data(), br, bc, all.data(), n);
       for (int64_t rows : {1, 3, 20}) {
         for (int64_t i = 0; i < m; i += rows)
-          gemm(Kind::f32, std::min(rows, m - i), n, k, a.data() + i * k, k, 1, b.data(), br, bc, some.data() + i * n, n);
+          gemm(Kind::f32, std::min(rows, m - i), n, k, a.data() + i * k, k, 1, b.data(), br, bc,
+               some.data() + i * n, n);
         CHECK(std::memcmp(all.data(), some.data(), all.size() * 4) == 0);
       }
       std::vector<float> column(m);
@@ -301,10 +305,13 @@ void close(const char* what, const Conv2dShape& s, const std::vector<T>& got, co
            double tolerance) {
   for (size_t i = 0; i < got.size(); i++)
     if (!(std::abs(double(got[i]) - want[i]) <= tolerance * (1 + std::abs(want[i])))) {
-      std::fprintf(stderr, "%s: n %ld cin %ld %ldx%ld cout %ld k %ldx%ld s %ld,%ld p %ld,%ld d %ld,%ld g %ld out %ldx%ld"
-                   " at %zu: %g, not %g\n", what, long(s.n), long(s.cin), long(s.h), long(s.w), long(s.cout), long(s.kh),
-                   long(s.kw), long(s.stride_h), long(s.stride_w), long(s.pad_h), long(s.pad_w), long(s.dil_h),
-                   long(s.dil_w), long(s.groups), long(s.hout), long(s.wout), i, double(got[i]), want[i]);
+      std::fprintf(
+          stderr,
+          "%s: n %ld cin %ld %ldx%ld cout %ld k %ldx%ld s %ld,%ld p %ld,%ld d %ld,%ld g %ld out %ldx%ld"
+          " at %zu: %g, not %g\n",
+          what, long(s.n), long(s.cin), long(s.h), long(s.w), long(s.cout), long(s.kh), long(s.kw),
+          long(s.stride_h), long(s.stride_w), long(s.pad_h), long(s.pad_w), long(s.dil_h), long(s.dil_w),
+          long(s.groups), long(s.hout), long(s.wout), i, double(got[i]), want[i]);
       CHECK(!"convolution result");
     }
 }
@@ -325,7 +332,8 @@ void check_conv(const Conv2dShape& s, double tolerance) {
           for (int64_t c = 0; c < cin; c++)
             for (int64_t i = 0; i < s.kh; i++)
               for (int64_t j = 0; j < s.kw; j++) {
-                const int64_t yy = oy * s.stride_h - s.pad_h + i * s.dil_h, xx = ox * s.stride_w - s.pad_w + j * s.dil_w;
+                const int64_t yy = oy * s.stride_h - s.pad_h + i * s.dil_h,
+                              xx = ox * s.stride_w - s.pad_w + j * s.dil_w;
                 if (yy < 0 || yy >= s.h || xx < 0 || xx >= s.w) continue;
                 const int64_t in = ((n * s.cin + o / cout * cin + c) * s.h + yy) * s.w + xx;
                 const int64_t tap = ((o * cin + c) * s.kh + i) * s.kw + j;
@@ -365,18 +373,20 @@ void test_conv() {
     s.dil_w = rnd.below(2) ? 1 : rnd.between(1, 3);
     s.pad_h = rnd.below(2) ? 0 : rnd.between(0, 6);
     s.pad_w = rnd.below(2) ? 0 : rnd.between(0, 6);
-    const int64_t room_h = s.h + 2 * s.pad_h - s.dil_h * (s.kh - 1) - 1, room_w = s.w + 2 * s.pad_w - s.dil_w * (s.kw - 1) - 1;
+    const int64_t room_h = s.h + 2 * s.pad_h - s.dil_h * (s.kh - 1) - 1,
+                  room_w = s.w + 2 * s.pad_w - s.dil_w * (s.kw - 1) - 1;
     if (room_h < 0 || room_w < 0) continue;
     s.hout = room_h / s.stride_h + 1;
     s.wout = room_w / s.stride_w + 1;
     check_conv<float>(s, 3e-5);
     check_conv<double>(s, 1e-13);
   }
-  check_conv<float>({2, 3, 12, 12, 5, 12, 12, 1, 1, 0, 0, 1, 1, 1, 1, 1}, 3e-5);     // kernel as large as the image
-  check_conv<float>({70, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 9, 9}, 1e-4);         // many partial sums
-  check_conv<float>({2, 3, 32, 32, 20, 8, 8, 8, 8, 0, 0, 1, 1, 1, 4, 4}, 3e-5);       // patches
-  check_conv<float>({1, 64, 30, 40, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 30, 40}, 3e-4);    // one large image
-  check_conv<float>({2, 0, 5, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 5}, 1e-5);          // no channels
+  check_conv<float>({2, 3, 12, 12, 5, 12, 12, 1, 1, 0, 0, 1, 1, 1, 1, 1},
+                    3e-5);                                                     // kernel as large as the image
+  check_conv<float>({70, 4, 9, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 9, 9}, 1e-4);  // many partial sums
+  check_conv<float>({2, 3, 32, 32, 20, 8, 8, 8, 8, 0, 0, 1, 1, 1, 4, 4}, 3e-5);     // patches
+  check_conv<float>({1, 64, 30, 40, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 30, 40}, 3e-4);  // one large image
+  check_conv<float>({2, 0, 5, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 5}, 1e-5);        // no channels
 }
 
 // ---- pooling ----
@@ -433,7 +443,9 @@ void check_pool(const Pool2dShape& s, bool include, int64_t divisor) {
     const int64_t p = at / out;
     int64_t counted = 0;
     const auto inside = places<T>(s, at % out / s.wout, at % s.wout, counted);
-    const double by = static_cast<double>(divisor ? divisor : include ? counted : static_cast<int64_t>(inside.size()));
+    const double by = static_cast<double>(divisor   ? divisor
+                                          : include ? counted
+                                                    : static_cast<int64_t>(inside.size()));
     double sum = 0;
     for (int64_t place : inside) {
       sum += x[p * in + place];
@@ -480,7 +492,8 @@ void test_pool() {
   adaptive_avg_pool2d_forward(s, x.data(), y.data());
   CHECK(y[0] == 1.5 && y[1] == 14.0 / 3 && y[2] == 12);
   adaptive_avg_pool2d_backward(s, gy.data(), gx.data());
-  CHECK(gx[0] == 0.5 && gx[1] == 0.5 + 10.0 / 3 && gx[2] == 10.0 / 3 && gx[3] == 10.0 / 3 + 50 && gx[4] == 50);
+  CHECK(gx[0] == 0.5 && gx[1] == 0.5 + 10.0 / 3 && gx[2] == 10.0 / 3 && gx[3] == 10.0 / 3 + 50 &&
+        gx[4] == 50);
   adaptive_max_pool2d_forward(s, x.data(), y.data(), index.data());
   CHECK(y[0] == 2 && y[1] == 8 && y[2] == 16 && index[0] == 1 && index[1] == 3 && index[2] == 4);
   max_pool2d_backward(1, 5, 3, gy.data(), index.data(), gx.data());
@@ -489,9 +502,7 @@ void test_pool() {
   bool caught = false;
   try {
     max_pool2d_backward(1, 5, 3, gy.data(), index.data(), gx.data());
-  } catch (const std::out_of_range&) {
-    caught = true;
-  }
+  } catch (const std::out_of_range&) { caught = true; }
   CHECK(caught);
 }
 
@@ -504,10 +515,10 @@ void bench_gemm() {
     int64_t m, n, k;
     bool transposed;
   };
-  for (Shape s : {Shape{32, 64, 64, false}, Shape{32, 64, 64, true}, Shape{32, 10, 64, true}, Shape{64, 64, 64, false},
-                  Shape{64, 64, 64, true}, Shape{256, 256, 256, false}, Shape{256, 256, 256, true},
-                  Shape{1024, 1024, 1024, false}, Shape{1, 1024, 1024, false}, Shape{1, 1024, 1024, true},
-                  Shape{8, 1024, 1024, true}}) {
+  for (Shape s : {Shape{32, 64, 64, false}, Shape{32, 64, 64, true}, Shape{32, 10, 64, true},
+                  Shape{64, 64, 64, false}, Shape{64, 64, 64, true}, Shape{256, 256, 256, false},
+                  Shape{256, 256, 256, true}, Shape{1024, 1024, 1024, false}, Shape{1, 1024, 1024, false},
+                  Shape{1, 1024, 1024, true}, Shape{8, 1024, 1024, true}}) {
     auto a = random_vector<float>(s.m * s.k), b = random_vector<float>(s.k * s.n);
     std::vector<float> c(s.m * s.n);
     const double flop = 2.0 * s.m * s.n * s.k;
@@ -516,8 +527,8 @@ void bench_gemm() {
     for (int round = 0; round < 30; round++) {
       const double t = seconds();
       for (int i = 0; i < inner; i++)
-        gemm(Kind::f32, s.m, s.n, s.k, a.data(), s.k, 1, b.data(), s.transposed ? 1 : s.n, s.transposed ? s.k : 1,
-             c.data(), s.n);
+        gemm(Kind::f32, s.m, s.n, s.k, a.data(), s.k, 1, b.data(), s.transposed ? 1 : s.n,
+             s.transposed ? s.k : 1, c.data(), s.n);
       best = std::min(best, (seconds() - t) / inner);
     }
     std::printf("gemm %s %dt %5ld %5ld %5ld %s: %8.2f us %6.1f GF/s\n", isa_name(), num_threads(), long(s.m),
@@ -530,12 +541,13 @@ void bench_conv() {
     const char* name;
     Conv2dShape s;
   };
-  for (const Case& c : {Case{"mnist 1->32 3x3", {64, 1, 28, 28, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 28, 28}},
-                        Case{"64->64 3x3 56", {4, 64, 56, 56, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 56, 56}},
-                        Case{"256->256 3x3 14", {4, 256, 14, 14, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 14, 14}},
-                        Case{"64->128 3x3/2 56", {4, 64, 56, 56, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 28, 28}},
-                        Case{"256->64 1x1 56", {4, 256, 56, 56, 64, 1, 1, 1, 1, 0, 0, 1, 1, 1, 56, 56}},
-                        Case{"depthwise 128 3x3 28", {8, 128, 28, 28, 128, 3, 3, 1, 1, 1, 1, 1, 1, 128, 28, 28}}}) {
+  for (const Case& c :
+       {Case{"mnist 1->32 3x3", {64, 1, 28, 28, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 28, 28}},
+        Case{"64->64 3x3 56", {4, 64, 56, 56, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 56, 56}},
+        Case{"256->256 3x3 14", {4, 256, 14, 14, 256, 3, 3, 1, 1, 1, 1, 1, 1, 1, 14, 14}},
+        Case{"64->128 3x3/2 56", {4, 64, 56, 56, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 28, 28}},
+        Case{"256->64 1x1 56", {4, 256, 56, 56, 64, 1, 1, 1, 1, 0, 0, 1, 1, 1, 56, 56}},
+        Case{"depthwise 128 3x3 28", {8, 128, 28, 28, 128, 3, 3, 1, 1, 1, 1, 1, 1, 128, 28, 28}}}) {
     const Conv2dShape& s = c.s;
     auto x = random_vector<float>(s.n * s.cin * s.h * s.w);
     auto w = random_vector<float>(s.cout * s.cin / s.groups * s.kh * s.kw);
@@ -551,9 +563,11 @@ void bench_conv() {
         best[pass] = std::min(best[pass], seconds() - t);
         x = random_vector<float>(x.size()), w = random_vector<float>(w.size());
       }
-    std::printf("conv %s %dt %-22s forward %6.0f us %5.0f GF/s  data %6.0f us %5.0f GF/s  weight %6.0f us %5.0f GF/s\n",
-                isa_name(), num_threads(), c.name, best[0] * 1e6, flop / best[0] / 1e9, best[1] * 1e6,
-                flop / best[1] / 1e9, best[2] * 1e6, flop / best[2] / 1e9);
+    std::printf(
+        "conv %s %dt %-22s forward %6.0f us %5.0f GF/s  data %6.0f us %5.0f GF/s  weight %6.0f us %5.0f "
+        "GF/s\n",
+        isa_name(), num_threads(), c.name, best[0] * 1e6, flop / best[0] / 1e9, best[1] * 1e6,
+        flop / best[1] / 1e9, best[2] * 1e6, flop / best[2] / 1e9);
   }
 }
 

@@ -23,7 +23,8 @@ void conv2d_forward(const Conv2dShape& s, const T* x, const T* weight, const T* 
   const int64_t plane = s.hout * s.wout;
   if (s.n == 0 || s.cout == 0 || plane == 0) return;
   if (no_terms(s)) {
-    for (int64_t i = 0; i < s.n * s.cout; i++) std::fill_n(y + i * plane, plane, bias ? bias[i % s.cout] : T(0));
+    for (int64_t i = 0; i < s.n * s.cout; i++)
+      std::fill_n(y + i * plane, plane, bias ? bias[i % s.cout] : T(0));
     return;
   }
   static const auto fn = RL_PICK(conv_forward<T>);
@@ -53,9 +54,9 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw
   fn(s, x, gy, gw);
 }
 
-#define INSTANTIATE(T)                                                                             \
-  template void conv2d_forward(const Conv2dShape&, const T*, const T*, const T*, T*);              \
-  template void conv2d_backward_data(const Conv2dShape&, const T*, const T*, T*);                  \
+#define INSTANTIATE(T) \
+  template void conv2d_forward(const Conv2dShape&, const T*, const T*, const T*, T*); \
+  template void conv2d_backward_data(const Conv2dShape&, const T*, const T*, T*); \
   template void conv2d_backward_weight(const Conv2dShape&, const T*, const T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

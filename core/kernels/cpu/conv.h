@@ -1,5 +1,5 @@
-// Two-dimensional convolution (cross-correlation, as in neural networks) of contiguous NCHW arrays, and its two
-// gradients. One dimension is h = kh = 1. A transposed convolution is conv2d_backward_data used forward.
+// Two-dimensional convolution (cross-correlation, as in neural networks) of contiguous NCHW arrays, and its
+// two gradients. One dimension is h = kh = 1. A transposed convolution is conv2d_backward_data used forward.
 // Results do not depend on the number of threads, nor on AVX2 against AVX-512.
 #pragma once
 
@@ -7,9 +7,9 @@
 
 namespace rushlight::cpu {
 
-// x (n, cin, h, w), weight (cout, cin / groups, kh, kw), y (n, cout, hout, wout). Output element (oy, ox) reads
-// x at (oy * stride_h - pad_h + i * dil_h, ox * stride_w - pad_w + j * dil_w), zero outside; hout and wout are
-// what the caller says, so padding at the far sides may differ from pad_h and pad_w.
+// x (n, cin, h, w), weight (cout, cin / groups, kh, kw), y (n, cout, hout, wout). Output element (oy, ox)
+// reads x at (oy * stride_h - pad_h + i * dil_h, ox * stride_w - pad_w + j * dil_w), zero outside; hout and
+// wout are what the caller says, so padding at the far sides may differ from pad_h and pad_w.
 struct Conv2dShape {
   int64_t n, cin, h, w;
   int64_t cout, kh, kw;

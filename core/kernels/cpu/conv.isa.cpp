@@ -1,5 +1,6 @@
-// Convolution forward and its gradient for the input, on padded planes (Note [Padded planes] in conv_planes.h).
-// The gradient for the input is a convolution itself: for each phase of the stride, with the taps that meet it.
+// Convolution forward and its gradient for the input, on padded planes (Note [Padded planes] in
+// conv_planes.h). The gradient for the input is a convolution itself: for each phase of the stride, with the
+// taps that meet it.
 #include "conv_planes.h"
 #include "gemm_product.h"
 
@@ -21,7 +22,8 @@ void conv_forward(const Conv2dShape& s, const T* x, const T* weight, const T* bi
   const int64_t k = cin * s.kh * s.kw, in_plane = s.h * s.w, out_plane = s.hout * s.wout;
   const double work = work_per_item(s);
 
-  const bool whole = s.groups == 1 && out_plane == 1 && s.kh == s.h && s.kw == s.w && s.pad_h == 0 && s.pad_w == 0;
+  const bool whole = s.groups == 1 && out_plane == 1 && s.kh == s.h && s.kw == s.w && s.pad_h == 0 &&
+                     s.pad_w == 0;
   if (whole || pointwise(s)) {
     if (bias)
       parallel_for(s.n * s.cout, most(1, 16384 / out_plane), [&](int64_t begin, int64_t end) {
@@ -81,7 +83,8 @@ int64_t shift_of(int64_t first, int64_t tap, int64_t stride, int64_t pad, int64_
 }
 
 // gy padded so that every phase's taps stay inside.
-Axis backward_axis(int64_t in, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t* phase_of) {
+Axis backward_axis(int64_t in, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
+                   int64_t* phase_of) {
   int64_t low = INT64_MAX, high = INT64_MIN;
   for (int64_t first = 0; first < least(stride, in); first++)
     for (int64_t i = 0; i < taps; i++) {
@@ -105,8 +108,8 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
   const double work = work_per_item(s);
   if (pointwise(s)) {
     over_items(s.n * s.groups, work, [&](int64_t item) {
-      product({cin, in_plane, cout, weight + item % s.groups * cout * cin, 1, cin, gy + item * cout * out_plane,
-               out_plane, 1, gx + item * cin * in_plane, in_plane, false},
+      product({cin, in_plane, cout, weight + item % s.groups * cout * cin, 1, cin,
+               gy + item * cout * out_plane, out_plane, 1, gx + item * cin * in_plane, in_plane, false},
               T());
     });
     return;
@@ -115,41 +118,47 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
   // Phase (py, px) of the stride is a convolution of gy with the taps that meet it; together the phases use
   // each tap once. `starts` holds the index of each phase's first term per output channel.
   const int64_t phases = s.stride_h * s.stride_w;
-  Scratch offsets(Use::offsets, sizeof(int64_t) * (cout * taps + phases + 3));
+  Scratch offsets(Use::offsets, sizeof(int64_t) * (cout * taps + phases + 3 + taps));
   auto* offset = offsets.as<int64_t>();
   int64_t* starts = offset + cout * taps;
   int64_t* unit = starts + phases + 1;
+  int64_t* met = unit + 2;  // the taps of the phase at hand
   const Axis ay = backward_axis(s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, unit);
   const Axis ax = backward_axis(s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, unit + 1);
   Scratch packing(Use::weight, sizeof(T) * s.cout * cin * taps);
-  Scratch gathering(Use::gradient, sizeof(T) * cin * cout * taps);
+  Scratch gathering(Use::gradient, sizeof(T) * s.cout * cin * taps);
   T *packed = packing.as<T>(), *gathered = gathering.as<T>();
   starts[0] = 0;
   for (int64_t phase = 0; phase < phases; phase++) {
     const AxisPhase py{phase / s.stride_w, 0}, px{phase % s.stride_w, 0};
     int64_t* at = offset + starts[phase] * cout;
-    int64_t met = 0;
+    int64_t count = 0;
     if (py.first < s.h && px.first < s.w)
       for (int64_t i = 0; i < s.kh; i++)
-        for (int64_t j = 0; j < s.kw; j++)
-          met += py.meets(i, s.stride_h, s.pad_h, s.dil_h) && px.meets(j, s.stride_w, s.pad_w, s.dil_w);
-    starts[phase + 1] = starts[phase] + met;
-    if (met == 0) continue;
-    const int64_t k = cout * met;
-    for (int64_t g = 0; g < s.groups; g++) {
-      for (int64_t o = 0, p = 0; o < cout; o++)
-        for (int64_t i = 0; i < s.kh; i++)
-          for (int64_t j = 0; j < s.kw; j++) {
-            if (!py.meets(i, s.stride_h, s.pad_h, s.dil_h) || !px.meets(j, s.stride_w, s.pad_w, s.dil_w)) continue;
-            const int64_t dy = shift_of(py.first, i, s.stride_h, s.pad_h, s.dil_h) + ay.before;
-            const int64_t dx = shift_of(px.first, j, s.stride_w, s.pad_w, s.dil_w) + ax.before;
-            at[p] = o * plane_size(ay, ax) + tap_offset(ay, ax, dy, dx);
-            for (int64_t c = 0; c < cin; c++)
-              gathered[c * k + p] = weight[((g * cout + o) * cin + c) * taps + i * s.kw + j];
-            p++;
-          }
-      pack_taps(gathered, k, cin, k, packed + g * cin * cout * taps + starts[phase] * cin * cout);
-    }
+        for (int64_t j = 0; j < s.kw; j++) {
+          if (!py.meets(i, s.stride_h, s.pad_h, s.dil_h) || !px.meets(j, s.stride_w, s.pad_w, s.dil_w))
+            continue;
+          const int64_t dy = shift_of(py.first, i, s.stride_h, s.pad_h, s.dil_h) + ay.before;
+          const int64_t dx = shift_of(px.first, j, s.stride_w, s.pad_w, s.dil_w) + ax.before;
+          at[count] = tap_offset(ay, ax, dy, dx);
+          met[count++] = i * s.kw + j;
+        }
+    starts[phase + 1] = starts[phase] + count;
+    if (count == 0) continue;
+    for (int64_t o = 1; o < cout; o++)
+      for (int64_t t = 0; t < count; t++) at[o * count + t] = o * plane_size(ay, ax) + at[t];
+    const int64_t k = cout * count;
+    parallel_for(s.groups * cin, most(1, 16384 / k), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row++) {  // weights of one input channel, as a row
+        const T* from = weight + (row / cin * cout * cin + row % cin) * taps;
+        for (int64_t o = 0; o < cout; o++)
+          for (int64_t t = 0; t < count; t++)
+            gathered[row * k + o * count + t] = from[o * cin * taps + met[t]];
+      }
+    });
+    for (int64_t g = 0; g < s.groups; g++)
+      pack_taps(gathered + g * cin * k, k, cin, k,
+                packed + g * cin * cout * taps + starts[phase] * cin * cout);
   }
 
   over_items(s.n * s.groups, work, [&](int64_t item) {
@@ -166,13 +175,13 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
       if (k == 0) {
         for (int64_t c = 0; c < cin; c++)
           for (int64_t q = 0; q < rows; q++)
-            for (int64_t r = 0; r < columns; r++) to[c * in_plane + q * s.stride_h * s.w + r * s.stride_w] = 0;
+            for (int64_t r = 0; r < columns; r++)
+              to[c * in_plane + q * s.stride_h * s.w + r * s.stride_w] = 0;
         continue;
       }
       correlate<T>({cin, k, packed + g * cin * cout * taps + starts[phase] * cin * cout,
                     offset + starts[phase] * cout},
-                   planes, rows, columns, ax.length,
-                   {to, in_plane, s.stride_h * s.w, s.stride_w, nullptr});
+                   planes, rows, columns, ax.length, {to, in_plane, s.stride_h * s.w, s.stride_w, nullptr});
     }
   });
 }

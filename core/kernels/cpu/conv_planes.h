@@ -1,11 +1,13 @@
 // What the convolutions share: image planes copied with their padding, so that every tap of the kernel is a
-// plain offset, and the loop that correlates such planes with packed weights. Include only from conv*.isa.cpp.
+// plain offset, and the loop that correlates such planes with packed weights. Include only from
+// conv*.isa.cpp.
 //
 // Note [Padded planes]
-// A plane is copied once, with zeros around it, and for a stride s split into s x s phases (phase p holds every
-// s-th row or column from p on). Output position (oy, ox) is then the single number oy * pitch + ox, and tap
-// (i, j) of channel c reads at that position plus a constant. Rows of B need no packing: the register tile
-// loads them in place, unaligned. Positions with ox >= the output's width are computed too and thrown away.
+// A plane is copied once, with zeros around it, and for a stride s split into s x s phases (phase p holds
+// every s-th row or column from p on). Output position (oy, ox) is then the single number oy * pitch + ox,
+// and tap (i, j) of channel c reads at that position plus a constant. Rows of B need no packing: the register
+// tile loads them in place, unaligned. Positions with ox >= the output's width are computed too and thrown
+// away.
 #pragma once
 
 #include "../parallel.h"
@@ -25,7 +27,8 @@ struct Axis {
 };
 
 // The forward direction: tap i reads source index o * stride - pad + i * dilation.
-Axis forward_axis(int64_t out, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t* phase_of) {
+Axis forward_axis(int64_t out, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
+                  int64_t* phase_of) {
   Axis axis{stride, pad, out + (taps - 1) * dilation / stride, 0, phase_of};
   for (int64_t r = 0; r < stride; r++) phase_of[r] = -1;
   for (int64_t i = 0; i < taps; i++)
@@ -47,7 +50,8 @@ int64_t planes_room(int64_t channels, const Axis& y, const Axis& x) {
 }
 
 template <class T>
-void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& y, const Axis& x, T* out) {
+void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& y, const Axis& x,
+                 T* out) {
   const int64_t size = plane_size(y, x);
   parallel_for(channels, 16384 / most(1, size), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; c++)
@@ -77,7 +81,8 @@ void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const 
   for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
 }
 
-// Weights for m outputs over k terms: k-block by k-block, each as pack_a leaves it, and where each term reads.
+// Weights for m outputs over k terms: k-block by k-block, each as pack_a leaves it, and where each term
+// reads.
 template <class T>
 struct Taps {
   int64_t m, k;
@@ -87,8 +92,11 @@ struct Taps {
 
 template <class T>
 void pack_taps(const T* weight, int64_t row_stride, int64_t m, int64_t k, T* packed) {
-  for (int64_t p = 0; p < k; p += k_block)
-    pack_a(weight + p, row_stride, 1, m, least(k_block, k - p), rows_per_tile(m, tile_rows), packed + p * m);
+  parallel_for(ceil_div(k, k_block), most(1, 16384 / (m * k_block)), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin * k_block; p < least(k, end * k_block); p += k_block)
+      pack_a(weight + p, row_stride, 1, m, least(k_block, k - p), rows_per_tile(m, tile_rows),
+             packed + p * m);
+  });
 }
 
 // Where the results go: element (channel, row, column) at base + channel * channel_stride + ...
@@ -129,7 +137,8 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
       }
       for (int64_t position = start; position < start + count;) {  // row by row, leaving out the gaps
         const int64_t row = position / pitch, column = position % pitch;
-        const int64_t run = least(start + count - position, pitch - column), valid = least(run, columns - column);
+        const int64_t run = least(start + count - position, pitch - column),
+                      valid = least(run, columns - column);
         for (int64_t i = 0; i < taps.m && valid > 0; i++) {
           const T* from = sums + i * group * nr + (position - start);
           T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;

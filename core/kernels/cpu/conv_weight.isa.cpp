@@ -1,5 +1,5 @@
-// The gradient of a convolution for its weight: for each image the product of gy (outputs x positions) with the
-// transposed matrix of what each tap read (positions x taps), gathered panel by panel from padded planes.
+// The gradient of a convolution for its weight: for each image the product of gy (outputs x positions) with
+// the transposed matrix of what each tap read (positions x taps), gathered panel by panel from padded planes.
 #include "conv_planes.h"
 #include "gemm_product.h"
 
@@ -40,8 +40,8 @@ void weight_of_image(int64_t cout, int64_t k, int64_t hout, int64_t wout, const 
             for (; i < stop; i++) out[i] = from[i];
           }
         pack_columns<T, T>([=](int64_t c) { return line + c * k_block; }, depth, columns, b_packed);
-        TileArgs<T> t{depth, nullptr, 0, 0, b_packed, nr, nullptr, nullptr, k, static_cast<int>(columns),
-                      add || p > 0};
+        TileArgs<T> t{
+            depth, nullptr, 0, 0, b_packed, nr, nullptr, nullptr, k, static_cast<int>(columns), add || p > 0};
         for (int64_t i = 0; i < cout; i += rows) {
           t.a = a_packed + i * depth;
           t.c = gw + i * k + first;
@@ -50,6 +50,43 @@ void weight_of_image(int64_t cout, int64_t k, int64_t hout, int64_t wout, const 
       }
     });
   }
+}
+
+// The same for one input channel and few outputs (depthwise): a dot product per output and tap, in 16 virtual
+// lanes that run along the rows and are folded in halves.
+template <class T>
+void weight_of_plane(int64_t cout, int64_t k, int64_t hout, int64_t wout, const T* gy, const T* planes,
+                     const int64_t* offset, int64_t pitch, T* gw, bool add) {
+  constexpr int w = width<T>, lanes = 16, vectors = lanes / w, together = 4;
+  for (int64_t o = 0; o < cout; o++)
+    for (int64_t first = 0; first < k; first += together) {
+      const T* tap[together];
+      for (int t = 0; t < together; t++) tap[t] = planes + offset[least(first + t, k - 1)];
+      Vec<T> sum[together][vectors] = {};
+      for (int64_t row = 0; row < hout; row++)
+        for (int64_t x = 0; x < wout; x += lanes) {
+          const T* g = gy + (o * hout + row) * wout + x;
+#pragma GCC unroll 16
+          for (int v = 0; v < vectors; v++) {
+            const int count = static_cast<int>(least(w, wout - x - v * w));
+            if (count <= 0) break;
+            const Vec<T> gv = count == w ? load(g + v * w) : load_tail(g + v * w, count);
+#pragma GCC unroll 4
+            for (int t = 0; t < together; t++) {
+              const T* p = tap[t] + row * pitch + x + v * w;
+              sum[t][v] = fma(gv, count == w ? load(p) : load_tail(p, count), sum[t][v]);
+            }
+          }
+        }
+      for (int t = 0; t < together && first + t < k; t++) {
+        T fold[lanes];
+        for (int v = 0; v < vectors; v++) store(fold + v * w, sum[t][v]);
+        for (int half = lanes / 2; half > 0; half /= 2)
+          for (int q = 0; q < half; q++) fold[q] += fold[q + half];
+        T& out = gw[o * k + first + t];
+        out = add ? out + fold[0] : fold[0];
+      }
+    }
 }
 
 }  // namespace
@@ -76,19 +113,20 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
     T* sum = parts > 1 ? partials.as<T>() + part * size : gw;
     const int64_t first = s.n * part / parts, last = s.n * (part + 1) / parts;
     for (int64_t image = first; image < last; image++)
-      for (int64_t g = 0; g < s.groups; g++) {
+      over_items(s.groups, work_per_item(s), [&](int64_t g) {
         const T* xg = x + (image * s.cin + g * cin) * in_plane;
         const T* gyg = gy + (image * s.cout + g * cout) * out_plane;
         T* to = sum + g * cout * k;
         if (direct) {
           product({cout, cin, out_plane, gyg, out_plane, 1, xg, 1, in_plane, to, k, image > first}, T());
-          continue;
+          return;
         }
         Scratch scratch(Use::image, sizeof(T) * planes_room<T>(cin, ay, ax));
         T* planes = scratch.as<T>();
         fill_planes(xg, cin, s.h, s.w, ay, ax, planes);
-        weight_of_image(cout, k, s.hout, s.wout, gyg, planes, offset, ax.length, to, image > first);
-      }
+        const auto accumulate = cin == 1 && cout <= 4 ? weight_of_plane<T> : weight_of_image<T>;
+        accumulate(cout, k, s.hout, s.wout, gyg, planes, offset, ax.length, to, image > first);
+      });
   };
   over_items(parts, work_per_item(s) * s.groups * ceil_div(s.n, parts), run_part);
   if (parts == 1) return;

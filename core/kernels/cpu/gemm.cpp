@@ -1,5 +1,5 @@
-// Entry to the matrix products: empty sizes, the choice by type and instruction set, complex numbers, batches,
-// and the scratch memory.
+// Entry to the matrix products: empty sizes, the choice by type and instruction set, complex numbers,
+// batches, and the scratch memory.
 #include "gemm.h"
 
 #include <algorithm>
@@ -66,17 +66,18 @@ void complex_product(const Product& g) {
 }
 
 Fn pick(Kind kind) {
-  static const Fn table[] = {RL_PICK(gemm_f32), RL_PICK(gemm_f64), RL_PICK(gemm_bf16), RL_PICK(gemm_f16),
-                             complex_product<float>, complex_product<double>,
-                             RL_PICK(gemm_i8),  RL_PICK(gemm_i16), RL_PICK(gemm_i32), RL_PICK(gemm_i64),
-                             RL_PICK(gemm_i8)};  // bytes wrap alike, signed or not
+  static const Fn table[] = {RL_PICK(gemm_f32), RL_PICK(gemm_f64),      RL_PICK(gemm_bf16),
+                             RL_PICK(gemm_f16), complex_product<float>, complex_product<double>,
+                             RL_PICK(gemm_i8),  RL_PICK(gemm_i16),      RL_PICK(gemm_i32),
+                             RL_PICK(gemm_i64), RL_PICK(gemm_i8)};  // bytes wrap alike, signed or not
   return table[static_cast<int>(kind)];
 }
 
 }  // namespace
 
-void gemm(Kind kind, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row_stride, int64_t a_col_stride,
-          const void* b, int64_t b_row_stride, int64_t b_col_stride, void* c, int64_t c_row_stride, bool accumulate) {
+void gemm(Kind kind, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row_stride,
+          int64_t a_col_stride, const void* b, int64_t b_row_stride, int64_t b_col_stride, void* c,
+          int64_t c_row_stride, bool accumulate) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
     const size_t size = element_size(kind);
@@ -84,13 +85,14 @@ void gemm(Kind kind, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_r
       std::memset(static_cast<char*>(c) + i * c_row_stride * static_cast<int64_t>(size), 0, n * size);
     return;
   }
-  pick(kind)({m, n, k, a, a_row_stride, a_col_stride, b, b_row_stride, b_col_stride, c, c_row_stride, accumulate});
+  pick(kind)(
+      {m, n, k, a, a_row_stride, a_col_stride, b, b_row_stride, b_col_stride, c, c_row_stride, accumulate});
 }
 
-void gemm_batched(Kind kind, int64_t batch, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_batch_stride,
-                  int64_t a_row_stride, int64_t a_col_stride, const void* b, int64_t b_batch_stride,
-                  int64_t b_row_stride, int64_t b_col_stride, void* c, int64_t c_batch_stride, int64_t c_row_stride,
-                  bool accumulate) {
+void gemm_batched(Kind kind, int64_t batch, int64_t m, int64_t n, int64_t k, const void* a,
+                  int64_t a_batch_stride, int64_t a_row_stride, int64_t a_col_stride, const void* b,
+                  int64_t b_batch_stride, int64_t b_row_stride, int64_t b_col_stride, void* c,
+                  int64_t c_batch_stride, int64_t c_row_stride, bool accumulate) {
   const auto size = static_cast<int64_t>(element_size(kind));
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++)

@@ -1,5 +1,5 @@
-// The matrix products of real types: packed and blocked for large sizes, column panel by column panel for small
-// and flat ones. Vectors times matrices are in gemm_gemv.h, integers in gemm_int.isa.cpp.
+// The matrix products of real types: packed and blocked for large sizes, column panel by column panel for
+// small and flat ones. Vectors times matrices are in gemm_gemv.h, integers in gemm_int.isa.cpp.
 #include "../parallel.h"
 #include "gemm_core.h"
 #include "gemm_gemv.h"
@@ -24,8 +24,9 @@ void by_panels(const Product& g, const T* a) {
   auto* c = static_cast<T*>(g.c);
   const int rows = rows_per_tile(g.m, few_rows);
   // Rows of B far apart share cache sets and pages; they are worth packing unless read only once.
-  const bool in_place = same<S, T> && g.b_col == 1 &&
-                        (g.m <= few_rows || (g.b_row > 0 && g.b_row * static_cast<int64_t>(sizeof(T)) <= 2048));
+  const bool in_place =
+      same<S, T> && g.b_col == 1 &&
+      (g.m <= few_rows || (g.b_row > 0 && g.b_row * static_cast<int64_t>(sizeof(T)) <= 2048));
   const int64_t panels = ceil_div(g.n, nr);
   const double total = flops(g);
   const int64_t grain = total < 1e6 ? panels : most(1, static_cast<int64_t>(2.5e5 / (total / panels)));
@@ -36,8 +37,12 @@ void by_panels(const Product& g, const T* a) {
       const int64_t columns = least(nr, g.n - j);
       for (int64_t p = 0; p < g.k; p += k_block) {
         const int64_t depth = least(k_block, g.k - p);
-        TileArgs<T> t{depth, nullptr, g.a_row, g.a_col, packed, nr, nullptr, nullptr, g.c_row,
-                      static_cast<int>(columns), g.add || p > 0};
+        TileArgs<T> t{depth,         nullptr,
+                      g.a_row,       g.a_col,
+                      packed,        nr,
+                      nullptr,       nullptr,
+                      g.c_row,       static_cast<int>(columns),
+                      g.add || p > 0};
         const S* panel = b + p * g.b_row + j * g.b_col;
         if (in_place) {
           t.b = reinterpret_cast<const T*>(panel);
@@ -59,7 +64,8 @@ void by_panels(const Product& g, const T* a) {
 template <class S, class T>
 void blocked(const Product& g) {
   constexpr int nr = tile_columns<T>;
-  constexpr int64_t n_block = 8192 / static_cast<int64_t>(sizeof(T)), m_block = 16 * 14 / tile_rows * tile_rows;
+  constexpr int64_t n_block = 8192 / static_cast<int64_t>(sizeof(T)),
+                    m_block = 16 * 14 / tile_rows * tile_rows;
   const auto* a = static_cast<const S*>(g.a);
   const auto* b = static_cast<const S*>(g.b);
   auto* c = static_cast<T*>(g.c);
@@ -79,8 +85,8 @@ void blocked(const Product& g) {
       T* b_packed = b_scratch.as<T>();
       parallel_for(panels, 4, [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; q++)
-          pack_b(b + p * g.b_row + (j + q * nr) * g.b_col, g.b_row, g.b_col, depth, least(nr, columns - q * nr),
-                 b_packed + q * nr * depth);
+          pack_b(b + p * g.b_row + (j + q * nr) * g.b_col, g.b_row, g.b_col, depth,
+                 least(nr, columns - q * nr), b_packed + q * nr * depth);
       });
       parallel_for(row_jobs * column_jobs, 1, [&](int64_t begin, int64_t end) {
         for (int64_t job = begin; job < end; job++) {
@@ -176,7 +182,11 @@ void gemm_f64(const Product& g) { real_product<double>(g); }
 void gemm_bf16(const Product& g) { half_product<BF16>(g); }
 void gemm_f16(const Product& g) { half_product<F16>(g); }
 
-float dot32(int64_t n, const float* a, int64_t as, const float* b, int64_t bs) { return dot(n, a, as, b, bs); }
-double dot64(int64_t n, const double* a, int64_t as, const double* b, int64_t bs) { return dot(n, a, as, b, bs); }
+float dot32(int64_t n, const float* a, int64_t as, const float* b, int64_t bs) {
+  return dot(n, a, as, b, bs);
+}
+double dot64(int64_t n, const double* a, int64_t as, const double* b, int64_t bs) {
+  return dot(n, a, as, b, bs);
+}
 
 }  // namespace rushlight::cpu::RL_ISA

@@ -1,10 +1,10 @@
 // The register tile and the packing that the matrix product and the convolutions share, per instruction set.
 //
 // Note [Order of summation]
-// Every element of a product is computed as: for each block of `k_block` terms, in order, a sum that starts at
-// zero and takes one fused multiply-add per term, in order; the block sums are added to the element one after
-// another. Packed, unpacked, vector-times-matrix and convolution paths, AVX2 and AVX-512, any number of threads:
-// all keep to this, so all give the same bits.
+// Every element of a product is computed as: for each block of `k_block` terms, in order, a sum that starts
+// at zero and takes one fused multiply-add per term, in order; the block sums are added to the element one
+// after another. Packed, unpacked, vector-times-matrix and convolution paths, AVX2 and AVX-512, any number of
+// threads: all keep to this, so all give the same bits.
 #pragma once
 
 #include "gemm_vec.h"
@@ -13,7 +13,8 @@ namespace rushlight::cpu::RL_ISA {
 
 constexpr int64_t k_block = 256;
 
-// Rows and vectors per row of the accumulators that live in registers; few_rows for tiles that read A in place.
+// Rows and vectors per row of the accumulators that live in registers; few_rows for tiles that read A in
+// place.
 #if defined(__AVX512F__)
 constexpr int tile_rows = 14, tile_vectors = 2, few_rows = 8;
 #elif defined(__AVX2__) && defined(__FMA__)
@@ -30,9 +31,9 @@ constexpr int tile_columns = tile_vectors * width<T>;
 template <class T>
 struct TileArgs {
   int64_t k;
-  const T* a;             // packed: [k][rows]; else element (r, p) at a[r * a_row + p * a_col]
+  const T* a;  // packed: [k][rows]; else element (r, p) at a[r * a_row + p * a_col]
   int64_t a_row, a_col;
-  const T* b;             // row p at b + p * ldb, or at b + offset[p]
+  const T* b;  // row p at b + p * ldb, or at b + offset[p]
   int64_t ldb;
   const int64_t* offset;
   T* c;
@@ -58,7 +59,8 @@ static RL_INLINE int rows_per_tile(int64_t m, int limit) {
 
 // Packs A[m, k] into panels of `rows` rows (the last shorter), each [k][rows].
 template <class S, class T>
-static void pack_a(const S* a, int64_t row_stride, int64_t col_stride, int64_t m, int64_t k, int rows, T* out) {
+static void pack_a(const S* a, int64_t row_stride, int64_t col_stride, int64_t m, int64_t k, int rows,
+                   T* out) {
   constexpr int w = width<T>;
   for (int64_t i = 0; i < m; i += rows) {
     const int r = static_cast<int>(least(rows, m - i));
@@ -70,7 +72,8 @@ static void pack_a(const S* a, int64_t row_stride, int64_t col_stride, int64_t m
           const int count = static_cast<int>(least(w, r - g));
           Vec<T> block[w];
 #pragma GCC unroll 16
-          for (int q = 0; q < w; q++) block[q] = q < count ? load_wide(base + (g + q) * row_stride + p) : Vec<T>{};
+          for (int q = 0; q < w; q++)
+            block[q] = q < count ? load_wide(base + (g + q) * row_stride + p) : Vec<T>{};
           transpose<T>(block);
 #pragma GCC unroll 16
           for (int q = 0; q < w; q++) {
@@ -92,7 +95,8 @@ static void pack_a(const S* a, int64_t row_stride, int64_t col_stride, int64_t m
   }
 }
 
-// One panel of B from columns that each run along k: out[p][q] = column(q)[p], q < n, zero up to tile_columns.
+// One panel of B from columns that each run along k: out[p][q] = column(q)[p], q < n, zero up to
+// tile_columns.
 template <class T, class S, class Column>
 static RL_INLINE void pack_columns(Column column, int64_t k, int64_t n, T* out) {
   constexpr int w = width<T>, nr = tile_columns<T>;
@@ -101,7 +105,8 @@ static RL_INLINE void pack_columns(Column column, int64_t k, int64_t n, T* out) 
     for (int g = 0; g < nr; g += w) {
       Vec<T> block[w];
 #pragma GCC unroll 16
-      for (int q = 0; q < w; q++) block[q] = g + q < n ? load_wide(static_cast<const S*>(column(g + q)) + p) : Vec<T>{};
+      for (int q = 0; q < w; q++)
+        block[q] = g + q < n ? load_wide(static_cast<const S*>(column(g + q)) + p) : Vec<T>{};
       transpose<T>(block);
 #pragma GCC unroll 16
       for (int q = 0; q < w; q++) store(out + (p + q) * nr + g, block[q]);

@@ -1,5 +1,5 @@
-// Products with a single row: a vector times a matrix stored by rows or by columns, and two vectors. They read
-// the matrix once, in place. Include only from gemm.isa.cpp.
+// Products with a single row: a vector times a matrix stored by rows or by columns, and two vectors. They
+// read the matrix once, in place. Include only from gemm.isa.cpp.
 #pragma once
 
 #include "../parallel.h"
@@ -16,7 +16,8 @@ int64_t gemv_grain(int64_t items, double flops) {
 
 // y[vectors * width] (+)= x[k] * B[k, vectors * width]; with `tail` only its last vector's first lanes exist.
 template <class T, int vectors, bool tail = false>
-void strip(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* y, bool add, int lanes = width<T>) {
+void strip(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* y, bool add,
+           int lanes = width<T>) {
   constexpr int w = width<T>;
   Vec<T> sum[vectors];
 #pragma GCC unroll 16
@@ -24,7 +25,8 @@ void strip(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* y,
   for (int64_t p = 0; p < k; p++, b += ldb, x += x_step) {
     const Vec<T> xv = splat(*x);
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; v++) sum[v] = fma(xv, tail ? load_tail(b + v * w, lanes) : load(b + v * w), sum[v]);
+    for (int v = 0; v < vectors; v++)
+      sum[v] = fma(xv, tail ? load_tail(b + v * w, lanes) : load(b + v * w), sum[v]);
   }
 #pragma GCC unroll 16
   for (int v = 0; v < vectors; v++) {
@@ -48,7 +50,8 @@ void row_times_rows(const Product& g) {
         const T *xp = x + p * g.a_col, *bp = b + p * g.b_row;
         const bool add = g.add || p > 0;
         int64_t j = s * wide * w;
-        for (; j + wide * w <= last; j += wide * w) strip<T, wide>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
+        for (; j + wide * w <= last; j += wide * w)
+          strip<T, wide>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
         for (; j + 4 * w <= last; j += 4 * w) strip<T, 4>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
         for (; j + w <= last; j += w) strip<T, 1>(depth, xp, g.a_col, bp + j, g.b_row, y + j, add);
         if (j < last)
@@ -127,7 +130,8 @@ T dot_chunk(int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step) {
   return fold[0];
 }
 
-// m == n == 1. A sum over lanes, unlike the other products: one chain of dependent additions would be too slow.
+// m == n == 1. A sum over lanes, unlike the other products: one chain of dependent additions would be too
+// slow.
 template <class T>
 T dot(int64_t n, const T* a, int64_t a_step, const T* b, int64_t b_step) {
   constexpr int64_t chunk = 32768, group = 64;

@@ -25,7 +25,8 @@ void tile(const TileArgs<T>& args) {
     Vec<T> bv[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++)
-      bv[v] = mode == Mode::strided_tail && v == vectors - 1 ? load_tail(row + v * w, tail) : load(row + v * w);
+      bv[v] = mode == Mode::strided_tail && v == vectors - 1 ? load_tail(row + v * w, tail)
+                                                             : load(row + v * w);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
       const Vec<T> av = splat(a[packed_a ? r : r * a_row]);

@@ -1,5 +1,5 @@
-// Vectors of the instruction set being compiled, for the matrix and convolution kernels: loads, stores, tails,
-// fused multiply-add, transposition. Include only from *.isa.cpp files.
+// Vectors of the instruction set being compiled, for the matrix and convolution kernels: loads, stores,
+// tails, fused multiply-add, transposition. Include only from *.isa.cpp files.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Detects the instruction set once, by cpuid, and lets an environment variable lower it (so that tests can run
-// every level on one machine).
+// Detects the instruction set once, by cpuid, and lets an environment variable lower it (so that tests can
+// run every level on one machine).
 #include "isa.h"
 
 #include <cstdlib>

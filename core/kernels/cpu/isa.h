@@ -16,15 +16,24 @@ const char* isa_name();
 // RL_FOR_EACH_ISA(void f(int);)
 #if defined(__x86_64__)
 #define RL_FOR_EACH_ISA(...) \
-  namespace v2 { __VA_ARGS__ } \
-  namespace v3 { __VA_ARGS__ } \
-  namespace v4 { __VA_ARGS__ }
+  namespace v2 { \
+  __VA_ARGS__ \
+  } \
+  namespace v3 { \
+  __VA_ARGS__ \
+  } \
+  namespace v4 { \
+  __VA_ARGS__ \
+  }
 // The address of the function `name` compiled for the machine's instruction set.
-#define RL_PICK(name)                                                          \
+#define RL_PICK(name) \
   (::rushlight::cpu::isa() == ::rushlight::cpu::Isa::v4   ? &::rushlight::cpu::v4::name \
    : ::rushlight::cpu::isa() == ::rushlight::cpu::Isa::v3 ? &::rushlight::cpu::v3::name \
                                                           : &::rushlight::cpu::v2::name)
 #else
-#define RL_FOR_EACH_ISA(...) namespace neon { __VA_ARGS__ }
+#define RL_FOR_EACH_ISA(...) \
+  namespace neon { \
+  __VA_ARGS__ \
+  }
 #define RL_PICK(name) (&::rushlight::cpu::neon::name)
 #endif

@@ -38,14 +38,15 @@ bool is_nan(T x) {
 // Runs f(plane) in chunks of planes that are worth a thread.
 template <class F>
 void over_planes(int64_t planes, int64_t work, F&& f) {
-  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; p++) f(p);
-  });
+  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t p = begin; p < end; p++) f(p);
+               });
 }
 
 template <class T, class Rows, class Columns>
-void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h, int64_t step_w,
-                 int64_t work, const T* x, T* y, int64_t* index, Rows rows, Columns columns) {
+void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h,
+                 int64_t step_w, int64_t work, const T* x, T* y, int64_t* index, Rows rows, Columns columns) {
   using Limits = std::numeric_limits<T>;
   constexpr T lowest = std::is_integral_v<T> ? Limits::lowest() : -Limits::infinity();
   over_planes(planes, work, [&](int64_t p) {
@@ -72,8 +73,8 @@ void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wou
 }
 
 template <class T, class Rows, class Columns>
-void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work, int64_t divisor,
-                 const T* x, T* y, Rows rows, Columns columns) {
+void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work,
+                 int64_t divisor, const T* x, T* y, Rows rows, Columns columns) {
   over_planes(planes, work, [&](int64_t p) {
     const T* in = x + p * h * w;
     int64_t at = p * hout * wout;
@@ -92,8 +93,8 @@ void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wou
 }
 
 template <class T, class Rows, class Columns>
-void avg_backward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work, int64_t divisor,
-                  const T* gy, T* gx, Rows rows, Columns columns) {
+void avg_backward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work,
+                  int64_t divisor, const T* gy, T* gx, Rows rows, Columns columns) {
   over_planes(planes, work, [&](int64_t p) {
     T* to = gx + p * h * w;
     std::fill_n(to, h * w, T(0));
@@ -137,30 +138,35 @@ void max_pool2d_forward(const Pool2dShape& s, const T* x, T* y, int64_t* index) 
 
 template <class T>
 void adaptive_max_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y, int64_t* index) {
-  max_forward(s.planes, s.h, s.w, s.hout, s.wout, 1, 1, work_of(s), x, y, index, row_windows(s), column_windows(s));
+  max_forward(s.planes, s.h, s.w, s.hout, s.wout, 1, 1, work_of(s), x, y, index, row_windows(s),
+              column_windows(s));
 }
 
 template <class T>
-void max_pool2d_backward(int64_t planes, int64_t in_plane, int64_t out_plane, const T* gy, const int64_t* index, T* gx) {
+void max_pool2d_backward(int64_t planes, int64_t in_plane, int64_t out_plane, const T* gy,
+                         const int64_t* index, T* gx) {
   over_planes(planes, in_plane + 2 * out_plane, [&](int64_t p) {
     T* to = gx + p * in_plane;
     std::fill_n(to, in_plane, T(0));
     for (int64_t i = p * out_plane; i < (p + 1) * out_plane; i++) {
       if (index[i] == -1) continue;
-      if (index[i] < -1 || index[i] >= in_plane) throw std::out_of_range("max_pool2d_backward: index out of range");
+      if (index[i] < -1 || index[i] >= in_plane)
+        throw std::out_of_range("max_pool2d_backward: index out of range");
       to[index[i]] += gy[i];
     }
   });
 }
 
 template <class T>
-void avg_pool2d_forward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* x, T* y) {
+void avg_pool2d_forward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* x,
+                        T* y) {
   avg_forward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), divisor_override, x, y,
               row_windows(s, count_include_pad), column_windows(s, count_include_pad));
 }
 
 template <class T>
-void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* gy, T* gx) {
+void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* gy,
+                         T* gx) {
   avg_backward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), divisor_override, gy, gx,
                row_windows(s, count_include_pad), column_windows(s, count_include_pad));
 }
@@ -175,15 +181,15 @@ void adaptive_avg_pool2d_backward(const AdaptivePool2dShape& s, const T* gy, T* 
   avg_backward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), 0, gy, gx, row_windows(s), column_windows(s));
 }
 
-#define INSTANTIATE_MAX(T)                                                                             \
-  template void max_pool2d_forward(const Pool2dShape&, const T*, T*, int64_t*);                        \
+#define INSTANTIATE_MAX(T) \
+  template void max_pool2d_forward(const Pool2dShape&, const T*, T*, int64_t*); \
   template void adaptive_max_pool2d_forward(const AdaptivePool2dShape&, const T*, T*, int64_t*);
-#define INSTANTIATE(T)                                                                                 \
-  INSTANTIATE_MAX(T)                                                                                   \
-  template void max_pool2d_backward(int64_t, int64_t, int64_t, const T*, const int64_t*, T*);          \
-  template void avg_pool2d_forward(const Pool2dShape&, bool, int64_t, const T*, T*);                   \
-  template void avg_pool2d_backward(const Pool2dShape&, bool, int64_t, const T*, T*);                  \
-  template void adaptive_avg_pool2d_forward(const AdaptivePool2dShape&, const T*, T*);                 \
+#define INSTANTIATE(T) \
+  INSTANTIATE_MAX(T) \
+  template void max_pool2d_backward(int64_t, int64_t, int64_t, const T*, const int64_t*, T*); \
+  template void avg_pool2d_forward(const Pool2dShape&, bool, int64_t, const T*, T*); \
+  template void avg_pool2d_backward(const Pool2dShape&, bool, int64_t, const T*, T*); \
+  template void adaptive_avg_pool2d_forward(const AdaptivePool2dShape&, const T*, T*); \
   template void adaptive_avg_pool2d_backward(const AdaptivePool2dShape&, const T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
