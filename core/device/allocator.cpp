@@ -1,5 +1,6 @@
-// The caching allocator. Sizes fall into classes, eight for each power of two. Blocks up to 64 KB live in per-thread
-// free lists (no locks, no read-modify-write atomics), larger ones in lists under one mutex, with a cap.
+// The caching allocator. Sizes fall into classes, eight for each power of two. Blocks up to 64 KB live in
+// per-thread free lists (no locks, no read-modify-write atomics), larger ones in lists under one mutex, with
+// a cap.
 #include "allocator.h"
 
 #include <pthread.h>
@@ -17,7 +18,7 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
-#define RUSHLIGHT_CACHE_MEMORY 0   // the sanitizer must see every block, at its exact size
+#define RUSHLIGHT_CACHE_MEMORY 0  // the sanitizer must see every block, at its exact size
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define RUSHLIGHT_CACHE_MEMORY 0
@@ -32,12 +33,12 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kLargest = size_t{1} << (RUSHLIGHT_CACHE_MEMORY ? 47 : 38);   // more is refused at once
+constexpr size_t kLargest = size_t{1} << (RUSHLIGHT_CACHE_MEMORY ? 47 : 38);  // more is refused at once
 constexpr size_t kSmall = size_t{64} << 10;
 constexpr int kSmallClasses = 64;
 constexpr int kClasses = 8 + 8 * (47 - 9);
-constexpr int64_t kFlushBytes = int64_t{1} << 20;     // when a thread reports to the shared counters
-constexpr size_t kBinBytes = size_t{512} << 10;       // what a thread keeps per small class
+constexpr int64_t kFlushBytes = int64_t{1} << 20;  // when a thread reports to the shared counters
+constexpr size_t kBinBytes = size_t{512} << 10;    // what a thread keeps per small class
 
 // Classes 0..7 are 64, 128, ... 512 bytes; then eight steps to each next power of two. kSmall is class 63.
 inline int class_of(size_t bytes) {
@@ -70,7 +71,7 @@ void* system_allocate(size_t bytes) {
   if (end > aligned + bytes) munmap(reinterpret_cast<void*>(aligned + bytes), end - aligned - bytes);
   void* block = reinterpret_cast<void*>(aligned);
 #ifdef MADV_HUGEPAGE
-  madvise(block, bytes, MADV_HUGEPAGE);   // a wish; failure changes nothing
+  madvise(block, bytes, MADV_HUGEPAGE);  // a wish; failure changes nothing
 #endif
   return block;
 }
@@ -88,7 +89,7 @@ void system_release(void* block, size_t bytes) {
 size_t number_in(const std::string& path) {
   std::ifstream file(path);
   size_t value = 0;
-  return file >> value && value > 0 ? value : SIZE_MAX;   // the word "max" reads as no limit
+  return file >> value && value > 0 ? value : SIZE_MAX;  // the word "max" reads as no limit
 }
 
 // Physical memory, or the limit of the control group (either version) if that is less.
@@ -115,7 +116,7 @@ size_t memory_limit() {
 // ---- a thread's small blocks
 
 struct Bin {
-  void* head = nullptr;   // the first word of a free block points to the next
+  void* head = nullptr;  // the first word of a free block points to the next
   uint32_t count = 0;
 };
 
@@ -132,8 +133,8 @@ class Counter {
 
 struct ThreadCache {
   Bin bins[kSmallClasses];
-  Counter<int64_t> in_use;       // not yet reported
-  Counter<int64_t> highest;      // of in_use, since the last report
+  Counter<int64_t> in_use;   // not yet reported
+  Counter<int64_t> highest;  // of in_use, since the last report
   Counter<int64_t> cached;
   Counter<uint64_t> allocations;
 };
@@ -141,7 +142,7 @@ struct ThreadCache {
 // ---- what threads share; never destroyed, so that late releases at exit are safe
 
 struct Shared {
-  std::mutex mutex;   // guards everything that is not atomic
+  std::mutex mutex;  // guards everything that is not atomic
   std::vector<ThreadCache*> threads;
   std::vector<void*> large[kClasses];
   uint64_t last_use[kClasses] = {};
@@ -159,8 +160,7 @@ struct Shared {
   }
   void raise_peak(int64_t candidate) {
     int64_t seen = peak.load(std::memory_order_relaxed);
-    while (candidate > seen && !peak.compare_exchange_weak(seen, candidate, std::memory_order_relaxed)) {
-    }
+    while (candidate > seen && !peak.compare_exchange_weak(seen, candidate, std::memory_order_relaxed)) {}
   }
 };
 
@@ -203,7 +203,7 @@ struct ThreadGuard {
   }
   ~ThreadGuard() {
     this_thread = nullptr;
-    thread_ending = true;   // destructors that run later use the system directly
+    thread_ending = true;  // destructors that run later use the system directly
     report(*cache);
     free_bins(*cache);
     Shared& all = shared();
@@ -222,8 +222,8 @@ ThreadCache* thread_cache() {
   return this_thread;
 }
 
-// The child of a fork has only the calling thread: what the others had counted is kept, their lists are given up,
-// for they may have been in the middle of a change.
+// The child of a fork has only the calling thread: what the others had counted is kept, their lists are given
+// up, for they may have been in the middle of a change.
 void after_fork_child() {
   Shared& all = shared();
   std::erase_if(all.threads, [&](ThreadCache* other) {
@@ -244,7 +244,7 @@ Shared& shared() {
   return *instance;
 }
 
-void release_large_cache(Shared& all, size_t keep) {   // with the mutex held
+void release_large_cache(Shared& all, size_t keep) {  // with the mutex held
   while (all.cached > keep) {
     int oldest = -1;
     for (int i = kSmallClasses; i < kClasses; ++i) {
@@ -273,7 +273,8 @@ inline void count_allocation(ThreadCache& cache, size_t bytes) {
   cache.in_use.set(now);
   if (now > cache.highest.get()) cache.highest.set(now);
   cache.allocations.set(cache.allocations.get() + 1);
-  if (now > kFlushBytes) [[unlikely]] report(cache);
+  if (now > kFlushBytes) [[unlikely]]
+    report(cache);
 }
 
 __attribute__((noinline)) void* allocate_small_slowly(int index) {
@@ -386,7 +387,8 @@ void release(void* block, size_t bytes) {
   const int64_t now = cache->in_use.get() - static_cast<int64_t>(size);
   cache->in_use.set(now);
   cache->cached.set(cache->cached.get() + static_cast<int64_t>(size));
-  if (now < -kFlushBytes) [[unlikely]] report(*cache);
+  if (now < -kFlushBytes) [[unlikely]]
+    report(*cache);
 }
 
 void empty_cache() {

@@ -1,5 +1,6 @@
-// The two 16-bit floating types, half (IEEE binary16) and bfloat16, as plain two-byte values: conversions with
-// round to nearest even, arithmetic through float, limits, and array converters that the compiler vectorises.
+// The two 16-bit floating types, half (IEEE binary16) and bfloat16, as plain two-byte values: conversions
+// with round to nearest even, arithmetic through float, limits, and array converters that the compiler
+// vectorises.
 #pragma once
 
 #include <bit>

@@ -1,8 +1,9 @@
 // The element-wise functions that kernels are written in, as small inline functions for float, double and
 // std::complex. Plain loops over the float versions (and over double exp, log, sigmoid) vectorise: they use
 // selects instead of branches, bit patterns instead of library calls, and explicit fma, so that every
-// instruction set gives the same bits. Float results are within 2 ulp over the whole range. Functions that say
-// "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in mathfn_special.h.
+// instruction set gives the same bits. Float results are within 2 ulp over the whole range (tan 4). Functions
+// that say "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in
+// mathfn_special.h.
 #pragma once
 
 #include <array>
@@ -83,8 +84,8 @@ RUSHLIGHT_INLINE T poly(T x, T first, C... rest) {
 }
 
 // Adding one of these rounds to an integer, which then sits in the low bits.
-inline constexpr float kRound = 12582912.0f;             // 1.5 * 2^23
-inline constexpr double kRoundD = 6755399441055744.0;    // 1.5 * 2^52
+inline constexpr float kRound = 12582912.0f;           // 1.5 * 2^23
+inline constexpr double kRoundD = 6755399441055744.0;  // 1.5 * 2^52
 
 // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2
 RUSHLIGHT_INLINE float exp_tail(float r) {
@@ -97,9 +98,9 @@ RUSHLIGHT_INLINE double exp_tail(double r) {
 }
 
 struct ExpParts {
-  float n;      // integer
-  int32_t ni;   // the same
-  float r;      // x - n ln 2
+  float n;     // integer
+  int32_t ni;  // the same
+  float r;     // x - n ln 2
 };
 
 RUSHLIGHT_INLINE ExpParts exp_reduce(float x) {
@@ -116,7 +117,7 @@ RUSHLIGHT_INLINE float scale(float value, int32_t n) {
   const float s2 = from_bits(static_cast<uint32_t>(n - half + 127) << 23);
   return value * s1 * s2;
 }
-RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {   // value * 2^(n - 2048)
+RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {  // value * 2^(n - 2048)
   const uint64_t half = n >> 1;
   const double s1 = from_bits((half - 1) << 52);
   const double s2 = from_bits((n - half - 1) << 52);
@@ -155,22 +156,22 @@ RUSHLIGHT_INLINE float exp2(float x) {
   const float p = 1.0f + fn::fma(r * r, detail::exp_tail(r), r);
   return detail::scale(p, static_cast<int32_t>(detail::bits(t) - detail::bits(detail::kRound)));
 }
-RUSHLIGHT_INLINE double exp2(double x) { return std::exp2(x); }   // library
+RUSHLIGHT_INLINE double exp2(double x) { return std::exp2(x); }  // library
 
 RUSHLIGHT_INLINE float expm1(float x) {
   float y = x < -18.0f ? -18.0f : x;
   y = y > 89.0f ? 89.0f : y;
   const detail::ExpParts e = detail::exp_reduce(y);
-  const float p = fn::fma(e.r * e.r, detail::exp_tail(e.r), e.r);             // e^r - 1
-  const float s = detail::from_bits(static_cast<uint32_t>(e.ni + 126) << 23);   // 2^(n-1), finite for n = 128
+  const float p = fn::fma(e.r * e.r, detail::exp_tail(e.r), e.r);              // e^r - 1
+  const float s = detail::from_bits(static_cast<uint32_t>(e.ni + 126) << 23);  // 2^(n-1), finite for n = 128
   const float result = 2.0f * fn::fma(s, p, s - 0.5f);
   return x == 0.0f ? x : result;
 }
-RUSHLIGHT_INLINE double expm1(double x) { return std::expm1(x); }   // library
+RUSHLIGHT_INLINE double expm1(double x) { return std::expm1(x); }  // library
 
 template <std::floating_point T>
 RUSHLIGHT_INLINE T sigmoid(T x) {
-  const T e = fn::exp(-fn::abs(x));   // at most 1: no overflow, and the far negative tail stays exact
+  const T e = fn::exp(-fn::abs(x));  // at most 1: no overflow, and the far negative tail stays exact
   const T top = x < T(0) ? e : T(1);
   const T bottom = T(1) + e;
   const T lost = e - (bottom - T(1));
@@ -236,12 +237,13 @@ RUSHLIGHT_INLINE double log(double x) {
   const bool tiny = x < 0x1p-1022;
   const double y = tiny ? x * 0x1p+52 : x;
   const uint64_t i = detail::bits(y) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
-  // the biased exponent as a double: placed in the low bits of 1.5 * 2^52, so that no 64-bit conversion is needed
+  // the biased exponent as a double: placed in the low bits of 1.5 * 2^52, so that no 64-bit conversion is
+  // needed
   const double biased = detail::from_bits((i >> 52) + detail::bits(detail::kRoundD)) - detail::kRoundD;
   const double e = biased - (tiny ? 1075.0 : 1023.0);
   const double m = detail::from_bits((i & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
   const double f = m - 1.0;
-  const double s = f / (2.0 + f);                                // log(1 + f) = log((1 + s) / (1 - s))
+  const double s = f / (2.0 + f);  // log(1 + f) = log((1 + s) / (1 - s))
   const double z = s * s;
   const double r = z * detail::poly(z, 0.6666666666666735, 0.39999999999410496, 0.2857142874340824,
                                     0.2222219845982601, 0.18183570639404018, 0.15313878782277898,
@@ -252,13 +254,13 @@ RUSHLIGHT_INLINE double log(double x) {
   result = x == detail::kInfD ? detail::kInfD : result;
   return x > 0.0 ? result : (x == 0.0 ? -detail::kInfD : detail::kNanD);
 }
-RUSHLIGHT_INLINE double log2(double x) { return std::log2(x); }     // library
-RUSHLIGHT_INLINE double log10(double x) { return std::log10(x); }   // library
+RUSHLIGHT_INLINE double log2(double x) { return std::log2(x); }    // library
+RUSHLIGHT_INLINE double log10(double x) { return std::log10(x); }  // library
 
 RUSHLIGHT_INLINE float log1p(float x) {
   const float u = 1.0f + x;
   const float back = u - 1.0f;
-  const float lost = (x - back) + (1.0f - (u - back));   // what rounding 1 + x dropped, exactly
+  const float lost = (x - back) + (1.0f - (u - back));  // what rounding 1 + x dropped, exactly
   const detail::LogParts l = detail::log_reduce(u);
   // u = 2^e m, hence 1 + x = 2^e (m + lost / 2^e)
   const uint32_t inverse = l.ei > 253u ? 1u : 254u - l.ei;
@@ -267,7 +269,7 @@ RUSHLIGHT_INLINE float log1p(float x) {
   const float result = fn::fma(l.e, 0x1.62e430p-1f, f + low);
   return x == 0.0f ? x : detail::log_special(u, result);
 }
-RUSHLIGHT_INLINE double log1p(double x) { return std::log1p(x); }   // library
+RUSHLIGHT_INLINE double log1p(double x) { return std::log1p(x); }  // library
 
 // ---- trigonometry
 
@@ -289,11 +291,12 @@ RUSHLIGHT_INLINE TrigParts trig_reduce_near(float x) {
 }
 
 // 2/pi in pieces of 29 bits
-inline constexpr double kTwoOverPi[7] = {0x1.45f306dp-1,   0x1.9391054p-30,  0x1.4fe13abp-59, 0x1.d1f534dp-88,
+inline constexpr double kTwoOverPi[7] = {0x1.45f306dp-1,   0x1.9391054p-30, 0x1.4fe13abp-59, 0x1.d1f534dp-88,
                                          0x1.b81b6c5p-117, 0x1.5993c4p-148, 0x1.c820ff2p-175};
 
-// Any finite x: x/4 times 2/pi modulo 1. Each product is exact in double and loses its whole part before it is
-// added. (The few arguments that lie within 2^-28 of a multiple of pi/2 keep a little less than full precision.)
+// Any finite x: x/4 times 2/pi modulo 1. Each product is exact in double and loses its whole part before it
+// is added. (The few arguments that lie within 2^-28 of a multiple of pi/2 keep a little less than full
+// precision.)
 RUSHLIGHT_INLINE TrigParts trig_reduce_far(float x) {
   const double quarter = 0.25 * static_cast<double>(x);
   auto piece = [quarter](int i) __attribute__((always_inline)) {
@@ -330,8 +333,8 @@ RUSHLIGHT_INLINE float sin_quadrant(float r, uint32_t quadrant) {
 
 }  // namespace detail
 
-// sin, cos and tan of float take any argument; the *_near forms need |x| < 65536, cost a third and give the same
-// bits there. A kernel can test a block with is_near and choose.
+// sin, cos and tan of float take any argument; the *_near forms need |x| < 65536, take a sixth of the time
+// and give the same bits there. A kernel can test a block with is_near and choose.
 inline constexpr float kTrigNear = 0x1p+16f;
 RUSHLIGHT_INLINE bool is_near(const float* x, long count) {
   int far = 0;
@@ -364,41 +367,55 @@ RUSHLIGHT_INLINE float tan(float x) {
   const float result = (odd ? -c : s) / (odd ? s : c);
   return x == 0.0f ? x : result;
 }
-RUSHLIGHT_INLINE double sin(double x) { return std::sin(x); }   // library, as all that follow in double
+RUSHLIGHT_INLINE double sin(double x) { return std::sin(x); }  // library, as all that follow in double
 RUSHLIGHT_INLINE double cos(double x) { return std::cos(x); }
 RUSHLIGHT_INLINE double tan(double x) { return std::tan(x); }
 
 // The inverse functions call the library for both types.
 template <std::floating_point T>
-RUSHLIGHT_INLINE T asin(T x) { return std::asin(x); }
+RUSHLIGHT_INLINE T asin(T x) {
+  return std::asin(x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T acos(T x) { return std::acos(x); }
+RUSHLIGHT_INLINE T acos(T x) {
+  return std::acos(x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T atan(T x) { return std::atan(x); }
+RUSHLIGHT_INLINE T atan(T x) {
+  return std::atan(x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T atan2(T y, T x) { return std::atan2(y, x); }
+RUSHLIGHT_INLINE T atan2(T y, T x) {
+  return std::atan2(y, x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T asinh(T x) { return std::asinh(x); }
+RUSHLIGHT_INLINE T asinh(T x) {
+  return std::asinh(x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T acosh(T x) { return std::acosh(x); }
+RUSHLIGHT_INLINE T acosh(T x) {
+  return std::acosh(x);
+}
 template <std::floating_point T>
-RUSHLIGHT_INLINE T atanh(T x) { return std::atanh(x); }
+RUSHLIGHT_INLINE T atanh(T x) {
+  return std::atanh(x);
+}
 
 // ---- hyperbolic functions
 
 RUSHLIGHT_INLINE float tanh(float x) {
   const float a = fn::abs(x);
   const float z = a * a;
-  const float near = fn::fma(a * z, detail::poly(z, -3.333328e-01f, 1.3331383e-01f, -5.3734e-02f, 2.061813e-02f,
-                                                 -5.679311e-03f), a);
+  const float near = fn::fma(
+      a * z, detail::poly(z, -3.333328e-01f, 1.3331383e-01f, -5.3734e-02f, 2.061813e-02f, -5.679311e-03f), a);
   const float far = 1.0f - 2.0f / (fn::exp(2.0f * a) + 1.0f);
   return fn::copysign(a < 0.625f ? near : far, x);
 }
 RUSHLIGHT_INLINE float sinh(float x) {
   const float a = fn::abs(x);
   const float z = a * a;
-  const float near = fn::fma(a * z, detail::poly(z, 1.6666667e-01f, 8.333351e-03f, 1.9835854e-04f, 2.8186869e-06f),
-                             a);
+  const float near =
+      fn::fma(a * z, detail::poly(z, 1.6666667e-01f, 8.333351e-03f, 1.9835854e-04f, 2.8186869e-06f), a);
   const float far = detail::exp_shifted(a, -1) - detail::exp_shifted(-a, -1);
   return fn::copysign(a < 1.0f ? near : far, x);
 }
@@ -415,17 +432,20 @@ RUSHLIGHT_INLINE double cosh(double x) { return std::cosh(x); }
 RUSHLIGHT_INLINE float erf(float x) {
   const float a = fn::abs(x);
   const float z = a * a;
-  const float near = fn::fma(a, detail::poly(z, 1.2837917e-01f, -3.7612635e-01f, 1.1283694e-01f, -2.685927e-02f,
-                                             5.2006342e-03f, -8.1374386e-04f, 8.345228e-05f), a);
+  const float near = fn::fma(a,
+                             detail::poly(z, 1.2837917e-01f, -3.7612635e-01f, 1.1283694e-01f, -2.685927e-02f,
+                                          5.2006342e-03f, -8.1374386e-04f, 8.345228e-05f),
+                             a);
   const float t = a > 4.0f ? 4.0f : a;
   const float q = detail::poly(t, -1.7468478e-04f, 1.1295149e+00f, 6.333469e-01f, 1.082801e-01f,
-                               -2.5119433e-02f, 4.1710655e-03f, -4.3446323e-04f, 2.1095115e-05f);   // -log erfc(t)
+                               -2.5119433e-02f, 4.1710655e-03f, -4.3446323e-04f,
+                               2.1095115e-05f);  // -log erfc(t)
   const float far = 1.0f - fn::exp(-q);
   return fn::copysign(a < 0.925f ? near : far, x);
 }
 RUSHLIGHT_INLINE double erf(double x) { return std::erf(x); }
-RUSHLIGHT_INLINE float erfc(float x) { return std::erfc(x); }     // library
-RUSHLIGHT_INLINE double erfc(double x) { return std::erfc(x); }   // library
+RUSHLIGHT_INLINE float erfc(float x) { return std::erfc(x); }    // library
+RUSHLIGHT_INLINE double erfc(double x) { return std::erfc(x); }  // library
 
 // ---- powers
 
@@ -442,7 +462,7 @@ RUSHLIGHT_INLINE float pow(float x, float y) {
   result = y != y ? y : result;
   return (y == 0.0f) | (x == 1.0f) ? 1.0f : result;
 }
-RUSHLIGHT_INLINE double pow(double x, double y) { return std::pow(x, y); }   // library
+RUSHLIGHT_INLINE double pow(double x, double y) { return std::pow(x, y); }  // library
 
 // ---- division with remainder
 
@@ -500,10 +520,10 @@ RUSHLIGHT_INLINE T floor_divide(T a, T b) {
 
 // ---- complex numbers: the standard library's, with the same names
 
-#define RUSHLIGHT_COMPLEX(name)                                                \
-  template <class T>                                                           \
-  RUSHLIGHT_INLINE std::complex<T> name(const std::complex<T>& x) {            \
-    return std::name(x);                                                       \
+#define RUSHLIGHT_COMPLEX(name) \
+  template <class T> \
+  RUSHLIGHT_INLINE std::complex<T> name(const std::complex<T>& x) { \
+    return std::name(x); \
   }
 RUSHLIGHT_COMPLEX(exp)
 RUSHLIGHT_COMPLEX(log)
@@ -558,9 +578,8 @@ RUSHLIGHT_INLINE std::complex<T> expm1(const std::complex<T>& x) {
 template <class T>
 RUSHLIGHT_INLINE std::complex<T> log1p(const std::complex<T>& x) {
   const T a = x.real(), b = x.imag();
-  const T modulus = std::abs(a) < T(0.5) && std::abs(b) < T(0.5)
-                        ? T(0.5) * std::log1p(a * (T(2) + a) + b * b)
-                        : std::log(std::hypot(T(1) + a, b));
+  const T modulus = std::abs(a) < T(0.5) && std::abs(b) < T(0.5) ? T(0.5) * std::log1p(a * (T(2) + a) + b * b)
+                                                                 : std::log(std::hypot(T(1) + a, b));
   return {modulus, std::atan2(b, T(1) + a)};
 }
 

@@ -52,7 +52,7 @@ void Generator::fill_u32(uint32_t* out, size_t count) {
   while (count > 0) {
     if (left_ == 1) {
       regenerate();
-      ++left_;   // as before a draw
+      ++left_;  // as before a draw
     }
     const size_t n = std::min(count, static_cast<size_t>(left_ - 1));
     const uint32_t* words = words_ + next_;
@@ -115,9 +115,9 @@ struct StateBytes {
   int32_t seeded;
   uint64_t next;
   uint64_t words[624];
-  double normal_x;     // always 0
-  double normal;       // the kept double normal
-  double normal_rho;   // always 0
+  double normal_x;    // always 0
+  double normal;      // the kept double normal
+  double normal_rho;  // always 0
   int32_t has_normal;
   int32_t padding1;
   float float_normal;
@@ -144,11 +144,13 @@ void Generator::get_state(uint8_t* bytes) const {
 
 void Generator::set_state(const uint8_t* bytes, size_t size) {
   if (size != state_size) {
-    fail("Expected a CPUGeneratorImplState of size ", state_size, " but found the input RNG state size to be ", size);
+    fail("Expected a CPUGeneratorImplState of size ", state_size,
+         " but found the input RNG state size to be ", size);
   }
   StateBytes state;
   std::memcpy(&state, bytes, sizeof state);
-  // The third test also keeps draws inside the table: a true state has left + next = 625, or 1 + 0 when just seeded.
+  // The third test also keeps draws inside the table: a true state has left + next = 625, or 1 + 0 when just
+  // seeded.
   if (!state.seeded || state.left <= 0 || state.left > kWords || state.next > kWords ||
       state.next + static_cast<uint64_t>(state.left) > kWords + 1) {
     fail("Invalid mt19937 state");
@@ -208,7 +210,8 @@ int floor_log2(int64_t v) {
 template <class T>
 int64_t through(int64_t v) {
   const auto value = static_cast<double>(static_cast<T>(v));
-  return value >= -0x1p63 && value < 0x1p63 ? static_cast<int64_t>(value) : std::numeric_limits<int64_t>::min();
+  return value >= -0x1p63 && value < 0x1p63 ? static_cast<int64_t>(value)
+                                            : std::numeric_limits<int64_t>::min();
 }
 
 // The bound as the dtype can represent it, moved inwards by one step where rounding went outwards.
@@ -251,7 +254,7 @@ void random_(Generator& g, RandomDtype dtype, void* out, size_t count) {
       if constexpr (std::is_same_v<T, bool>) {
         range = 2;
       } else if constexpr (is_floating<T>) {
-        range = (uint32_t{1} << kDigits<T>) + 1;
+        range = (uint32_t{1} << kDigits<T>)+1;
       } else {
         range = static_cast<uint32_t>(std::numeric_limits<T>::max()) + 1;
       }
@@ -263,9 +266,7 @@ void random_(Generator& g, RandomDtype dtype, void* out, size_t count) {
 }
 
 void random_range(Generator& g, RandomDtype dtype, void* out, size_t count, int64_t from, int64_t to) {
-  if (from >= to) {
-    fail("random_ expects 'from' to be less than 'to', but got from=", from, " >= to=", to);
-  }
+  if (from >= to) { fail("random_ expects 'from' to be less than 'to', but got from=", from, " >= to=", to); }
   visit(dtype, [&]<class T>(T*) {
     int64_t low = from, high = to;
     if constexpr (is_floating<T>) {
@@ -274,8 +275,8 @@ void random_range(Generator& g, RandomDtype dtype, void* out, size_t count, int6
       low = tighten_from<T>(low);
       high = tighten_to<T>(high);
       if (low >= high) {
-        fail("random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=", low,
-             " >= to=", high);
+        fail("random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got from=",
+             low, " >= to=", high);
       }
     }
     check_bound<T>(dtype, low, "from");
@@ -288,8 +289,8 @@ void random_from(Generator& g, RandomDtype dtype, void* out, size_t count, int64
   visit(dtype, [&]<class T>(T*) {
     T* to = static_cast<T*>(out);
     if (from == std::numeric_limits<int64_t>::min()) {
-      constexpr bool wide = std::is_same_v<T, int64_t> || std::is_same_v<T, double> || std::is_same_v<T, float> ||
-                            std::is_same_v<T, bfloat16>;
+      constexpr bool wide = std::is_same_v<T, int64_t> || std::is_same_v<T, double> ||
+                            std::is_same_v<T, float> || std::is_same_v<T, bfloat16>;
       if (std::is_same_v<T, half>) not_implemented("random_full_64_bits_range_kernel_cpu", dtype);
       if (!wide) fail("random_full_64_bits_range_kernel_cpu handles only int64, double, float and bfloat16");
       for (size_t i = 0; i < count; ++i) to[i] = from_int64<T>(static_cast<int64_t>(g.u64()));
@@ -302,8 +303,10 @@ void random_from(Generator& g, RandomDtype dtype, void* out, size_t count, int64
       last = int64_t{1} << kDigits<T>;
       low = tighten_from<T>(low);
       if (low >= last) {
-        fail("random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to dtype, but got from=",
-             low, " > to_inc=", last);
+        fail(
+            "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to dtype, "
+            "but got from=",
+            low, " > to_inc=", last);
       }
     } else {
       last = std::numeric_limits<T>::max();
@@ -318,17 +321,17 @@ void randperm(Generator& g, RandomDtype dtype, void* out, int64_t count) {
   if (count < 0) fail("Trying to create tensor with negative dimension ", count, ": [", count, "]");
   visit(dtype, [&]<class T>(T*) {
     if constexpr (is_floating<T>) {
-      constexpr int64_t limit = (int64_t{1} << kDigits<T>) + 1;
+      constexpr int64_t limit = (int64_t{1} << kDigits<T>)+1;
       if (count > limit) fail("n cannot be greater than ", limit, " for ", scalar_name(dtype), " type.");
     } else if constexpr (sizeof(T) < 8) {
       constexpr const char* names[] = {"uint8_t", "int8_t", "int16_t", "int"};
       if (count > static_cast<int64_t>(std::numeric_limits<T>::max())) {
-        fail("value cannot be converted to type ", std::is_same_v<T, bool> ? "bool" : names[static_cast<int>(dtype) & 3],
-             " without overflow");
+        fail("value cannot be converted to type ",
+             std::is_same_v<T, bool> ? "bool" : names[static_cast<int>(dtype) & 3], " without overflow");
       }
     }
     T* r = static_cast<T*>(out);
-    if (count < int64_t{0xffffffff} / 20) {   // the modulo bias of 32 bits is small enough
+    if (count < int64_t{0xffffffff} / 20) {  // the modulo bias of 32 bits is small enough
       for (int64_t i = 0; i < count; ++i) r[i] = from_int64<T>(i);
       for (int64_t i = 0; i + 1 < count; ++i) {
         const auto other = i + static_cast<int64_t>(g.u32() % static_cast<uint32_t>(count - i));
@@ -357,8 +360,8 @@ void uniform(Generator& g, RandomDtype dtype, void* out, size_t count, double fr
       fail("uniform_ expects to return a [from, to) range, but found from=", from, " > to=", to);
     }
     if (to - from > largest) {
-      fail("uniform_ expects to-from <= std::numeric_limits<", scalar_name(dtype), ">::max(), but found to=", to,
-           " and from=", from, " which result in to-from to exceed the limit");
+      fail("uniform_ expects to-from <= std::numeric_limits<", scalar_name(dtype),
+           ">::max(), but found to=", to, " and from=", from, " which result in to-from to exceed the limit");
     }
     T* values = static_cast<T*>(out);
     if constexpr (HalfPrecision<T>) {
@@ -368,7 +371,7 @@ void uniform(Generator& g, RandomDtype dtype, void* out, size_t count, double fr
         scale_add(u, n, high - low, low);
         for (size_t i = 0; i < n; ++i) {
           const T v(u[i]);
-          values[at + i] = v == last ? first : v;   // rounding may have reached the open end
+          values[at + i] = v == last ? first : v;  // rounding may have reached the open end
         }
       });
     } else {
@@ -389,7 +392,8 @@ void uniform(Generator& g, RandomDtype dtype, void* out, size_t count, double fr
   });
 }
 
-void normal(Generator& g, RandomDtype dtype, void* out, size_t count, double mean, double std, bool contiguous) {
+void normal(Generator& g, RandomDtype dtype, void* out, size_t count, double mean, double std,
+            bool contiguous) {
   if (!(std >= 0.0)) fail("normal expects std >= 0.0, but found std ", std);
   visit_floating("normal_kernel_cpu", dtype, [&]<class T>(T*) {
     T* values = static_cast<T*>(out);
@@ -421,7 +425,7 @@ void normal(Generator& g, RandomDtype dtype, void* out, size_t count, double mea
         }
       };
       const auto m = static_cast<T>(mean), s = static_cast<T>(std);
-      constexpr size_t chunk = 4096;   // draws and their transform, while they are in the cache
+      constexpr size_t chunk = 4096;  // draws and their transform, while they are in the cache
       for (size_t done = 0; done < count; done += chunk) {
         const size_t n = std::min(chunk, count - done);
         draw(values + done, n);
@@ -469,7 +473,8 @@ void cauchy(Generator& g, RandomDtype dtype, void* out, size_t count, double med
     T* values = static_cast<T*>(out);
     in_chunks<double>(g, count, [&](const double* u, size_t n, size_t at) {
       for (size_t i = 0; i < n; ++i) {
-        values[at + i] = static_cast<T>(std::fma(sigma, std::tan(3.14159265358979323846 * (u[i] - 0.5)), median));
+        values[at + i] =
+            static_cast<T>(std::fma(sigma, std::tan(3.14159265358979323846 * (u[i] - 0.5)), median));
       }
     });
   });
@@ -523,8 +528,10 @@ template <class P>
 void bernoulli_each(Generator& g, RandomDtype dtype, void* out, size_t count, const P* p) {
   for (size_t i = 0; i < count; ++i) {
     if (!(p[i] >= P(0) && p[i] <= P(1))) {
-      fail("Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  ",
-           "If so, please report an enhancement request to PyTorch.)");
+      fail(
+          "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be "
+          "improved?  ",
+          "If so, please report an enhancement request to PyTorch.)");
     }
   }
   visit(dtype, [&]<class T>(T*) {

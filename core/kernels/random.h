@@ -1,7 +1,8 @@
-// Random numbers of the CPU: the generator (MT19937) and samplers that fill contiguous memory. Seeds, streams and
-// generator states equal PyTorch's bit for bit. Samplers draw in the order of memory, on one thread; the caller
-// passes contiguous memory, holds the generator's lock, and hands complex tensors over as twice as many reals.
-// Bad arguments throw std::runtime_error (RandomNotImplemented for a dtype) before anything is drawn. An empty range draws nothing.
+// Random numbers of the CPU: the generator (MT19937) and samplers that fill contiguous memory. Seeds, streams
+// and generator states equal PyTorch's bit for bit. Samplers draw in the order of memory, on one thread; the
+// caller passes contiguous memory, holds the generator's lock, and hands complex tensors over as twice as
+// many reals. Bad arguments throw std::runtime_error (RandomNotImplemented for a dtype) before anything is
+// drawn. An empty range draws nothing.
 #pragma once
 
 #include <cstddef>
@@ -25,26 +26,27 @@ class Generator {
   Generator() { manual_seed(default_seed); }
   explicit Generator(uint64_t seed) { manual_seed(seed); }
 
-  void manual_seed(uint64_t seed);   // the engine uses the low 32 bits; initial_seed() keeps all
+  void manual_seed(uint64_t seed);  // the engine uses the low 32 bits; initial_seed() keeps all
   uint64_t initial_seed() const { return seed_; }
-  uint64_t seed();                   // seeds from the operating system and returns the seed
+  uint64_t seed();  // seeds from the operating system and returns the seed
 
-  void get_state(uint8_t* bytes) const;                // writes state_size bytes
-  void set_state(const uint8_t* bytes, size_t size);   // std::runtime_error when malformed, nothing changed then
+  void get_state(uint8_t* bytes) const;  // writes state_size bytes
+  void set_state(const uint8_t* bytes,
+                 size_t size);  // std::runtime_error when malformed, nothing changed then
 
   uint32_t u32() {
     if (--left_ == 0) regenerate();
     return temper(words_[next_++]);
   }
-  uint64_t u64() {   // the first draw is the high half
+  uint64_t u64() {  // the first draw is the high half
     const uint64_t high = u32();
     return high << 32 | u32();
   }
   float u24() { return static_cast<float>(static_cast<int32_t>(u32() & 0xffffffu)) * 0x1p-24f; }
   double u53() { return static_cast<double>(u64() & ((uint64_t{1} << 53) - 1)) * 0x1p-53; }
-  double normal();   // standard normal; they come in pairs, and the second is kept for the next call
+  double normal();  // standard normal; they come in pairs, and the second is kept for the next call
 
-  void fill_u32(uint32_t* out, size_t count);   // the same as count calls of u32
+  void fill_u32(uint32_t* out, size_t count);  // the same as count calls of u32
   void fill_u24(float* out, size_t count);
   void fill_u53(double* out, size_t count);
 
@@ -62,18 +64,19 @@ class Generator {
 
   uint64_t seed_ = 0;
   uint32_t words_[kWords];
-  int32_t left_ = 1;    // draws until the words are renewed, plus one
-  uint32_t next_ = 0;   // index of the next word
+  int32_t left_ = 1;   // draws until the words are renewed, plus one
+  uint32_t next_ = 0;  // index of the next word
   bool has_normal_ = false;
-  bool has_float_normal_ = false;   // carried in the state, used by no sampler
+  bool has_float_normal_ = false;  // carried in the state, used by no sampler
   double normal_ = 0.0;
   float float_normal_ = 0.0f;
 };
 
 // ---- integers (random.cpp)
 
-void random_(Generator& g, RandomDtype dtype, void* out, size_t count);   // the dtype's whole range, from zero
-void random_range(Generator& g, RandomDtype dtype, void* out, size_t count, int64_t from, int64_t to);   // [from, to)
+void random_(Generator& g, RandomDtype dtype, void* out, size_t count);  // the dtype's whole range, from zero
+void random_range(Generator& g, RandomDtype dtype, void* out, size_t count, int64_t from,
+                  int64_t to);  // [from, to)
 // From `from` to the dtype's largest value; INT64_MIN draws all 64 bits.
 void random_from(Generator& g, RandomDtype dtype, void* out, size_t count, int64_t from);
 void randperm(Generator& g, RandomDtype dtype, void* out, int64_t count);
@@ -81,9 +84,10 @@ void randperm(Generator& g, RandomDtype dtype, void* out, int64_t count);
 // ---- floating-point types (random.cpp)
 
 void uniform(Generator& g, RandomDtype dtype, void* out, size_t count, double from, double to);
-// `contiguous` tells whether the tensor itself is contiguous: 16 and more such elements are drawn in blocks, with
-// different numbers than the one-by-one way.
-void normal(Generator& g, RandomDtype dtype, void* out, size_t count, double mean, double std, bool contiguous = true);
+// `contiguous` tells whether the tensor itself is contiguous: 16 and more such elements are drawn in blocks,
+// with different numbers than the one-by-one way.
+void normal(Generator& g, RandomDtype dtype, void* out, size_t count, double mean, double std,
+            bool contiguous = true);
 
 // ---- one double draw for each element, any dtype where it makes sense (random.cpp)
 
@@ -100,8 +104,8 @@ void bernoulli(Generator& g, RandomDtype dtype, void* out, size_t count, const d
 // ---- parameters per element (random_samplers.cpp); `dtype` is that of the parameters and of the result
 
 // `samples` indices for each of `rows` rows of `columns` weights. One sample is drawn as without replacement.
-void multinomial(Generator& g, RandomDtype dtype, const void* weights, int64_t rows, int64_t columns, int64_t* out,
-                 int64_t samples, bool replacement);
+void multinomial(Generator& g, RandomDtype dtype, const void* weights, int64_t rows, int64_t columns,
+                 int64_t* out, int64_t samples, bool replacement);
 void poisson(Generator& g, RandomDtype dtype, const void* rate, void* out, size_t count);
 void binomial(Generator& g, RandomDtype dtype, const void* trials, const void* p, void* out, size_t count);
 void standard_gamma(Generator& g, RandomDtype dtype, const void* alpha, void* out, size_t count);

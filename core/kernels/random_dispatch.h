@@ -1,5 +1,5 @@
-// Shared by the random sampler files: from RandomDtype to a C++ type, and the stores that round as the contract
-// says (double to float to 16 bits). Not for use elsewhere.
+// Shared by the random sampler files: from RandomDtype to a C++ type, and the stores that round as the
+// contract says (double to float to 16 bits). Not for use elsewhere.
 #pragma once
 
 #include <algorithm>
@@ -40,13 +40,14 @@ void visit(RandomDtype dtype, Body body) {
 
 // Scalar type names as PyTorch spells them in errors.
 inline const char* scalar_name(RandomDtype dtype) {
-  constexpr const char* names[] = {"Byte", "Char", "Short", "Int",    "Long",
+  constexpr const char* names[] = {"Byte", "Char",     "Short", "Int",    "Long",
                                    "Half", "BFloat16", "Float", "Double", "Bool"};
   return names[static_cast<int>(dtype)];
 }
 
 [[noreturn]] inline void not_implemented(const char* kernel, RandomDtype dtype) {
-  throw RandomNotImplemented(std::string("\"") + kernel + "\" not implemented for '" + scalar_name(dtype) + "'");
+  throw RandomNotImplemented(std::string("\"") + kernel + "\" not implemented for '" + scalar_name(dtype) +
+                             "'");
 }
 
 template <class T>

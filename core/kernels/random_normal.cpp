@@ -1,5 +1,6 @@
-// Box-Muller transform and fused multiply-add over arrays. The float polynomials (Cephes) decide the bits of float32
-// normals and so differ, on purpose, from the more accurate ones in mathfn.h. Double uses the system's libm.
+// Box-Muller transform and fused multiply-add over arrays. The float polynomials (Cephes) decide the bits of
+// float32 normals and so differ, on purpose, from the more accurate ones in mathfn.h. Double uses the
+// system's libm.
 #include "random_normal.h"
 
 #include <bit>
@@ -13,11 +14,11 @@ namespace {
 
 INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
-INLINE float block_log(float x) {   // x > 0
+INLINE float block_log(float x) {  // x > 0
   x = x < 0x1p-126f ? 0x1p-126f : x;
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   float e = static_cast<float>(static_cast<int32_t>(bits >> 23) - 127) + 1.0f;
-  const float m = std::bit_cast<float>((bits & 0x807fffffu) | 0x3f000000u);   // in [0.5, 1)
+  const float m = std::bit_cast<float>((bits & 0x807fffffu) | 0x3f000000u);  // in [0.5, 1)
   const bool small = m < 0.707106781186547524f;
   e = e - (small ? 1.0f : 0.0f);
   const float f = (m - 1.0f) + (small ? m : 0.0f);
@@ -41,7 +42,7 @@ struct SinCos {
   float sin, cos;
 };
 
-INLINE SinCos block_sincos(float x) {   // x >= 0
+INLINE SinCos block_sincos(float x) {  // x >= 0
   const uint32_t j = (static_cast<uint32_t>(static_cast<int32_t>(x * 1.27323954473516f)) + 1u) & ~1u;
   const float y = static_cast<float>(static_cast<int32_t>(j));
   x = fma(y, -0.78515625f, x);
@@ -91,7 +92,8 @@ INLINE void scale_add_any(T* values, size_t count, T factor, T summand) {
 }
 
 #if defined(__x86_64__)
-// fma is an instruction from x86-64-v3 on; without it the library's correctly rounded function gives the same bits.
+// fma is an instruction from x86-64-v3 on; without it the library's correctly rounded function gives the same
+// bits.
 #define WITH_FMA __attribute__((target("arch=x86-64-v3")))
 WITH_FMA void normal_blocks_fma(float* v, size_t blocks, float mean, float std) {
   normal_blocks_float(v, blocks, mean, std);

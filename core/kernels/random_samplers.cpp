@@ -1,5 +1,6 @@
-// Samplers whose parameters are arrays: multinomial, Poisson, binomial, gamma, Dirichlet. The order of draws and the
-// precision of each step are part of the contract with PyTorch's streams, so they are written out as they are.
+// Samplers whose parameters are arrays: multinomial, Poisson, binomial, gamma, Dirichlet. The order of draws
+// and the precision of each step are part of the contract with PyTorch's streams, so they are written out as
+// they are.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -25,7 +26,8 @@ void draw_with_replacement(Generator& g, const T* weights, int64_t columns, int6
   for (int64_t i = 0; i < columns; ++i) {
     const auto w = static_cast<Sum>(weights[i]);
     if (!(w >= 0)) fail("invalid multinomial distribution (encountering probability entry < 0)");
-    if (std::isinf(w)) fail("invalid multinomial distribution (encountering probability entry = infinity or NaN)");
+    if (std::isinf(w))
+      fail("invalid multinomial distribution (encountering probability entry = infinity or NaN)");
     sum += w;
     cumulative[static_cast<size_t>(i)] = sum;
   }
@@ -40,11 +42,11 @@ void draw_with_replacement(Generator& g, const T* weights, int64_t columns, int6
   }
 }
 
-// The largest w / q with exponential q, in decreasing order. Equal ratios (zero weights, mostly) come out as the
-// selection algorithm leaves them; it is the one that topk uses.
+// The largest w / q with exponential q, in decreasing order. Equal ratios (zero weights, mostly) come out as
+// the selection algorithm leaves them; it is the one that topk uses.
 template <class T>
-void draw_without_replacement(Generator& g, RandomDtype dtype, const T* weights, int64_t columns, int64_t* out,
-                              int64_t samples) {
+void draw_without_replacement(Generator& g, RandomDtype dtype, const T* weights, int64_t columns,
+                              int64_t* out, int64_t samples) {
   using Compute = compute_t<T>;
   struct Entry {
     Compute ratio;
@@ -57,7 +59,7 @@ void draw_without_replacement(Generator& g, RandomDtype dtype, const T* weights,
     entries[i] = {static_cast<Compute>(T(static_cast<Compute>(weights[i]) / static_cast<Compute>(race[i]))),
                   static_cast<int64_t>(i)};
   }
-  const auto before = [](const Entry& a, const Entry& b) {   // NaN (0 / 0) counts as largest
+  const auto before = [](const Entry& a, const Entry& b) {  // NaN (0 / 0) counts as largest
     return (a.ratio != a.ratio && b.ratio == b.ratio) || a.ratio > b.ratio;
   };
   const auto begin = entries.begin(), last = begin + samples - 1;
@@ -76,8 +78,8 @@ void draw_without_replacement(Generator& g, RandomDtype dtype, const T* weights,
 
 }  // namespace
 
-void multinomial(Generator& g, RandomDtype dtype, const void* weights, int64_t rows, int64_t columns, int64_t* out,
-                 int64_t samples, bool replacement) {
+void multinomial(Generator& g, RandomDtype dtype, const void* weights, int64_t rows, int64_t columns,
+                 int64_t* out, int64_t samples, bool replacement) {
   if (samples <= 0) fail("cannot sample n_sample <= 0 samples");
   if (!replacement && samples > columns) {
     fail("cannot sample n_sample > prob_dist.size(-1) samples without replacement");
@@ -120,7 +122,7 @@ namespace {
 int64_t draw_poisson(Generator& g, double rate) {
   if (!(rate >= 0)) fail("invalid Poisson rate, expected rate to be non-negative");
   if (rate == 0) return 0;
-  if (rate < 10) {   // count arrivals until their product of uniforms falls below e^-rate
+  if (rate < 10) {  // count arrivals until their product of uniforms falls below e^-rate
     const double limit = std::exp(-rate);
     double product = 1.0;
     for (int64_t count = 0;; ++count) {
@@ -152,9 +154,9 @@ int64_t draw_poisson(Generator& g, double rate) {
 
 // Error of Stirling's formula for log k!.
 double stirling_tail(double k) {
-  constexpr double table[] = {0.0810614667953272,  0.0413406959554092,  0.0276779256849983,  0.02079067210376509,
-                              0.0166446911898211,  0.0138761288230707,  0.0118967099458917,  0.0104112652619720,
-                              0.00925546218271273, 0.00833056343336287};
+  constexpr double table[] = {
+      0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509, 0.0166446911898211,
+      0.0138761288230707, 0.0118967099458917, 0.0104112652619720, 0.00925546218271273, 0.00833056343336287};
   if (k < 10) return table[static_cast<int>(k)];
   const double square = (k + 1) * (k + 1);
   return (1.0 / 12 - (1.0 / 360 - 1.0 / 1260 / square) / square) / (k + 1);
@@ -171,8 +173,8 @@ T binomial_by_waiting(Generator& g, T trials, T p) {
   }
 }
 
-// Many successes: transformed rejection (Hörmann's BTRS). T is the tensor's type; where a step is rounded to it, the
-// contract wants that.
+// Many successes: transformed rejection (Hörmann's BTRS). T is the tensor's type; where a step is rounded to
+// it, the contract wants that.
 template <class T>
 T binomial_by_rejection(Generator& g, T trials, T p) {
   const auto n = static_cast<double>(trials);
@@ -188,14 +190,15 @@ T binomial_by_rejection(Generator& g, T trials, T p) {
     const double u = g.u53() - 0.5;
     double v = g.u53();
     const double us = 0.5 - std::fabs(u);
-    const double k = us == 0 ? -1.0 : static_cast<double>(static_cast<T>(std::floor((2 * a / us + b) * u + c)));
+    const double k = us == 0 ? -1.0
+                             : static_cast<double>(static_cast<T>(std::floor((2 * a / us + b) * u + c)));
     if (k < 0 || k > n) continue;
     if (us >= 0.07 && v <= v_accept) return static_cast<T>(k);
     v = std::log(v * alpha / (a / (us * us) + b));
     const double bound = (m + 0.5) * std::log((m + 1) / (r * (n - m + 1))) +
                          (n + 1) * std::log((n - m + 1) / (n - k + 1)) +
-                         (k + 0.5) * std::log(r * (n - k + 1) / (k + 1)) + stirling_tail(m) + stirling_tail(n - m) -
-                         stirling_tail(k) - stirling_tail(n - k);
+                         (k + 0.5) * std::log(r * (n - k + 1) / (k + 1)) + stirling_tail(m) +
+                         stirling_tail(n - m) - stirling_tail(k) - stirling_tail(n - k);
     if (v <= bound) return static_cast<T>(k);
   }
 }
@@ -213,7 +216,8 @@ T draw_binomial(Generator& g, T trials, T p) {
 
 // ---- gamma
 
-// Marsaglia and Tsang; alpha below 1 is drawn at alpha + 1 and scaled back. 1/3 and 0.0331 are float constants.
+// Marsaglia and Tsang; alpha below 1 is drawn at alpha + 1 and scaled back. 1/3 and 0.0331 are float
+// constants.
 template <class T>
 T draw_gamma(Generator& g, T alpha) {
   double scale = 1.0;
@@ -224,7 +228,8 @@ T draw_gamma(Generator& g, T alpha) {
   }
   const auto d = static_cast<double>(alpha - static_cast<T>(1.0f / 3.0f));
   const double c = 1.0 / std::sqrt(9.0 * d);
-  if (!(d > 0)) return std::numeric_limits<T>::quiet_NaN();   // a NaN or negative alpha would never be accepted
+  if (!(d > 0))
+    return std::numeric_limits<T>::quiet_NaN();  // a NaN or negative alpha would never be accepted
   while (true) {
     double x, y;
     do {
@@ -281,7 +286,7 @@ void dirichlet(Generator& g, RandomDtype dtype, const void* alpha, void* out, si
         parts[i] = std::max(part, std::numeric_limits<double>::min());
         sum += parts[i];
       }
-      for (size_t i = 0; i < columns; ++i) {   // strictly inside (0, 1)
+      for (size_t i = 0; i < columns; ++i) {  // strictly inside (0, 1)
         const T value = std::max(static_cast<T>(parts[i] / sum), std::numeric_limits<T>::min());
         values[row * columns + i] = std::min(value, std::nextafter(T(1), T(0)));
       }

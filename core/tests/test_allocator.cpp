@@ -16,20 +16,18 @@
 using namespace rushlight;
 
 static int failures = 0;
-#define CHECK(condition)                                    \
-  do {                                                      \
-    if (!(condition)) {                                     \
-      std::printf("line %d: %s\n", __LINE__, #condition);   \
-      ++failures;                                           \
-    }                                                       \
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      std::printf("line %d: %s\n", __LINE__, #condition); \
+      ++failures; \
+    } \
   } while (0)
 
 static bool refuses(size_t bytes) {
   try {
     release(allocate(bytes), bytes);
-  } catch (const std::bad_alloc&) {
-    return true;
-  }
+  } catch (const std::bad_alloc&) { return true; }
   return false;
 }
 
@@ -63,8 +61,8 @@ static void churn(unsigned seed, int rounds) {
 
 int main() {
   const size_t before = memory_stats().allocated;
-  for (size_t bytes : {0, 1, 63, 64, 65, 511, 512, 513, 1024, 1025, 65535, 65536, 65537, 1 << 20, (2 << 20) - 1, 2 << 20,
-                       (2 << 20) + 1, 5 << 20}) {
+  for (size_t bytes : {0, 1, 63, 64, 65, 511, 512, 513, 1024, 1025, 65535, 65536, 65537, 1 << 20,
+                       (2 << 20) - 1, 2 << 20, (2 << 20) + 1, 5 << 20}) {
     void* block = allocate(bytes);
     CHECK(block != nullptr && reinterpret_cast<uintptr_t>(block) % 64 == 0);
 #if !defined(__SANITIZE_ADDRESS__)
@@ -88,7 +86,8 @@ int main() {
   CHECK(memory_stats().cached == 0);
   CHECK(memory_stats().cache_limit > (1u << 20));
 #endif
-  CHECK(refuses(SIZE_MAX) && refuses(SIZE_MAX - 4096) && refuses(SIZE_MAX / 2) && refuses((size_t{1} << 47) - 5));
+  CHECK(refuses(SIZE_MAX) && refuses(SIZE_MAX - 4096) && refuses(SIZE_MAX / 2) &&
+        refuses((size_t{1} << 47) - 5));
 
   reset_peak();
   void* peak_block = allocate(3 << 20);
@@ -107,14 +106,14 @@ int main() {
   for (auto& thread : threads) thread.join();
   CHECK(memory_stats().allocated == before);
 
-  std::vector<void*> handed(2000);   // allocated here, released there
+  std::vector<void*> handed(2000);  // allocated here, released there
   for (void*& block : handed) block = allocate(256);
   std::thread([&] {
     for (void* block : handed) release(block, 256);
   }).join();
   CHECK(memory_stats().allocated == before);
 
-  std::atomic<bool> stop{false};   // fork while another thread works
+  std::atomic<bool> stop{false};  // fork while another thread works
   std::thread busy([&] {
     for (unsigned i = 0; !stop; ++i) churn(i, 500);
   });
@@ -137,7 +136,8 @@ int main() {
   for (int repeat = 0; repeat < 20; ++repeat) {
     const auto start = std::chrono::steady_clock::now();
     for (int i = 0; i < 10000; ++i) release(allocate(500), 500);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 10000);
+    best = std::min(best,
+                    std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 10000);
   }
   std::printf("allocate + release of 500 bytes: %.1f ns\n", best * 1e9);
   std::printf(failures ? "%d FAILED\n" : "ok\n", failures);
