@@ -1,8 +1,8 @@
 // Random numbers of the CPU: the generator (MT19937) and samplers that fill contiguous memory. Seeds, streams
 // and generator states equal PyTorch's bit for bit. Samplers draw in the order of memory, on one thread; the
 // caller passes contiguous memory, holds the generator's lock, and hands complex tensors over as twice as
-// many reals. Bad arguments throw std::runtime_error (RandomNotImplemented for a dtype) before anything is
-// drawn. An empty range draws nothing.
+// many reals. Bad arguments throw std::runtime_error (RandomNotImplemented for a dtype), scalar ones before
+// anything is drawn. An empty range draws nothing.
 #pragma once
 
 #include <cstddef>
