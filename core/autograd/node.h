@@ -1,6 +1,6 @@
 // Node: one recorded call in the graph; the engine's view of it; and what dispatch needs from autograd.
-// Implementation: record.cpp (making nodes, saved values), engine.cpp (backward), accumulate.cpp (leaves, hooks),
-// inplace.cpp (in-place writes and views), modes.cpp (grad modes).
+// Implementation: node.cpp (lifetime), record.cpp (making nodes of ops), saved.cpp (saved values), engine.cpp (backward),
+// accumulate.cpp (leaves), hooks.cpp (Python hooks), inplace.cpp (in-place writes and views), site.cpp (source lines).
 #pragma once
 #include <memory>
 #include <vector>
@@ -16,7 +16,12 @@ struct Modes {
   bool anomaly = false;
   bool anomaly_check_nan = true;
 };
-Modes& modes();
+#if defined(__linux__)
+extern constinit thread_local Modes thread_modes __attribute__((tls_model("initial-exec")));
+#else
+extern constinit thread_local Modes thread_modes;
+#endif
+inline Modes& modes() { return thread_modes; }
 inline bool grad_enabled() { return modes().grad; }
 struct GradMode {  // RAII
   bool before;
@@ -24,17 +29,36 @@ struct GradMode {  // RAII
   ~GradMode() { modes().grad = before; }
 };
 
+// ---- where in the user's program something happened ----
+// The code object (owned) and the instruction offset: two words, from which the line is found when an error needs it.
+struct Site {
+  PyObject* code = nullptr;
+  int instruction = 0;
+  Site() = default;
+  Site(Site&& o) noexcept : code(std::exchange(o.code, nullptr)), instruction(o.instruction) {}
+  Site& operator=(Site&& o) noexcept {
+    std::swap(code, o.code);
+    instruction = o.instruction;
+    return *this;
+  }
+  ~Site() { Py_XDECREF(code); }
+  explicit operator bool() const { return code; }
+};
+Site current_site();                       // innermost Python frame outside the package itself
+std::string describe(const Site& site);    // "  File "a.py", line 3, in f\n    y = x.exp()"; empty without a site
+void set_package_prefix(std::string path); // frames of files that start so are skipped
+
 // ---- graph ----
 struct Node;
 class NodeRef {
  public:
   NodeRef() = default;
   static NodeRef steal(Node* n) { NodeRef r; r.p_ = n; return r; }
-  static NodeRef share(Node* n);
-  NodeRef(const NodeRef& o);
+  static inline NodeRef share(Node* n);
+  inline NodeRef(const NodeRef& o);
   NodeRef(NodeRef&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
   NodeRef& operator=(NodeRef o) noexcept { std::swap(p_, o.p_); return *this; }
-  ~NodeRef();
+  inline ~NodeRef();
   Node* get() const { return p_; }
   Node* operator->() const { return p_; }
   Node* release() { return std::exchange(p_, nullptr); }
@@ -49,51 +73,80 @@ struct Edge {
   uint32_t nr = 0;  // which output of that node's forward call
 };
 
-struct NodeHooks;  // Python hooks on a node and on its outputs: accumulate.cpp
+// What the gradient of an output has to look like.
+struct GradMeta {
+  IntSpan sizes;
+  Dtype dtype;
+  Device device;
+};
+
+// The engine's notes about a node during one backward pass.
+struct NodeState {
+  uint64_t task = 0;      // number of the pass the rest belongs to
+  uint32_t pending = 0;   // nodes that still have to run before this one
+  int32_t capture = -1;   // first entry of the pass's captures at this node
+  bool needed = false;    // autograd.grad: a wanted input lies behind this node
+  bool runs = false;      // ... and not only this node's own incoming gradient is wanted
+  TensorList incoming;    // sums of the gradients that have arrived, one per output
+};
+
+struct NodeHooks;  // Python hooks on a node and on its outputs: hooks.h
 
 struct Node {
   int64_t refs = 1;
   uint64_t seq = 0;        // creation number; AccumulateGrad nodes have UINT64_MAX
   uint32_t nouts = 1;      // outputs of the forward call = gradients that arrive
+  uint32_t nedges = 0;
+  Edge* edges = nullptr;   // one per gradient slot; the memory belongs to the derived struct
   bool released = false;   // saved values were freed by a backward without retain_graph
-  std::vector<Edge> edges; // one per gradient slot
   NodeHooks* hooks = nullptr;
   PyObject* python = nullptr;  // borrowed: the Python object of this node while one is alive
-  // Creation site for error texts: code object (owned) and instruction offset; null where no Python frame was there.
-  PyObject* code = nullptr;
-  int instruction = 0;
-  // engine scratch, valid while `task` equals the running task's number
-  uint64_t task = 0;
-  uint32_t pending = 0;
-  TensorList incoming;
+  Site site;               // the user's line that made this node
+  NodeState state;
 
   virtual ~Node();
   virtual const char* name() const = 0;
-  // Gradients of the inputs, one per edge; entries whose edge is null may be left empty.
-  virtual TensorList apply(TensorList grads, bool create_graph) = 0;
+  virtual const char* class_name() const { return name(); }  // of the Python type
+  virtual GradMeta output_meta(uint32_t nr) const = 0;
+  // Gradients of the inputs, one per edge; those whose bit in `wanted` is 0 (edges beyond 63 are always wanted) may stay empty.
+  virtual TensorList apply(TensorList grads, uint64_t wanted) = 0;
   virtual void release_saved() {}        // free what backward would read
-  virtual bool saves_something() const { return false; }
+  // Visits the Python objects that this node owns itself (for the cycle collector).
+  virtual int traverse(visitproc visit, void* arg) { return 0; }
 };
 
 // Frees a node and, by worklist instead of recursion, everything that only it kept alive.
-void unref(Node* n);
+void destroy(Node* n);
+inline void unref(Node* n) { if (n && --n->refs == 0) destroy(n); }
+inline NodeRef NodeRef::share(Node* n) { if (n) ++n->refs; return steal(n); }
+inline NodeRef::NodeRef(const NodeRef& o) : p_(o.p_) { if (p_) ++p_->refs; }
+inline NodeRef::~NodeRef() { unref(p_); }
+uint64_t next_sequence_number();
 
 // Where a gradient with respect to t goes: grad_fn, or the AccumulateGrad node of a leaf that requires grad, or nothing.
 Edge gradient_edge(const Tensor& t);
 // grad_fn of t, regenerated from its base when t is a view whose base was written in place (may be null).
 Node* grad_fn(const Tensor& t);
 void set_history(const Tensor& t, NodeRef node, uint32_t nr);
+// Anomaly mode: keeps the Python stack in the node's metadata.
+void remember_traceback(Node* n);
+// After an in-place write that `node` describes (its edge `slot` leads to the target's old gradient): t now is the node's
+// output; where t is a view, its base is (through CopySlices).
+void rebase_history(const Tensor& t, NodeRef node, uint32_t nr, uint32_t slot);
 
 // ---- what dispatch.cpp calls ----
-// True when the call must be recorded: grad mode on, op differentiable, some input needs a gradient.
+// True when the call must be recorded: grad mode on, op differentiable, some input needs a gradient. (In place also for
+// ops without derivative, when the target has a history: the gradient stops there.)
 bool needs_record(const Call& c);
 // Makes the node for a finished call and hangs it on the outputs. For in-place calls also rebases the history of the target.
 void record(Call& c);
 // Before the kernel of an in-place call: raises for leaves that require grad, for views of leaves, multi-views, ...
 void check_inplace(const Tensor& target, bool recording);
+// Before the kernel of an in-place call that will be recorded: keeps the target's value where backward reads it.
+void keep_original(Call& c);
 // After a view op: base, view flags, version bookkeeping for out (a view of in).
 void make_view(const Tensor& out, const Tensor& in, const Op& op);
-// In-place write on a tensor by anything that is not a recorded op: version bump only (inference rules checked).
+// After any in-place write: counts it and remembers the line.
 void wrote(const Tensor& target);
 
 // ---- what Python calls ----
@@ -102,6 +155,14 @@ void wrote(const Tensor& target);
 // `inputs` if given) and returns an empty list.
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
                         bool create_graph, std::span<const Tensor> inputs, bool accumulate, bool allow_unused);
+// Runs when the backward pass of this thread ends. False where none is running.
+bool queue_callback(PyObject* callable);
+
+// Adds a gradient to t.grad: the first one is taken as it is when nobody else holds it.
+void accumulate_grad(const Tensor& t, Tensor gradient);
+// Nobody but the holder of this one reference can see the tensor's memory.
+bool unshared(const Tensor& t);
+[[noreturn]] void throw_already_released();
 
 // Releases the autograd fields of a dying tensor object (called by the object's dealloc) and visits them for the collector.
 void release_autograd(TensorObject* t);
