@@ -28,10 +28,10 @@ template <PyObject* (*F)(const Tensor&)> PyObject* getter(PyObject* o, void*) {
 template <void (*F)(const Tensor&, PyObject*)> int setter(PyObject* o, PyObject* value, void*) {
   return guarded_int([&] { return F(*Self{o}, value), 0; });
 }
-template <PyObject* (*F)(const Tensor&)> PyObject* method(PyObject* o, PyObject*) {
+template <PyObject* (*F)(const Tensor&)> PyObject* call(PyObject* o, PyObject*) {
   return guarded([&] { return F(*Self{o}); });
 }
-template <PyObject* (*F)(const Tensor&, PyObject*)> PyObject* method_one(PyObject* o, PyObject* arg) {
+template <PyObject* (*F)(const Tensor&, PyObject*)> PyObject* call_one(PyObject* o, PyObject* arg) {
   return guarded([&] { return F(*Self{o}, arg); });
 }
 
@@ -365,19 +365,19 @@ PyMethodDef functions[] = {
 PyMethodDef autograd_methods[] = {
     {"requires_grad_", (PyCFunction)(void (*)(void))requires_grad_, METH_FASTCALL | METH_KEYWORDS,
      "requires_grad_(requires_grad=True)\n--\n\nSays whether operations on this tensor are recorded; returns the tensor."},
-    {"retain_grad", method<retain_grad_method>, METH_NOARGS,
+    {"retain_grad", call<retain_grad_method>, METH_NOARGS,
      "retain_grad()\n--\n\nKeeps the gradient of this non-leaf tensor in .grad after backward()."},
-    {"register_hook", method_one<register_hook>, METH_O,
+    {"register_hook", call_one<register_hook>, METH_O,
      "register_hook(hook)\n--\n\nCalls hook(grad) when the gradient with respect to this tensor is known; a tensor that it "
      "returns\ntakes the gradient's place. Returns a handle with remove()."},
-    {"register_post_accumulate_grad_hook", method_one<register_post_accumulate_grad_hook>, METH_O,
+    {"register_post_accumulate_grad_hook", call_one<register_post_accumulate_grad_hook>, METH_O,
      "register_post_accumulate_grad_hook(hook)\n--\n\nCalls hook(tensor) after a gradient was added to .grad of this leaf."},
-    {"detach", method<detach>, METH_NOARGS,
+    {"detach", call<detach>, METH_NOARGS,
      "detach()\n--\n\nThe same memory without the history: a tensor that does not require a gradient."},
     {"detach_", detach_, METH_NOARGS, "detach_()\n--\n\nForgets the history of this tensor, in place."},
-    {"is_inference", method<is_inference>, METH_NOARGS,
+    {"is_inference", call<is_inference>, METH_NOARGS,
      "is_inference()\n--\n\nWhether the tensor was made in inference mode."},
-    {"_is_view", method<is_view>, METH_NOARGS, nullptr},
+    {"_is_view", call<is_view>, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

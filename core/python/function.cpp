@@ -1,6 +1,4 @@
 // autograd.Function: the node of a custom function, and Function.apply. The context that user code calls ctx is the grad_fn.
-#include <structmember.h>
-
 #include <algorithm>
 #include <string>
 
@@ -272,7 +270,7 @@ PyObject* saved_tensors(PyObject* o, void*) {
   });
 }
 
-int traverse(PyObject* o, visitproc visit, void*arg) {
+int traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(o));
   return 0;
 }

@@ -1,11 +1,11 @@
 // grad_fn as a Python object: one type per node name, made when first asked for; y.grad_fn is y.grad_fn as long as somebody
 // holds it.
-#include <structmember.h>
-
 #include <string>
 #include <unordered_map>
 
 #include "python/autograd.h"
+
+#include <structmember.h>  // after Python.h
 
 namespace rushlight {
 
@@ -121,7 +121,7 @@ PyTypeObject* type_named(const char* name) {
   std::string qualified = cat_text("rushlight.autograd.graph.", name);
   bool leaf = qualified.ends_with(".AccumulateGrad");
   PyType_Slot slots[] = {{Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear}, {Py_tp_dealloc, (void*)dealloc},
-                         {leaf ? Py_tp_getset : 0, leaf_getset}, {0, nullptr}};
+                         {leaf ? Py_tp_getset : 0, leaf ? leaf_getset : nullptr}, {0, nullptr}};
   PyType_Spec spec = {strdup(qualified.c_str()), sizeof(NodeObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
   Py bases(checked(PyTuple_Pack(1, node_type)));
   type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpecWithBases(&spec, bases.get())));
