@@ -8,6 +8,7 @@ from . import utils as utils
 from .modules import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from .modules import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from .modules import AdaptiveAvgPool3d as AdaptiveAvgPool3d
+from .modules import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from .modules import AdaptiveMaxPool1d as AdaptiveMaxPool1d
 from .modules import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .modules import AdaptiveMaxPool3d as AdaptiveMaxPool3d
@@ -83,6 +84,9 @@ from .modules import MarginRankingLoss as MarginRankingLoss
 from .modules import MaxPool1d as MaxPool1d
 from .modules import MaxPool2d as MaxPool2d
 from .modules import MaxPool3d as MaxPool3d
+from .modules import MaxUnpool1d as MaxUnpool1d
+from .modules import MaxUnpool2d as MaxUnpool2d
+from .modules import MaxUnpool3d as MaxUnpool3d
 from .modules import Mish as Mish
 from .modules import Module as Module
 from .modules import ModuleDict as ModuleDict

@@ -14,7 +14,12 @@ class SGD(Optimizer):
         foreach, differentiable, fused: accepted as in PyTorch; there is one implementation. With differentiable the
             step is recorded.
 
-    >>> SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> w = rl.tensor([1.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8000], requires_grad=True)
     """
 
     def __init__(

@@ -284,8 +284,9 @@ def _identity_with_callback():
             def forward(ctx, callback, *tensors):
                 ctx.callback = callback
                 ctx.set_materialize_grads(False)
-                ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
-                return tuple(t.view_as(t) for t in tensors)
+                outputs = tuple(t.view_as(t) for t in tensors)
+                ctx.mark_non_differentiable(*[o for o, t in zip(outputs, tensors) if not t.requires_grad])
+                return outputs
 
             @staticmethod
             def backward(ctx, *grads):

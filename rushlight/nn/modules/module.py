@@ -124,29 +124,24 @@ class Module(HookMethods, StateMethods):
     def __setattr__(self, name, value):
         d = self.__dict__
         parameters = d.get("_parameters")
-        if isinstance(value, Module):
-            modules = d.get("_modules")
-            if modules is None:
-                raise AttributeError("cannot assign module before Module.__init__() call")
-            self._forget(name, keep=modules)
-            if GLOBAL_MODULE_REGISTRATION:
-                value = at_registration(GLOBAL_MODULE_REGISTRATION, self, name, value)
-            modules[name] = value
+        if parameters is None:
+            _refuse_before_init(value)
+            object.__setattr__(self, name, value)
         elif isinstance(value, Tensor) and is_parameter(value):
-            if parameters is None:
-                raise AttributeError("cannot assign parameters before Module.__init__() call")
             self._forget(name, keep=parameters)
             self.register_parameter(name, value)
-        elif parameters is None:
-            if isinstance(value, Tensor) and getattr(value, "_is_buffer", False):
-                raise AttributeError("cannot assign buffer before Module.__init__() call")
-            object.__setattr__(self, name, value)
         elif name in parameters:
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{_typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, None)
+        elif isinstance(value, Module):
+            modules = d["_modules"]
+            self._forget(name, keep=modules)
+            if GLOBAL_MODULE_REGISTRATION:
+                value = at_registration(GLOBAL_MODULE_REGISTRATION, self, name, value)
+            modules[name] = value
         elif name in d["_modules"]:
             if value is not None:
                 raise TypeError(
@@ -557,6 +552,16 @@ class Module(HookMethods, StateMethods):
 _MISSING = object()
 
 
+def _refuse_before_init(value):
+    kinds = {"module": isinstance(value, Module), "parameters": False, "buffer": False}
+    if isinstance(value, Tensor):
+        kinds["parameters"] = is_parameter(value)
+        kinds["buffer"] = getattr(value, "_is_buffer", False)
+    for kind, found in kinds.items():
+        if found:
+            raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
+
+
 def _typename(value):
     """The name of a value's type as the error messages give it."""
     if isinstance(value, Tensor):
@@ -595,6 +600,7 @@ def _parse_to(*args, **kwargs):
     wrong = len(args) > len(names) or any(k in given or k not in names for k in kwargs)
     given.update(kwargs)
     device, dtype = given.get("device"), given.get("dtype")
+    wrong = wrong or any(not isinstance(given.get(k, False), (bool, int)) for k in ("non_blocking", "copy"))
     wrong = wrong or not (dtype is None or isinstance(dtype, rl.dtype))
     if wrong or not (device is None or isinstance(device, (str, int, rl.device))):
         got = ", ".join([type(a).__name__ for a in args] + [f"{k}={type(v).__name__}" for k, v in kwargs.items()])
