@@ -218,9 +218,10 @@ def _per_dimension(value, input, what, letter, shaped):
         return (value,) * spatial
     if len(value) != spatial:
         raise ValueError(
-            f"Input and {what} must have the same number of spatial dimensions, but got input with spatial dimensions "
-            f"of {list(input.shape[2:])} and {shaped} {value}. Please provide input tensor in (N, C, d1, d2, ...,dK) "
-            f"format and {what} in ({letter}1, {letter}2, ...,{letter}K) format."
+            f"Input and {what.removesuffix(' size')} must have the same number of spatial dimensions, "
+            f"but got input with spatial dimensions of {list(input.shape[2:])} and {shaped} {value}. "
+            f"Please provide input tensor in (N, C, d1, d2, ...,dK) format and {what} in "
+            f"({letter}1, {letter}2, ...,{letter}K) format."
         )
     return tuple(value)
 

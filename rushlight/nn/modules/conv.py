@@ -46,7 +46,8 @@ class _ConvNd(Module):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
             raise ValueError(
-                f"padding_mode must be one of {{{', '.join(map(repr, _PADDING_MODES))}}}, but got padding_mode='{padding_mode}'"
+                f"padding_mode must be one of {{{', '.join(map(repr, _PADDING_MODES))}}}, "
+                f"but got padding_mode='{padding_mode}'"
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
@@ -246,8 +247,8 @@ class _ConvTransposeNd(_ConvNd):
         for size, low, high in zip(output_size, smallest, largest):
             if not low <= size <= high:
                 raise ValueError(
-                    f"requested an output size of {tuple(output_size)}, but valid sizes range from {smallest} to {largest} "
-                    f"(for an input of {input.size()[2:]})"
+                    f"requested an output size of {tuple(output_size)}, but valid sizes range "
+                    f"from {smallest} to {largest} (for an input of {input.size()[2:]})"
                 )
         return tuple(size - low for size, low in zip(output_size, smallest))
 
