@@ -1,0 +1,10 @@
+// The smaller parts of the module that random.cpp adds along with itself.
+#pragma once
+#include <Python.h>
+
+namespace rushlight {
+
+void add_system(PyObject* module);  // threads, memory figures, instruction set, result types
+void add_dlpack(PyObject* module);  // exchange of tensors with other libraries
+
+}  // namespace rushlight
