@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import rushlight as rl
 
-from .optimizer import Optimizer, check_lr
+from .optimizer import Optimizer, as_float, check_lr
 
 _CHANGE_OF_LOSS = 1e-4  # Wolfe conditions: share of the expected decrease ...
 _CHANGE_OF_SLOPE = 0.9  # ... and of the slope that must remain at most
@@ -71,7 +71,7 @@ class LBFGS(Optimizer):
         """Loss and gradient at origin + t * direction; the parameters are put back to origin."""
         self._move(t, direction)
         with rl.enable_grad():
-            loss = float(closure())
+            loss = float(as_float(closure()))
         grad = self._flat_grad()
         for p, value in zip(self._params, origin):
             p.copy_(value)
@@ -99,7 +99,7 @@ class LBFGS(Optimizer):
 
         with rl.enable_grad():
             first_loss = closure()
-        loss = float(first_loss)
+        loss = float(as_float(first_loss))
         evaluations = 1
         state["func_evals"] += 1
         grad = self._flat_grad()
@@ -135,7 +135,7 @@ class LBFGS(Optimizer):
                 self._move(t, direction)
                 if iteration != max_iter:  # the last gradient would not be used
                     with rl.enable_grad():
-                        loss = float(closure())
+                        loss = float(as_float(closure()))
                     grad = self._flat_grad()
                     converged = bool(grad.abs().max() <= tolerance_grad)
                     used = 1

@@ -217,20 +217,25 @@ class Optimizer:
     def _gather(self, group):
         """The parameters of a group that have a gradient, the gradients (negated when maximising), the states."""
         params, grads, states = [], [], []
-        all_states, maximize = self.state, group.get("maximize", False)
+        all_states = self.state if self._keeps_state(group) else None
+        maximize = group.get("maximize", False)
         for p in group["params"]:
             grad = p.grad
             if grad is None:
                 continue
             if grad.is_sparse:
                 self._refuse_sparse()
-            state = all_states[p]
+            state = {} if all_states is None else all_states[p]
             if not state:
                 self._init_state(group, p, state)
             params.append(p)
             grads.append(-grad if maximize else grad)
             states.append(state)
         return params, grads, states
+
+    def _keeps_state(self, group):
+        """Whether the update rule has any state with the options of this group."""
+        return True
 
     def _init_state(self, group, p, state):
         """Fills the state of a parameter before its first update."""

@@ -65,8 +65,9 @@ def _update(params, grads, previous, sizes, *, etas, step_sizes):
     shrink, grow = etas
     for p, grad, prev, size in zip(params, grads, previous, sizes):
         sign = grad.mul(prev).sign()
-        factor = rl.where(sign > 0, grow, rl.where(sign < 0, shrink, 1.0)).to(grad.dtype)
+        same, changed = sign > 0, sign < 0
+        factor = rl.ones_like(grad).masked_fill_(same, grow).masked_fill_(changed, shrink)
         size.mul_(factor).clamp_(*step_sizes)
-        grad = rl.where(sign < 0, 0.0, grad)  # no step, and none remembered, where the sign changed
+        grad = grad.masked_fill(changed, 0.0)  # no step, and none remembered, where the sign changed
         p.addcmul_(grad.sign(), size, value=-1)
         prev.copy_(grad)

@@ -59,6 +59,9 @@ class SGD(Optimizer):
 
     step = Optimizer._step_by_groups
 
+    def _keeps_state(self, group):
+        return group["momentum"] != 0
+
     def _update_group(self, group, params, grads, states):
         momentum = group["momentum"]
         buffers = [state.get("momentum_buffer") for state in states]
