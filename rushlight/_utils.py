@@ -78,3 +78,221 @@ def _tensor_from_bytes(data, dtype, shape):
         return rl.empty(shape, dtype=dtype)
     storage = rl.UntypedStorage._from_buffer(data, 0, len(data), True)
     return rl._C._rebuild(storage, dtype, 0, tuple(shape), _contiguous_strides(shape), False)
+
+
+# ---- taking tensors apart and putting them together, under the names that PyTorch's files use
+
+
+def _set_state(obj, state):
+    """Attributes out of a file: a dict, or (dict, slots). They go past any `__setattr__` of the class."""
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if not all(part is None or isinstance(part, dict) for part in (attributes, slots)):
+        raise RuntimeError(f"Invalid serialized state: {type(state)}")
+    if attributes:
+        obj.__dict__.update(attributes)
+    for name, value in (slots or {}).items():
+        if name.startswith("__"):
+            raise RuntimeError(f"Invalid serialized state: slot {name!r}")
+        object.__setattr__(obj, name, value)
+    return obj
+
+
+def _reduce_plain(tensor):
+    """(function, arguments) that rebuild the values of a tensor, whatever its class."""
+    from collections import OrderedDict
+
+    from .storage import StorageType, TypedStorage
+
+    if tensor.device.type == "meta":
+        arguments = (tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.requires_grad)
+        return _rebuild_meta_tensor_no_storage, arguments
+    if tensor.layout != rl.strided:
+        raise NotImplementedError(f"saving a tensor of layout {tensor.layout}")
+    storage, dtype = tensor.untyped_storage(), tensor.dtype
+    typed = StorageType.of(dtype).__name__ != "UntypedStorage"
+    arguments = (
+        TypedStorage(storage, dtype) if typed else storage,
+        tensor.storage_offset(),
+        tuple(tensor.shape),
+        tuple(tensor.stride()),
+        tensor.requires_grad,
+        OrderedDict(),  # hooks are not saved
+    )
+    if not typed:
+        arguments += (dtype,)
+    bits = {"conj": tensor.is_conj(), "neg": tensor.is_neg()}
+    bits = {name: True for name, is_set in bits.items() if is_set}
+    return (_rebuild_tensor_v2 if typed else _rebuild_tensor_v3), arguments + ((bits,) if bits else ())
+
+
+def _reduce_tensor(tensor, protocol=None):
+    """What Tensor.__reduce_ex__ returns."""
+    state = dict(getattr(tensor, "__dict__", None) or {})
+    function, arguments = _reduce_plain(tensor)
+    if type(tensor) is rl.Tensor and not state:
+        return function, arguments
+    return _rebuild_from_type_v2, (function, type(tensor), arguments, state or None)
+
+
+def _reduce_parameter(parameter, protocol=None):
+    """What Parameter.__reduce_ex__ returns."""
+    from collections import OrderedDict
+
+    state = dict(getattr(parameter, "__dict__", None) or {})
+    arguments = (parameter.data, parameter.requires_grad, OrderedDict())
+    if state:
+        return _rebuild_parameter_with_state, (*arguments, state)
+    return _rebuild_parameter, arguments
+
+
+def _reduce_storage(storage, protocol=None):
+    """What UntypedStorage.__reduce_ex__ returns: the storage as a small legacy file."""
+    import io
+
+    from . import serialization
+    from .storage import _load_from_bytes
+
+    buffer = io.BytesIO()
+    serialization.save(storage, buffer, _use_new_zipfile_serialization=False)
+    return _load_from_bytes, (buffer.getvalue(),)
+
+
+def _deepcopy_tensor(tensor, memo):
+    """What Tensor.__deepcopy__ returns. Tensors on one storage stay on one storage."""
+    import copy
+
+    if id(tensor) in memo:
+        return memo[id(tensor)]
+    if not tensor.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
+        )
+    if tensor.device.type == "meta":
+        new = rl.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    else:
+        storage = tensor.untyped_storage()
+        key = ("storage", _storage_key(storage))
+        if key not in memo:
+            memo[key] = storage.clone()
+            memo[("alive", *key)] = storage
+        new = rl._C._rebuild(
+            memo[key], tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), False
+        )
+        new = _with_bits(new, {"conj": tensor.is_conj(), "neg": tensor.is_neg()})
+    if type(tensor) is not rl.Tensor:
+        new = rl.Tensor._make_subclass(type(tensor), new, False)
+    if tensor.requires_grad:
+        new.requires_grad_()
+    memo[id(tensor)] = new
+    if tensor.grad is not None:
+        new.grad = copy.deepcopy(tensor.grad, memo)
+    for name, value in (getattr(tensor, "__dict__", None) or {}).items():
+        setattr(new, name, copy.deepcopy(value, memo))
+    return new
+
+
+def _storage_key(storage):
+    """What tells one storage from another while both are alive."""
+    key = getattr(storage, "_cdata", None)
+    return key if key is not None else storage.data_ptr() or id(storage)
+
+
+def _with_bits(tensor, metadata):
+    if metadata.get("conj"):
+        tensor = tensor.conj()
+    if metadata.get("neg"):
+        tensor = tensor._neg_view()
+    return tensor
+
+
+def _strided(storage, dtype, offset, size, stride, requires_grad, metadata=None):
+    """A tensor on a storage, after a check that all of it lies inside: the numbers come from a file."""
+    from .storage import MetaStorage
+
+    size, stride = tuple(size), tuple(stride)
+    if not all(type(n) is int for n in (offset, *size, *stride)):
+        raise TypeError(f"offset, size and stride of a tensor must be ints, got {offset}, {size}, {stride}")
+    if len(size) != len(stride):
+        raise RuntimeError(f"unequal size length ({len(size)}) and stride length ({len(stride)})")
+    if any(n < 0 or n >= 2**63 for n in (offset, *size, *stride)):
+        raise RuntimeError(f"offset {offset}, size {size} or stride {stride} of a tensor is out of range")
+    last = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if (offset + last) * dtype.itemsize > storage.nbytes():
+        raise RuntimeError(
+            f"a tensor of size {size}, stride {stride} and offset {offset} needs {(offset + last) * dtype.itemsize} "
+            f"bytes, but its storage has {storage.nbytes()}"
+        )
+    if isinstance(storage, MetaStorage):
+        return rl.empty_strided(size, stride, dtype=dtype, device="meta", requires_grad=bool(requires_grad))
+    tensor = rl._C._rebuild(storage, dtype, offset, size, stride, False)
+    if metadata:
+        tensor = _with_bits(tensor, metadata)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _rebuild_tensor(storage, offset, size, stride):
+    return _strided(storage._untyped_storage, storage.dtype, offset, size, stride, False)
+
+
+def _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks, metadata=None):
+    return _strided(storage._untyped_storage, storage.dtype, offset, size, stride, requires_grad, metadata)
+
+
+def _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata=None):
+    storage = getattr(storage, "_untyped_storage", storage)
+    return _strided(storage, dtype, offset, size, stride, requires_grad, metadata)
+
+
+def _rebuild_parameter(data, requires_grad, backward_hooks):
+    if not isinstance(data, rl.Tensor):
+        raise TypeError(f"a parameter must be rebuilt from a tensor, not {type(data).__name__}")
+    return rl.nn.Parameter(data, requires_grad)
+
+
+def _rebuild_parameter_with_state(data, requires_grad, backward_hooks, state):
+    return _set_state(_rebuild_parameter(data, requires_grad, backward_hooks), state)
+
+
+def _rebuild_from_type_v2(function, cls, arguments, state):
+    tensor = function(*arguments)
+    if type(tensor) is not cls:
+        tensor = tensor.as_subclass(cls)
+    return _set_state(tensor, state) if state else tensor
+
+
+def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):
+    return rl.empty_strided(size, stride, dtype=dtype, device="meta", requires_grad=requires_grad)
+
+
+def _rebuild_device_tensor_from_numpy(data, dtype, device, requires_grad):
+    tensor = rl.from_numpy(data).to(dtype=dtype)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _rebuild_sparse_tensor(layout, data):
+    if layout == getattr(rl, "sparse_coo", None) and hasattr(rl, "sparse_coo_tensor"):
+        coalesced = {"is_coalesced": data[3]} if len(data) > 3 else {}
+        return rl.sparse_coo_tensor(*data[:3], check_invariants=True, **coalesced)
+    if hasattr(rl, "sparse_compressed_tensor"):
+        return rl.sparse_compressed_tensor(*data, layout=layout, check_invariants=True)
+    raise NotImplementedError("the file holds a sparse tensor, and rushlight has none")
+
+
+def _refuse(what):
+    def rebuild(*arguments):
+        raise NotImplementedError(f"the file holds {what}, and rushlight has none")
+
+    return rebuild
+
+
+_rebuild_qtensor = _refuse("a quantised tensor")
+_rebuild_wrapper_subclass = _refuse("a wrapper subclass")
+_rebuild_nested_tensor = _refuse("a nested tensor")
+_rebuild_xla_tensor = _rebuild_device_tensor_from_numpy
+
+
+def _rebuild_device_tensor_from_cpu_tensor(data, dtype, device, requires_grad):
+    tensor = data.to(dtype=dtype)
+    return tensor.requires_grad_() if requires_grad else tensor

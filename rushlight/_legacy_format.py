@@ -1,0 +1,141 @@
+"""The checkpoint format of before PyTorch 1.6: five pickles one after another, then the storages' bytes."""
+
+import os
+import pickle
+import struct
+
+import rushlight as rl
+
+from . import _utils
+from . import serialization as zip_format
+from .storage import MetaStorage, StorageType
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+
+def legacy_save(obj, file, pickle_module, protocol):
+    """Write obj; storages are named by their addresses."""
+    storages, dtypes = {}, {}
+
+    def place(storage, dtype):
+        kind = StorageType.of(dtype) if dtype is not None else StorageType("UntypedStorage")
+        address, size = storage.data_ptr(), kind.dtype.itemsize if kind.dtype is not None else 1
+        if address and dtypes.setdefault(address, kind) is not kind:
+            raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
+        key = str(_utils._storage_key(storage))
+        storages[key] = (storage, size)
+        return ("storage", kind, key, zip_format.location_tag(storage), storage.nbytes() // size, None)
+
+    sizes = {"short": 2, "int": 4, "long": 4}
+    system = {"protocol_version": _PROTOCOL, "little_endian": True, "type_sizes": sizes}
+    for header in (_MAGIC, _PROTOCOL, system):
+        pickle.dump(header, file, protocol=protocol)
+    zip_format._make_pickler(pickle_module, file, protocol, place).dump(obj)
+    keys = sorted(storages)
+    pickle.dump(keys, file, protocol=protocol)
+    file.flush()
+    for key in keys:
+        storage, size = storages[key]
+        file.write(struct.pack("<q", storage.nbytes() // size))
+        file.write(memoryview(zip_format._host_bytes(storage)))
+
+
+def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle_load_args):
+    """Read what legacy_save wrote, from the file's present position."""
+    start = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    if end == start:
+        raise EOFError("Ran out of input: the file is empty")
+    file.seek(start + 257)
+    if start == 0 and file.read(5) == b"ustar":
+        if weights_only:
+            raise RuntimeError(
+                "Cannot use ``weights_only=True`` with files saved in the legacy .tar format. " + zip_format._CHANGED
+            )
+        raise NotImplementedError("the file has the .tar format of PyTorch before 0.2, which rushlight does not read")
+    file.seek(start)
+    storages = _Storages(end - start, map_location, restore)
+
+    def read(persistent_load):
+        return zip_format.read_pickle(file, persistent_load, weights_only, pickle_module, pickle_load_args)
+
+    if read(_no_storages) != _MAGIC:
+        raise RuntimeError("Invalid magic number; corrupt file?")
+    version = read(_no_storages)
+    if version != _PROTOCOL:
+        raise RuntimeError(f"Invalid protocol version: {version}")
+    read(_no_storages)  # sizes of C types: of no use
+    result = read(storages.find)
+    storages.fill(file, read(_no_storages))
+    return result
+
+
+def _no_storages(pid):
+    raise pickle.UnpicklingError("a storage where none can be")
+
+
+class _Storages:
+    """Storages are made while unpickling and filled afterwards, in place."""
+
+    def __init__(self, available, map_location, restore):
+        self._available, self._map_location, self._restore = available, map_location, restore
+        self._made = {}  # key -> (storage in memory or None, storage to give, element size)
+        self._views = {}
+
+    def find(self, pid):
+        """The storage, or for ('module', class, source, ...) the class."""
+        if pid[0] == "module":
+            return pid[1]
+        dtype, key, location, numel = zip_format.check_storage_id(pid)
+        if key not in self._made:
+            self._made[key] = self._make(dtype, location, numel)
+        view = pid[5] if len(pid) > 5 else None
+        storage = self._made[key][1] if view is None else self._view(key, view)
+        return zip_format.typed(storage, dtype)
+
+    def _make(self, dtype, location, numel):
+        size = 1 if dtype is None else dtype.itemsize
+        nbytes = numel * size
+        self._available -= nbytes
+        if self._available < 0:  # before any memory is asked for
+            raise RuntimeError(f"the file is too short for a storage of {nbytes} bytes: it is truncated or damaged")
+        if zip_format._only_meta(self._map_location, location):
+            return None, MetaStorage(nbytes), size
+        storage = rl.UntypedStorage(nbytes)
+        return storage, self._restore(storage, location), size
+
+    def _view(self, key, view):
+        """A slice of a storage, in very old files: (key of the slice, offset, length) in elements."""
+        view_key, offset, length = view
+        if view_key not in self._views:
+            storage, _, size = self._made[key]
+            if min(offset, length) < 0 or storage is None or (offset + length) * size > storage.nbytes():
+                raise RuntimeError("a view of a storage lies outside it: the file is damaged")
+            self._views[view_key] = rl.UntypedStorage._from_buffer(
+                storage._as_numpy(), offset * size, length * size, True
+            )
+        return self._views[view_key]
+
+    def fill(self, file, keys):
+        """Read the bytes of every storage, in the order of keys."""
+        for key in keys:
+            if key not in self._made:
+                raise RuntimeError(f"the file has data for an unknown storage {key!r:.40}: it is damaged")
+            storage, given, size = self._made[key]
+            header = file.read(8)
+            if len(header) != 8:
+                raise RuntimeError("unexpected end of file: it is truncated")
+            nbytes = struct.unpack("<q", header)[0] * size
+            if nbytes != given.nbytes():
+                raise RuntimeError(f"storage has wrong byte size: expected {given.nbytes()} got {nbytes}")
+            if storage is None:
+                file.seek(nbytes, os.SEEK_CUR)
+                continue
+            data = file.read(nbytes)
+            if len(data) != nbytes:
+                raise RuntimeError(f"unexpected EOF, expected {nbytes - len(data)} more bytes. The file might be corrupted.")
+            if nbytes:
+                memoryview(storage._as_numpy())[:] = data
+            if given is not storage and hasattr(given, "copy_"):
+                given.copy_(storage)

@@ -1,0 +1,86 @@
+"""Names in checkpoints: rushlight's objects are written under PyTorch's names, and PyTorch's names are read as ours."""
+
+import importlib
+
+import rushlight as rl
+
+_REBUILD = (
+    "_rebuild_tensor",
+    "_rebuild_tensor_v2",
+    "_rebuild_tensor_v3",
+    "_rebuild_parameter",
+    "_rebuild_parameter_with_state",
+    "_rebuild_sparse_tensor",
+    "_rebuild_qtensor",
+    "_rebuild_meta_tensor_no_storage",
+    "_rebuild_device_tensor_from_numpy",
+    "_rebuild_device_tensor_from_cpu_tensor",
+    "_rebuild_xla_tensor",
+    "_rebuild_wrapper_subclass",
+    "_rebuild_nested_tensor",
+)
+_DTYPES = (
+    "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool complex32 complex64 "
+    "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2 "
+    "quint8 qint8 qint32 quint4x2 quint2x4"
+).split() + [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 8)]
+_TENSOR_TYPES = "Double Float Half BFloat16 Long Int Short Char Byte Bool".split()
+
+
+def to_torch(module, name):
+    """The name under which a file calls our object: rushlight.nn.modules.linear -> torch.nn.modules.linear."""
+    if module.partition(".")[0] != "rushlight":
+        return module, name
+    if name == "_rebuild_from_type_v2":
+        return "torch._tensor", name
+    if module in ("rushlight", "rushlight._C"):
+        return ("torch._C" if name == "Generator" else "torch"), name
+    return "torch" + module[len("rushlight") :], name
+
+
+def is_storage(module, name):
+    """Storage classes are known by name, whatever module a file says."""
+    return module.partition(".")[0] in ("torch", "rushlight") and name.endswith("Storage")
+
+
+def torch_globals():
+    """PyTorch's names -> our objects, for everything whose module or kind differs here."""
+    from . import _utils, serialization
+    from .storage import QUANTIZED_STORAGES, STORAGE_DTYPES, StorageType
+
+    table = {
+        "torch.nn.parameter.Parameter": rl.nn.Parameter,
+        "torch.serialization._get_layout": serialization._get_layout,
+        "torch.Size": rl.Size,
+        "torch.Tensor": rl.Tensor,
+        "torch.device": rl.device,
+        "torch._tensor._rebuild_from_type_v2": _utils._rebuild_from_type_v2,
+    }
+    table.update((f"torch._utils.{name}", getattr(_utils, name)) for name in _REBUILD)
+    for name in (*STORAGE_DTYPES, *QUANTIZED_STORAGES):
+        table[f"torch.{name}"] = table[f"torch.cuda.{name}"] = StorageType(name)
+    table["torch.storage.UntypedStorage"] = table["torch.UntypedStorage"] = StorageType("UntypedStorage")
+    table.update((f"torch.{name}", getattr(rl, name, None)) for name in _DTYPES)
+    table.update((f"torch.{kind}Tensor", getattr(rl, f"{kind}Tensor", None)) for kind in _TENSOR_TYPES)
+    return table
+
+
+def find_global(module, name):
+    """The object that an unrestricted load means by a global of a file."""
+    from .storage import StorageType
+
+    if is_storage(module, name) and name != "TypedStorage":
+        return StorageType(name)
+    if module == "torch.tensor":  # before 1.5
+        module = "torch._tensor"
+    if module == "torch" or module.startswith("torch."):
+        known = torch_globals().get(f"{module}.{name}")
+        if known is not None:
+            return known
+        module = "rushlight" + module[len("torch") :]
+        if module == "rushlight._C" and hasattr(rl, name):
+            module = "rushlight"
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,134 @@
+"""Storages as checkpoints name them: one class name per dtype, and the typed view of an untyped storage."""
+
+import rushlight as rl
+
+# class name in checkpoints -> dtype name; every other dtype is written as an UntypedStorage plus the dtype
+STORAGE_DTYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}
+QUANTIZED_STORAGES = {"QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage"}
+
+
+class StorageType:
+    """A storage class by name: what the class of a storage is in a checkpoint. One object per name."""
+
+    _known = {}
+
+    def __new__(cls, name):
+        self = cls._known.get(name)
+        if self is None:
+            self = super().__new__(cls)
+            self.__name__ = self.__qualname__ = name
+            cls._known[name] = self
+        return self
+
+    def __repr__(self):
+        return f"<storage type {self.__name__}>"
+
+    @property
+    def dtype(self):
+        """The element dtype, None for raw bytes."""
+        name = self.__name__
+        if name == "UntypedStorage":
+            return None
+        if name in QUANTIZED_STORAGES:
+            raise NotImplementedError(f"{name}: quantised tensors are not part of rushlight")
+        return getattr(rl, STORAGE_DTYPES[name])
+
+    @staticmethod
+    def of(dtype):
+        """The storage type that holds this dtype in checkpoints."""
+        return _type_of_dtype().get(dtype) or StorageType("UntypedStorage")
+
+
+def _type_of_dtype(_table={}):  # noqa: B006  filled once, on first use
+    if not _table:
+        _table.update((getattr(rl, dtype), StorageType(name)) for name, dtype in STORAGE_DTYPES.items())
+    return _table
+
+
+class MetaStorage:
+    """Stands for a storage on the meta device: a size without memory."""
+
+    def __init__(self, nbytes):
+        self._nbytes = nbytes
+
+    def nbytes(self):
+        return self._nbytes
+
+
+class TypedStorage:
+    """An untyped storage seen as elements of one dtype."""
+
+    def __init__(self, wrap_storage, dtype):
+        self._untyped_storage = wrap_storage
+        self.dtype = dtype
+
+    def untyped(self):
+        return self._untyped_storage
+
+    @property
+    def device(self):
+        return self._untyped_storage.device
+
+    def element_size(self):
+        return self.dtype.itemsize
+
+    def nbytes(self):
+        return self._untyped_storage.nbytes()
+
+    def data_ptr(self):
+        return self._untyped_storage.data_ptr()
+
+    def __len__(self):
+        return self.nbytes() // self.dtype.itemsize
+
+    def size(self):
+        return len(self)
+
+    def _tensor(self):
+        return rl._C._rebuild(self._untyped_storage, self.dtype, 0, (len(self),), (1,), False)
+
+    def __getitem__(self, index):
+        return self._tensor()[index].item()
+
+    def __setitem__(self, index, value):
+        self._tensor()[index] = value
+
+    def __iter__(self):
+        return iter(self.tolist())
+
+    def tolist(self):
+        return self._tensor().tolist()
+
+    def __repr__(self):
+        lines = "".join(f" {value}\n" for value in self.tolist())
+        return f"{lines}[torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {len(self)}]"
+
+
+def _load_from_bytes(data):
+    """Storage out of a legacy-format file in bytes: how storages travel inside plain pickles."""
+    import io
+
+    from . import serialization
+
+    return serialization.load(io.BytesIO(data), weights_only=False)
+
+
+def __getattr__(name):
+    if name == "UntypedStorage":
+        return rl.UntypedStorage
+    if name in STORAGE_DTYPES or name in QUANTIZED_STORAGES:
+        return StorageType(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
