@@ -86,7 +86,7 @@ def _undo_first_step(schedulers):
         inner = getattr(scheduler, "_schedulers", None)
         if inner is not None:
             _undo_first_step(inner)
-        if hasattr(scheduler, "last_epoch"):
+        elif hasattr(scheduler, "last_epoch"):
             scheduler.last_epoch -= 1
 
 
