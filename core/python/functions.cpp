@@ -279,6 +279,34 @@ void add_ops(PyObject* module) {
     add(op->name, op);
     for (auto* alias : op->spec.aliases) add(alias, op);
   }
+  // Names that the Python package re-exports, by module: "" for rushlight itself, "linalg", "special", ...
+  Py exported(PyDict_New());
+  auto export_name = [&](const char* where, const char* name) {
+    PyObject* list = PyDict_GetItemString(exported.get(), where);
+    if (!list) {
+      Py fresh(PyList_New(0));
+      PyDict_SetItemString(exported.get(), where, fresh.get());
+      list = fresh.get();
+    }
+    PyList_Append(list, Py(PyUnicode_FromString(name)).get());
+  };
+  for (auto* op : registry()) {
+    if (!(op->forms & function)) continue;
+    bool core_only = std::string_view(op->spec.modules) == "nn";
+    std::vector<std::string> names{op->name};
+    for (auto* a : op->spec.aliases) names.push_back(a);
+    for (auto& name : names) {
+      if (!core_only) export_name("", name.c_str());
+      if (op->forms & inplace) export_name("", (name + "_").c_str());
+      std::string_view rest = op->spec.modules;
+      while (!rest.empty()) {
+        auto comma = rest.find(',');
+        export_name(std::string(rest.substr(0, comma)).c_str(), name.c_str());
+        rest = comma == rest.npos ? "" : rest.substr(comma + 1);
+      }
+    }
+  }
+  PyModule_AddObjectRef(module, "_exported", exported.get());
   auto* type = reinterpret_cast<PyObject*>(tensor_type);
   for (auto& [name, set] : sets) {
     Forms f = forms[name];

@@ -1,0 +1,63 @@
+// Planning of reductions: which dimensions are merged, and when a copy is worth its cost.
+#include "kernels/reduce.h"
+
+namespace rushlight {
+
+namespace {
+// Merges neighbours of a list of dimensions (outer to inner) where strides allow it; sizes of one disappear.
+void merge(Dims& sizes, Dims& strides) {
+  Dims s, st;
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    if (sizes[d] == 1) continue;
+    if (!s.empty() && st.back() == strides[d] * sizes[d]) s.back() *= sizes[d], st.back() = strides[d];
+    else s.push_back(sizes[d]), st.push_back(strides[d]);
+  }
+  sizes = s;
+  strides = st;
+}
+}  // namespace
+
+ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only) {
+  ReducePlan p;
+  Dims reduced_sizes, reduced_strides;
+  auto is_reduced = [&](int64_t d) { return std::find(dims.begin(), dims.end(), d) != dims.end(); };
+  for (int64_t d = 0; d < in.ndim(); ++d) {
+    if (is_reduced(d)) reduced_sizes.push_back(in.size(d)), reduced_strides.push_back(in.stride(d));
+    else p.kept_sizes.push_back(in.size(d)), p.kept_strides.push_back(in.stride(d));
+  }
+  p.kept = count(p.kept_sizes);
+  p.reduced = count(reduced_sizes);
+  p.data = in.raw();
+  if (!p.kept || !p.reduced) return p;
+  merge(reduced_sizes, reduced_strides);
+  Dims sizes = p.kept_sizes, strides = p.kept_strides;
+  merge(sizes, strides);
+  if (reduced_sizes.size() <= 1) {
+    p.stride = reduced_sizes.empty() ? 1 : reduced_strides[0];
+    bool rows = p.stride == 1 || p.reduced == 1;
+    bool columns = !rows_only && !sizes.empty() && strides.back() == 1 && p.stride >= sizes.back();
+    if (rows || columns) {
+      p.kept_sizes = sizes;
+      p.kept_strides = strides;
+      p.inner = rows || sizes.empty() ? 1 : sizes.back();
+      return p;
+    }
+  }
+  // Any other layout: one copy into rows.
+  Dims order_sizes, order_strides;
+  for (int64_t d = 0; d < in.ndim(); ++d)
+    if (!is_reduced(d)) order_sizes.push_back(in.size(d)), order_strides.push_back(in.stride(d));
+  for (int64_t d = 0; d < in.ndim(); ++d)
+    if (is_reduced(d)) order_sizes.push_back(in.size(d)), order_strides.push_back(in.stride(d));
+  Tensor permuted = alias(in, order_sizes, order_strides, in.offset());
+  p.owned = empty(order_sizes, in.dtype());
+  copy(p.owned, permuted);
+  p.data = p.owned.raw();
+  p.kept_sizes = Dims{p.kept};
+  p.kept_strides = Dims{p.reduced};
+  p.stride = 1;
+  p.inner = 1;
+  return p;
+}
+
+}  // namespace rushlight

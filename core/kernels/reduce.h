@@ -1,0 +1,122 @@
+// Reductions over any set of dimensions. A reducer is a struct with
+//   using Acc;  Acc identity();  Acc lift(T);  Acc combine(Acc, Acc)
+// Note [Order of a reduction]: every row is cut into chunks of fixed length; a chunk is accumulated in 16 lanes, the lanes
+// are combined in a fixed tree, the chunks in order. Bits depend on the sizes only, not on threads or instruction set.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "kernels/copy.h"
+#include "kernels/loop.h"
+#include "kernels/with_isa.h"
+
+namespace rushlight {
+
+constexpr int64_t reduce_lanes = 16, reduce_chunk = 8192;
+
+// Input with the kept dimensions first and the reduced ones last, merged where strides allow.
+struct ReducePlan {
+  Tensor owned;                  // a contiguous copy where the layout asked for one
+  const char* data = nullptr;
+  int64_t kept = 1, reduced = 1; // numbers of elements
+  Dims kept_sizes, kept_strides; // in elements, outer to inner
+  int64_t stride = 1;            // between reduced elements
+  int64_t inner = 1;             // columns side by side (stride one) when stride != 1
+  // Element offset of kept position k.
+  int64_t offset(int64_t k) const {
+    int64_t at = 0;
+    for (size_t d = kept_sizes.size(); d-- > 0;) {
+      at += k % kept_sizes[d] * kept_strides[d];
+      k /= kept_sizes[d];
+    }
+    return at;
+  }
+};
+// dims: wrapped, without duplicates. rows_only: the reduced elements must lie side by side.
+ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only);
+
+template <class T, class R> RL_INLINE typename R::Acc reduce_run(const R& r, const T* x, int64_t n) {
+  using Acc = typename R::Acc;
+  Acc lanes[reduce_lanes];
+  for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.identity();
+  int64_t i = 0;
+  for (; i + reduce_lanes <= n; i += reduce_lanes)
+    for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[i + l]));
+  for (int64_t l = 0; i + l < n; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[i + l]));
+  for (int64_t half = reduce_lanes / 2; half; half /= 2)
+    for (int64_t l = 0; l < half; ++l) lanes[l] = r.combine(lanes[l], lanes[l + half]);
+  return lanes[0];
+}
+
+// result[k] = reduction over row k
+template <class T, class R> void reduce(const ReducePlan& p, const R& r, typename R::Acc* result) {
+  using Acc = typename R::Acc;
+  const T* data = reinterpret_cast<const T*>(p.data);
+  if (p.kept == 0) return;
+  if (p.reduced == 0) {
+    for (int64_t k = 0; k < p.kept; ++k) result[k] = r.identity();
+    return;
+  }
+  if (p.stride == 1 || p.reduced == 1) {
+    int64_t chunks = (p.reduced + reduce_chunk - 1) / reduce_chunk;
+    if (chunks == 1) {
+      int64_t grain = std::max<int64_t>(1, 4 * reduce_chunk / p.reduced);
+      parallel_for(p.kept, grain, [&](int64_t begin, int64_t end) {
+        with_isa([&] {
+          for (int64_t k = begin; k < end; ++k) result[k] = reduce_run(r, data + p.offset(k), p.reduced);
+        });
+      });
+      return;
+    }
+    std::vector<Acc> partial(p.kept * chunks);
+    Acc* out = partial.data();
+    parallel_for(p.kept * chunks, 4, [&](int64_t begin, int64_t end) {
+      with_isa([&] {
+        for (int64_t t = begin; t < end; ++t) {
+          int64_t at = t % chunks * reduce_chunk;
+          out[t] = reduce_run(r, data + p.offset(t / chunks) + at, std::min(reduce_chunk, p.reduced - at));
+        }
+      });
+    });
+    for (int64_t k = 0; k < p.kept; ++k) {
+      Acc acc = out[k * chunks];
+      for (int64_t c = 1; c < chunks; ++c) acc = r.combine(acc, out[k * chunks + c]);
+      result[k] = acc;
+    }
+    return;
+  }
+  // Columns: `inner` results side by side, rows `stride` apart.
+  constexpr int64_t width = 256, height = 512;
+  int64_t outer = p.kept / p.inner, blocks = (p.inner + width - 1) / width, chunks = (p.reduced + height - 1) / height;
+  std::vector<Acc> partial(chunks > 1 ? p.kept * chunks : 0);
+  Acc* parts = partial.data();
+  int64_t work = std::min(p.inner, width) * std::min(p.reduced, height);
+  parallel_for(outer * blocks * chunks, std::max<int64_t>(1, 4 * reduce_chunk / work), [&](int64_t begin, int64_t end) {
+    Acc acc[width];
+    with_isa([&] {
+      for (int64_t t = begin; t < end; ++t) {
+        int64_t c = t % chunks, b = t / chunks % blocks, o = t / chunks / blocks;
+        int64_t first = b * width, n = std::min(width, p.inner - first), rows = std::min(height, p.reduced - c * height);
+        const T* x = data + p.offset(o * p.inner) + first + c * height * p.stride;
+        for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
+        for (int64_t i = 0; i < rows; ++i, x += p.stride) {
+          RL_INDEPENDENT
+          for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+        }
+        int64_t k = o * p.inner + first;
+        if (chunks == 1)
+          for (int64_t j = 0; j < n; ++j) result[k + j] = acc[j];
+        else
+          for (int64_t j = 0; j < n; ++j) parts[c * p.kept + k + j] = acc[j];
+      }
+    });
+  });
+  if (chunks > 1)
+    for (int64_t k = 0; k < p.kept; ++k) {
+      Acc acc = parts[k];
+      for (int64_t c = 1; c < chunks; ++c) acc = r.combine(acc, parts[c * p.kept + k]);
+      result[k] = acc;
+    }
+}
+
+}  // namespace rushlight

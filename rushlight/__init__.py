@@ -1,0 +1,116 @@
+"""rushlight: the PyTorch programming model on NumPy and one small C++ core.
+
+`import rushlight as torch` and go on as a PyTorch tutorial does.
+"""
+
+from . import _C
+
+__version__ = "2.13.0+rushlight.0.1.0"  # the PyTorch release whose behaviour is implemented, then our own version
+
+from ._C import (
+    Size as Size,
+    Tensor as Tensor,
+    UntypedStorage as UntypedStorage,
+    can_cast as can_cast,
+    device as device,
+    dtype as dtype,
+    from_numpy as from_numpy,
+    get_default_dtype as get_default_dtype,
+    layout as layout,
+    memory_format as memory_format,
+    promote_types as promote_types,
+    set_default_dtype as set_default_dtype,
+    tensor as tensor,
+)
+
+# Every operator of the table that has a function form, under its own name; every dtype, layout and memory format.
+globals().update({name: getattr(_C, name) for name in _C._exported[""]})
+globals().update(
+    {
+        name: value
+        for name, value in vars(_C).items()
+        if isinstance(value, (_C.dtype, _C.layout, _C.memory_format)) and not name.startswith("_")
+    }
+)
+
+from . import tensor as _tensor_methods  # attaches the methods written in Python
+
+tensor = _C.tensor  # the submodule of the same name has just replaced it
+from ._legacy import types as _legacy_types
+
+globals().update(_legacy_types)
+
+from .autograd import (
+    enable_grad as enable_grad,
+    inference_mode as inference_mode,
+    is_grad_enabled as is_grad_enabled,
+    is_inference_mode_enabled as is_inference_mode_enabled,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
+)
+from ._printing import (
+    get_printoptions as get_printoptions,
+    printoptions as printoptions,
+    set_printoptions as set_printoptions,
+)
+from .functional import *  # noqa: F403
+from .functional import __all__ as _functional_names
+from .random import (
+    Generator as Generator,
+    default_generator as default_generator,
+    fork_rng as fork_rng,
+    get_rng_state as get_rng_state,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    seed as seed,
+    set_rng_state as set_rng_state,
+)
+from .serialization import load as load
+from .serialization import save as save
+from .misc import *  # noqa: F403
+from .compat import install_as_torch as install_as_torch
+
+from . import (
+    autograd as autograd,
+    backends as backends,
+    cpu as cpu,
+    cuda as cuda,
+    nn as nn,
+    optim as optim,
+    random as random,
+    serialization as serialization,
+    utils as utils,
+)
+
+from math import e as e, inf as inf, nan as nan, pi as pi
+
+newaxis = None
+
+_LAZY = {
+    "distributions", "fft", "func", "linalg", "overrides", "profiler", "return_types", "safetensors", "special", "storage",
+    "testing", "types", "hub", "jit", "sparse", "distributed", "multiprocessing", "amp", "version", "quantization", "fx",
+    "futures", "compiler", "library", "export", "onnx", "signal", "masked", "nested", "package", "mps", "xpu", "demo",
+}  # fmt: skip
+
+
+def __getattr__(name):
+    """Submodules that few programs need are imported when they are first named."""
+    if name in _LAZY:
+        import importlib
+
+        try:
+            return importlib.import_module("." + name, __name__)
+        except ModuleNotFoundError as missing:
+            if missing.name != f"{__name__}.{name}":
+                raise
+    if name in ("TypedStorage", "FloatStorage", "DoubleStorage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage",
+                "ByteStorage", "BoolStorage", "HalfStorage", "BFloat16Storage", "ComplexFloatStorage",
+                "ComplexDoubleStorage"):  # fmt: skip
+        from . import storage
+
+        return getattr(storage, name)
+    raise AttributeError(f"module 'rushlight' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
