@@ -55,7 +55,11 @@ def test_truncated_normal_stays_inside():
     "kind, text, call",
     [
         (ValueError, "Unsupported nonlinearity foo", lambda: init.calculate_gain("foo")),
-        (ValueError, "negative_slope True not a valid number", lambda: init.calculate_gain("leaky_relu", True)),
+        (
+            ValueError,
+            "negative_slope True not a valid number",
+            lambda: init.calculate_gain("leaky_relu", True),
+        ),
         (
             ValueError,
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions",
@@ -67,9 +71,17 @@ def test_truncated_normal_stays_inside():
             lambda: init.kaiming_uniform_(rl.empty(3, 2), mode="x"),
         ),
         (ValueError, "Only tensors with 2 dimensions are supported", lambda: init.eye_(rl.empty(3))),
-        (ValueError, "Only tensors with 3, 4, or 5 dimensions are supported", lambda: init.dirac_(rl.empty(3))),
+        (
+            ValueError,
+            "Only tensors with 3, 4, or 5 dimensions are supported",
+            lambda: init.dirac_(rl.empty(3)),
+        ),
         (ValueError, "dim 0 must be divisible by groups", lambda: init.dirac_(rl.empty(3, 2, 2), 2)),
-        (ValueError, "Only tensors with 2 or more dimensions are supported", lambda: init.orthogonal_(rl.empty(3))),
+        (
+            ValueError,
+            "Only tensors with 2 or more dimensions are supported",
+            lambda: init.orthogonal_(rl.empty(3)),
+        ),
         (ValueError, "Only tensors with 2 dimensions are supported", lambda: init.sparse_(rl.empty(3), 0.1)),
     ],
 )
@@ -84,7 +96,9 @@ def test_warnings():
         init.kaiming_uniform_(rl.empty(0, 2))
     with pytest.warns(UserWarning, match="mean is more than 2 std from"):
         init.trunc_normal_(rl.empty(3), mean=10.0)
-    with pytest.warns(FutureWarning, match="`nn.init.normal` is now deprecated in favor of `nn.init.normal_`"):
+    with pytest.warns(
+        FutureWarning, match="`nn.init.normal` is now deprecated in favor of `nn.init.normal_`"
+    ):
         init.normal(rl.empty(3))
 
 

@@ -44,7 +44,9 @@ def test_registration_order_and_names():
     assert [name for name, _ in net.named_modules()] == ["", "first", "second"]
     assert [name for name, _ in net.named_children()] == ["first", "second"]
     assert [name for name, _ in net.named_parameters(prefix="net", recurse=False)] == ["net.scale"]
-    assert len(list(net.parameters())) == 5 and len(list(net.modules())) == 3 and len(list(net.children())) == 2
+    assert (
+        len(list(net.parameters())) == 5 and len(list(net.modules())) == 3 and len(list(net.children())) == 2
+    )
     assert list(net.state_dict()) == ["scale", "mean", *names[1:]]
 
 
@@ -124,7 +126,11 @@ def test_assignment_moves_between_registries():
         (AttributeError, "`training` is not an nn.Parameter", lambda m: m.get_parameter("training")),
         (AttributeError, "`weight` is not a buffer", lambda m: m.get_buffer("weight")),
         (ValueError, "Cannot set the submodule without a target name!", lambda m: m.set_submodule("", m)),
-        (TypeError, "Expected state_dict to be dict-like, got <class 'list'>.", lambda m: m.load_state_dict([])),
+        (
+            TypeError,
+            "Expected state_dict to be dict-like, got <class 'list'>.",
+            lambda m: m.load_state_dict([]),
+        ),
     ],
 )
 def test_error_texts(kind, text, call):
@@ -137,7 +143,12 @@ def test_errors_of_incomplete_modules():
             self.x = value
 
     raises(AttributeError, "cannot assign module before Module.__init__() call", NoInit, nn.ReLU())
-    raises(AttributeError, "cannot assign parameters before Module.__init__() call", NoInit, nn.Parameter(rl.ones(1)))
+    raises(
+        AttributeError,
+        "cannot assign parameters before Module.__init__() call",
+        NoInit,
+        nn.Parameter(rl.ones(1)),
+    )
     raises(NotImplementedError, 'Module [Module] is missing the required "forward" function', nn.Module(), 1)
     raises(TypeError, "Module.__init__() got an unexpected keyword argument 'a'", nn.Module, a=1)
     raises(TypeError, "Module.__init__() takes 1 positional argument but 2 were given", nn.Module, 1)
@@ -243,7 +254,9 @@ def test_state_dict_contents():
     state = net.state_dict()
     assert type(state) is OrderedDict and not state["scale"].requires_grad
     assert state["scale"].data_ptr() == net.scale.data_ptr()
-    assert state._metadata == OrderedDict({"": {"version": 1}, "first": {"version": 1}, "second": {"version": 1}})
+    assert state._metadata == OrderedDict(
+        {"": {"version": 1}, "first": {"version": 1}, "second": {"version": 1}}
+    )
     assert net.state_dict(keep_vars=True)["scale"] is net.scale
     assert list(net.first.state_dict(prefix="a.")) == ["a.weight", "a.bias"]
     collected = {}
@@ -323,13 +336,17 @@ def test_extra_state():
     target.load_state_dict(source.state_dict())
     assert target[0].value == 3
     assert target.load_state_dict({}, strict=False).missing_keys == ["0._extra_state"]
-    assert nn.Linear(1, 1).load_state_dict({"_extra_state": 1}, strict=False).unexpected_keys == ["_extra_state"]
+    assert nn.Linear(1, 1).load_state_dict({"_extra_state": 1}, strict=False).unexpected_keys == [
+        "_extra_state"
+    ]
 
 
 def test_state_dict_hooks():
     m, log = nn.Linear(1, 1), []
     m.register_state_dict_pre_hook(lambda module, prefix, keep_vars: log.append(("pre", prefix, keep_vars)))
-    post = m.register_state_dict_post_hook(lambda module, state, prefix, meta: state.pop(prefix + "bias") and None)
+    post = m.register_state_dict_post_hook(
+        lambda module, state, prefix, meta: state.pop(prefix + "bias") and None
+    )
     state = nn.Sequential(m).state_dict()
     assert log == [("pre", "0.", False)] and list(state) == ["0.weight"]
     post.remove()
@@ -390,7 +407,9 @@ def test_forward_hooks_with_kwargs():
     assert rl.equal(net(rl.ones(1, 2), factor=1), plain(rl.ones(1, 2), factor=2))
     assert seen == [{"factor": 2}]
     net.register_forward_pre_hook(lambda m, a, k: 3, with_kwargs=True)
-    with pytest.raises(RuntimeError, match="must return None or a tuple of .new_args, new_kwargs., but got 3"):
+    with pytest.raises(
+        RuntimeError, match="must return None or a tuple of .new_args, new_kwargs., but got 3"
+    ):
         net(rl.ones(1, 2), factor=1)
 
 
@@ -432,7 +451,9 @@ def test_backward_hook_with_several_inputs_and_outputs():
             return a * b, a + b
 
     m, log = Two(), []
-    m.register_full_backward_hook(lambda m, gi, go: log.append(([g is None for g in gi], [g is None for g in go])))
+    m.register_full_backward_hook(
+        lambda m, gi, go: log.append(([g is None for g in gi], [g is None for g in go]))
+    )
     a, b = rl.ones(1, requires_grad=True), rl.ones(1)
     product, _ = m(a, True, b)
     product.backward()
@@ -670,7 +691,9 @@ def test_functional_call():
     assert out.item() == 3 and m.weight is before
     out.backward()
     assert weight.grad.item() == 1
-    with pytest.raises(RuntimeError, match="Error.s. in reparametrizing for Linear:\n\tMissing key.s.: 'bias'."):
+    with pytest.raises(
+        RuntimeError, match="Error.s. in reparametrizing for Linear:\n\tMissing key.s.: 'bias'."
+    ):
         call(m, {"weight": weight}, rl.ones(1, 1), strict=True)
     tied = nn.Module()
     tied.a = tied.b = nn.Linear(1, 1)
@@ -694,4 +717,6 @@ def test_skip_init():
     state = rl.get_rng_state()
     m = nn.utils.skip_init(nn.Linear, 3, 2)
     assert rl.equal(state, rl.get_rng_state()) and m.weight.shape == (2, 3) and m.weight.device.type == "cpu"
-    raises(RuntimeError, "Module must support a 'device' arg to skip initialization", nn.utils.skip_init, nn.ReLU)
+    raises(
+        RuntimeError, "Module must support a 'device' arg to skip initialization", nn.utils.skip_init, nn.ReLU
+    )

@@ -27,7 +27,10 @@ CASES = [
     ("RMSprop", {"lr": 0.01, "centered": True, "alpha": 0.9, "maximize": True}),
     ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5}),
     ("Adagrad", {"lr": 0.1}),
-    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    (
+        "Adagrad",
+        {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True},
+    ),
     ("Adadelta", {}),
     ("Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1, "maximize": True}),
     ("Adamax", {"lr": 0.01}),
@@ -60,7 +63,9 @@ def run(torch, case, dtype="float32", steps=STEPS, **more):
     """Parameters after some steps with fixed gradients."""
     generator = np.random.default_rng(3)
     shapes = [(4, 3), (3, 5)] if case[0] == "Muon" else [(4, 3), (5,), ()]
-    params = [torch.tensor(np.asarray(generator.normal(size=s), dtype=dtype), requires_grad=True) for s in shapes]
+    params = [
+        torch.tensor(np.asarray(generator.normal(size=s), dtype=dtype), requires_grad=True) for s in shapes
+    ]
     optimizer = getattr(torch.optim, case[0])(params, **case[1], **more)
     for _ in range(steps):
         for p in params:
@@ -87,7 +92,9 @@ def test_equal_to_pytorch(case, dtype):
         assert list(a) == list(b)
         for name in a:
             assert str(a[name].dtype) == str(b[name].dtype)
-            np.testing.assert_allclose(a[name].numpy(), b[name].numpy(), rtol=tolerance * 10, atol=tolerance * 10)
+            np.testing.assert_allclose(
+                a[name].numpy(), b[name].numpy(), rtol=tolerance * 10, atol=tolerance * 10
+            )
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c[0] != "Muon"], ids=name_of)
@@ -120,7 +127,9 @@ def test_saving_and_loading_in_the_middle(case):
         assert a.tolist() == b.tolist()
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "Adam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD"]
+)
 def test_complex_parameters_are_pairs_of_real_ones(name):
     z = rl.tensor([1 + 2j, -1 + 0.5j], requires_grad=True)
     pairs = rl.view_as_real(z.detach().clone()).clone().requires_grad_()
@@ -155,7 +164,9 @@ def test_lbfgs_equal_to_pytorch(options):
             return loss
 
         losses = [float(optimizer.step(closure)) for _ in range(4)]
-        results.append((losses, p.tolist(), list(optimizer.state_dict()["state"][0]), optimizer.state[p]["n_iter"]))
+        results.append(
+            (losses, p.tolist(), list(optimizer.state_dict()["state"][0]), optimizer.state[p]["n_iter"])
+        )
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-6)
     assert set(results[0][2]) == set(results[1][2]) and results[0][3] == results[1][3]
@@ -246,7 +257,11 @@ def test_step_changes_in_place():
             "but got torch.FloatTensor",
             lambda: optim.SGD(rl.ones(1)),
         ),
-        (TypeError, "optimizer can only optimize Tensors, but one of the params is int", lambda: optim.SGD([1])),
+        (
+            TypeError,
+            "optimizer can only optimize Tensors, but one of the params is int",
+            lambda: optim.SGD([1]),
+        ),
         (ValueError, "can't optimize a non-leaf Tensor", lambda: optim.SGD([one() * 2])),
         (ValueError, "Invalid learning rate: -1", lambda: optim.SGD([one()], lr=-1)),
         (
@@ -344,7 +359,9 @@ def test_hooks():
     optimizer.step()
     assert len(log) == 6
     optimizer.register_step_pre_hook(lambda o, a, k: 3)
-    with pytest.raises(RuntimeError, match="must return None or a tuple of .new_args, new_kwargs., but got 3"):
+    with pytest.raises(
+        RuntimeError, match="must return None or a tuple of .new_args, new_kwargs., but got 3"
+    ):
         optimizer.step()
 
 
@@ -399,56 +416,95 @@ STORED = {
     "SGD-lr=0.1-momentum=0.9-nesterov=True-weight_decay=0.01": [1.0534159, -4.313324, 1.0181663, -1.0522672],
     "Adam-lr=0.01": [2.0286758, -2.5685055, -0.25089055, -0.26656926],
     "Adam-lr=0.01-betas=(0.8, 0.9)-eps=0.001-weight_decay=0.1-maximize=True": [
-        2.0249894, -2.483021, -0.30439967, -0.21049705,
+        2.0249894,
+        -2.483021,
+        -0.30439967,
+        -0.21049705,
     ],
     "Adam-lr=0.01-betas=(0.5, 0.6)-amsgrad=True": [2.0298, -2.563865, -0.25847325, -0.2525091],
     "Adam-lr=0.01-weight_decay=0.1-decoupled_weight_decay=True": [
-        1.9883169, -2.5178971, -0.24565352, -0.26143557,
+        1.9883169,
+        -2.5178971,
+        -0.24565352,
+        -0.26143557,
     ],
     "AdamW-lr=0.01-weight_decay=0.1": [1.9883169, -2.5178971, -0.24565352, -0.26143557],
     "AdamW-lr=0.01-amsgrad=True-maximize=True": [2.0490768, -2.5377147, -0.31108794, -0.21010439],
     "RMSprop-lr=0.01": [1.968244, -2.5622637, -0.17264889, -0.34206703],
     "RMSprop-lr=0.01-momentum=0.9-weight_decay=0.1": [0.8492296, -1.4968189, 0.48317808, -0.79788864],
     "RMSprop-lr=0.01-centered=True-alpha=0.9-maximize=True": [
-        2.0672061, -2.5469048, -0.32410744, -0.20069677,
+        2.0672061,
+        -2.5469048,
+        -0.32410744,
+        -0.20069677,
     ],
     "RMSprop-lr=0.01-centered=True-momentum=0.5": [1.8801377, -2.5310588, -0.0701064, -0.4146023],
     "Adagrad-lr=0.1": [1.9688097, -2.5601656, -0.17438748, -0.341872],
     "Adagrad-lr=0.1-lr_decay=0.1-weight_decay=0.1-initial_accumulator_value=0.5-maximize=True": [
-        2.0233836, -2.4194965, -0.32679766, -0.16848037,
+        2.0233836,
+        -2.4194965,
+        -0.32679766,
+        -0.16848037,
     ],
     "Adadelta": [2.0384283, -2.563387, -0.27278545, -0.24280955],
     "Adadelta-lr=0.5-rho=0.8-eps=0.0001-weight_decay=0.1-maximize=True": [
-        2.0172718, -2.4740515, -0.30762416, -0.22087142,
+        2.0172718,
+        -2.4740515,
+        -0.30762416,
+        -0.22087142,
     ],
     "Adamax-lr=0.01": [2.032879, -2.555872, -0.2603152, -0.26120743],
     "Adamax-lr=0.01-weight_decay=0.1-betas=(0.8, 0.9)-maximize=True": [
-        2.0305166, -2.5033743, -0.29921165, -0.21443486,
+        2.0305166,
+        -2.5033743,
+        -0.29921165,
+        -0.21443486,
     ],
     "NAdam-lr=0.01": [2.0278366, -2.5715613, -0.25659722, -0.25597897],
     "NAdam-lr=0.01-weight_decay=0.1-momentum_decay=0.01-maximize=True": [
-        2.028054, -2.4865575, -0.3000733, -0.21728678,
+        2.028054,
+        -2.4865575,
+        -0.3000733,
+        -0.21728678,
     ],
     "NAdam-lr=0.01-weight_decay=0.1-decoupled_weight_decay=True": [
-        1.9875982, -2.5209715, -0.25124377, -0.25101656,
+        1.9875982,
+        -2.5209715,
+        -0.25124377,
+        -0.25101656,
     ],
     "RAdam-lr=0.01": [2.050581, -2.5524662, -0.27060196, -0.24980791],
     "RAdam-lr=0.01-weight_decay=0.1-betas=(0.8, 0.9)-maximize=True": [
-        2.0136619, -2.5169544, -0.29767472, -0.2220465,
+        2.0136619,
+        -2.5169544,
+        -0.29767472,
+        -0.2220465,
     ],
     "RAdam-lr=0.01-weight_decay=0.1-decoupled_weight_decay=True": [
-        2.0099883, -2.501895, -0.26521832, -0.24487354,
+        2.0099883,
+        -2.501895,
+        -0.26521832,
+        -0.24487354,
     ],
     "Rprop-lr=0.01": [2.0373223, -2.534859, -0.27220622, -0.24721923],
     "Rprop-lr=0.1-etas=(0.4, 1.5)-step_sizes=(0.01, 0.3)-maximize=True": [
-        2.094919, -2.7661607, -0.44503736, -0.1265136,
+        2.094919,
+        -2.7661607,
+        -0.44503736,
+        -0.1265136,
     ],
     "ASGD-lr=0.1-t0=5": [1.9947971, -2.9846992, -0.07186023, -0.37879732],
     "ASGD-lr=0.1-lambd=0.01-alpha=0.5-weight_decay=0.1-maximize=True": [
-        1.6757228, -1.6508234, -0.41616023, -0.06684296,
+        1.6757228,
+        -1.6508234,
+        -0.41616023,
+        -0.06684296,
     ],
     "Adafactor-lr=0.1": [1.7967649, -2.9051719, -0.18367784, -0.25936136],
     "Adafactor-lr=0.1-weight_decay=0.1-d=2.0-eps=(0.0001, 0.01)-maximize=True": [
-        1.891655, -1.7292588, -0.39941248, -0.15356469,
+        1.891655,
+        -1.7292588,
+        -0.39941248,
+        -0.15356469,
     ],
 }

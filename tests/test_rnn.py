@@ -62,7 +62,10 @@ def test_layers_equal_formula(kind, bidirectional):
     time, batch, size, hidden, layers = 5, 2, 3, 4, 2
     net = getattr(nn, kind)(size, hidden, num_layers=layers, bidirectional=bidirectional, dtype=rl.float64)
     directions = 2 if bidirectional else 1
-    x, initial = rl.randn(time, batch, size, dtype=rl.float64), states_of(kind, layers * directions, batch, hidden)
+    x, initial = (
+        rl.randn(time, batch, size, dtype=rl.float64),
+        states_of(kind, layers * directions, batch, hidden),
+    )
     weights = {name: p.detach().numpy() for name, p in net.named_parameters()}
     data, finals = x.numpy(), []
     for layer in range(layers):
@@ -158,7 +161,10 @@ def test_parameters_and_their_order():
     names = [f"{k}_l{layer}{suffix}" for layer in (0, 1) for suffix in ("", "_reverse") for k in kinds]
     assert [name for name, _ in net.named_parameters()] == names
     assert [w.shape for w in net.all_weights[0]] == [(12, 2), (12, 1), (12,), (12,), (1, 3)]
-    assert [name for name, _ in nn.GRU(1, 1, bias=False).named_parameters()] == ["weight_ih_l0", "weight_hh_l0"]
+    assert [name for name, _ in nn.GRU(1, 1, bias=False).named_parameters()] == [
+        "weight_ih_l0",
+        "weight_hh_l0",
+    ]
     assert [name for name, _ in nn.GRUCell(1, 1).named_parameters()] == [
         "weight_ih", "weight_hh", "bias_ih", "bias_hh",
     ]  # fmt: skip
@@ -175,7 +181,9 @@ def test_replaced_weights_are_used():
         other.weight_ih_l0.data.fill_(1.0)
         assert other(rl.ones(1, 1, 1))[0].item() == pytest.approx(np.tanh(1.0))
         assert (net(rl.ones(1, 1, 1))[0] == 0).all()
-    assert net.flatten_parameters() is None and net.double()(rl.ones(1, 1, 1, dtype=rl.float64))[0].item() == 0
+    assert (
+        net.flatten_parameters() is None and net.double()(rl.ones(1, 1, 1, dtype=rl.float64))[0].item() == 0
+    )
 
 
 def test_repr():
@@ -301,7 +309,9 @@ def test_pack_and_pad():
     assert packed.sorted_indices.tolist() == [1, 0, 2] and packed.unsorted_indices.tolist() == [1, 0, 2]
     back, lengths = R.pad_packed_sequence(packed)
     assert back[:2, 0].reshape(-1).tolist() == [0, 3] and lengths.tolist() == [2, 4, 1]
-    with pytest.raises(RuntimeError, match="must be sorted in decreasing order when `enforce_sorted` is True"):
+    with pytest.raises(
+        RuntimeError, match="must be sorted in decreasing order when `enforce_sorted` is True"
+    ):
         R.pack_padded_sequence(x, [1, 2, 3])
     with pytest.raises(ValueError, match="got total_length=3 and max sequence length being 4"):
         R.pad_packed_sequence(packed, total_length=3)
@@ -312,7 +322,10 @@ def test_pad_sequence():
     assert R.pad_sequence(parts, True, -1.0).tolist() == [[1, 1, -1], [1, 1, 1]]
     assert R.pad_sequence(parts, True, padding_side="left").tolist() == [[0, 1, 1], [1, 1, 1]]
     assert R.pad_sequence(parts).shape == (3, 2)
-    assert [p.tolist() for p in R.unpad_sequence(R.pad_sequence(parts), rl.tensor([2, 3]))] == [[1, 1], [1, 1, 1]]
+    assert [p.tolist() for p in R.unpad_sequence(R.pad_sequence(parts), rl.tensor([2, 3]))] == [
+        [1, 1],
+        [1, 1, 1],
+    ]
     again = R.unpack_sequence(R.pack_sequence([p[:, None] for p in parts], enforce_sorted=False))
     assert [p.shape[0] for p in again] == [2, 3]
     with pytest.raises(RuntimeError, match="Expected padding_side to be one of left or right, but got x."):

@@ -26,14 +26,22 @@ CASES = {
     "CyclicLR": lambda L, o: L.CyclicLR(o, 0.01, [0.1, 0.2], 3, 4),
     "CyclicLR-triangular2": lambda L, o: L.CyclicLR(o, 0.01, 0.1, 3, mode="triangular2"),
     "CyclicLR-exp_range": lambda L, o: L.CyclicLR(o, 0.01, 0.1, 3, mode="exp_range", gamma=0.9),
-    "CyclicLR-scale_fn": lambda L, o: L.CyclicLR(o, 0.01, 0.1, 3, scale_fn=lambda x: 1 / x, cycle_momentum=False),
+    "CyclicLR-scale_fn": lambda L, o: L.CyclicLR(
+        o, 0.01, 0.1, 3, scale_fn=lambda x: 1 / x, cycle_momentum=False
+    ),
     "OneCycleLR": lambda L, o: L.OneCycleLR(o, 0.5, 20),
-    "OneCycleLR-linear": lambda L, o: L.OneCycleLR(o, [0.5, 0.1], epochs=4, steps_per_epoch=5, anneal_strategy="linear"),
-    "OneCycleLR-three_phase": lambda L, o: L.OneCycleLR(o, 0.5, 20, three_phase=True, pct_start=0.25, div_factor=10),
+    "OneCycleLR-linear": lambda L, o: L.OneCycleLR(
+        o, [0.5, 0.1], epochs=4, steps_per_epoch=5, anneal_strategy="linear"
+    ),
+    "OneCycleLR-three_phase": lambda L, o: L.OneCycleLR(
+        o, 0.5, 20, three_phase=True, pct_start=0.25, div_factor=10
+    ),
     "SequentialLR": lambda L, o: L.SequentialLR(
         o, [L.ConstantLR(o, 0.1, 2), L.ExponentialLR(o, 0.9), L.StepLR(o, 2)], [2, 6]
     ),
-    "SequentialLR-warmup": lambda L, o: L.SequentialLR(o, [L.LinearLR(o, 0.1, 1.0, 4), L.CosineAnnealingLR(o, 8)], [4]),
+    "SequentialLR-warmup": lambda L, o: L.SequentialLR(
+        o, [L.LinearLR(o, 0.1, 1.0, 4), L.CosineAnnealingLR(o, 8)], [4]
+    ),
     "SequentialLR-nested": lambda L, o: L.SequentialLR(
         o,
         [L.SequentialLR(o, [L.ConstantLR(o, 0.5, 2), L.ExponentialLR(o, 0.9)], [3]), L.StepLR(o, 2)],
@@ -101,7 +109,15 @@ def test_continuing_from_a_state(name):
     assert rest == whole[7:]
 
 
-CLOSED = ["StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"]
+CLOSED = [
+    "StepLR",
+    "MultiStepLR",
+    "ConstantLR",
+    "LinearLR",
+    "ExponentialLR",
+    "PolynomialLR",
+    "CosineAnnealingLR",
+]
 
 
 @pytest.mark.parametrize("name", CLOSED)
@@ -116,7 +132,9 @@ def test_closed_form(name):
         assert scheduler.get_last_lr() == pytest.approx(rows[epoch][:2], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if n.split("-")[0] not in ("SequentialLR", "ChainedScheduler")])
+@pytest.mark.parametrize(
+    "name", [n for n in CASES if n.split("-")[0] not in ("SequentialLR", "ChainedScheduler")]
+)
 def test_beginning_at_a_later_epoch_as_pytorch(name):
     torch = pytest.importorskip("torch")
     results = []
@@ -269,7 +287,9 @@ def test_errors(kind, text, call):
 
 
 def test_errors_about_other_optimizers_and_missing_values():
-    with pytest.raises(KeyError, match="param 'initial_lr' is not specified in param_groups.0. when resuming"):
+    with pytest.raises(
+        KeyError, match="param 'initial_lr' is not specified in param_groups.0. when resuming"
+    ):
         lr_scheduler.StepLR(make(rl), 2, last_epoch=3)
     o = make(rl)
     with pytest.raises(ValueError, match="expects all schedulers to belong to the same optimizer"):

@@ -4,7 +4,7 @@ uninitialised forms, which lazy modules use until they have seen an input."""
 from collections import OrderedDict
 
 import rushlight as rl
-from rushlight import Tensor, _C
+from rushlight import _C, Tensor
 
 
 class Parameter(Tensor):
@@ -85,7 +85,6 @@ def is_parameter(value):
 
 class UninitializedTensorMixin:
     """What uninitialised parameters and buffers share: no shape yet, and materialize() to give them one."""
-
 
     def materialize(self, shape, device=None, dtype=None):
         """Allocates the values and turns the object, in place, into its initialised class."""

@@ -8,9 +8,7 @@ from .lr_scheduler import LRScheduler, ReduceLROnPlateau
 def _check(schedulers, optimizer, owner):
     for index, scheduler in enumerate(schedulers):
         if not hasattr(scheduler, "optimizer"):
-            raise TypeError(
-                f"{owner} at index {index} should have `optimizer` as its attribute."
-            )
+            raise TypeError(f"{owner} at index {index} should have `optimizer` as its attribute.")
         if isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError(
                 f"{owner} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "

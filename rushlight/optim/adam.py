@@ -98,7 +98,19 @@ class Adam(Optimizer):
 
 
 def _update(
-    params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, *, lr, beta1, beta2, eps, weight_decay, decoupled
+    params,
+    grads,
+    exp_avgs,
+    exp_avg_sqs,
+    max_exp_avg_sqs,
+    steps,
+    *,
+    lr,
+    beta1,
+    beta2,
+    eps,
+    weight_decay,
+    decoupled,
 ):
     """One step on lists of tensors. max_exp_avg_sqs holds None where amsgrad is off."""
     if not decoupled:

@@ -67,15 +67,20 @@ class LBFGS(Optimizer):
             target.add_(direction[start : start + target.numel()].view_as(target), alpha=t)
             start += target.numel()
 
-    def _evaluate_at(self, closure, origin, t, direction):
-        """Loss and gradient at origin + t * direction; the parameters are put back to origin."""
-        self._move(t, direction)
-        with rl.enable_grad():
-            loss = float(as_float(closure()))
-        grad = self._flat_grad()
-        for p, value in zip(self._params, origin):
-            p.copy_(value)
-        return loss, grad
+    def _along(self, closure, direction):
+        """A function of t: loss and gradient at the present parameters + t * direction, which are put back."""
+        origin = [p.clone() for p in self._params]
+
+        def evaluate(t):
+            self._move(t, direction)
+            with rl.enable_grad():
+                loss = float(as_float(closure()))
+            grad = self._flat_grad()
+            for p, value in zip(self._params, origin):
+                p.copy_(value)
+            return loss, grad
+
+        return evaluate
 
     def step(self, closure):
         """Makes up to max_iter iterations.
@@ -123,11 +128,10 @@ class LBFGS(Optimizer):
 
             used, converged = 0, False
             if line_search is not None:
-                origin = [p.clone() for p in self._params]
+                evaluate = self._along(closure, direction)
                 loss, grad, t, used = _strong_wolfe(
-                    lambda t: self._evaluate_at(closure, origin, t, direction),
-                    direction, t, loss, grad, slope, tolerance_change,
-                )  # fmt: skip
+                    evaluate, direction, t, loss, grad, slope, tolerance_change
+                )
                 state["t"] = t
                 self._move(t, direction)
                 converged = bool(grad.abs().max() <= tolerance_grad)

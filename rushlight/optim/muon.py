@@ -80,12 +80,25 @@ class Muon(Optimizer):
 
 
 def _update(
-    params, grads, buffers, *, lr, weight_decay, momentum, nesterov, ns_coefficients, ns_steps, eps, match_adamw
+    params,
+    grads,
+    buffers,
+    *,
+    lr,
+    weight_decay,
+    momentum,
+    nesterov,
+    ns_coefficients,
+    ns_steps,
+    eps,
+    match_adamw,
 ):
     """One step on lists of matrices."""
     for p, grad, buffer in zip(params, grads, buffers):
         buffer.lerp_(grad, 1 - momentum)
-        update = _orthogonalise(grad.lerp(buffer, momentum) if nesterov else buffer, ns_coefficients, ns_steps, eps)
+        update = _orthogonalise(
+            grad.lerp(buffer, momentum) if nesterov else buffer, ns_coefficients, ns_steps, eps
+        )
         rows, columns = p.shape
         scale = 0.2 * math.sqrt(max(rows, columns)) if match_adamw else math.sqrt(max(1, rows / columns))
         p.mul_(1 - lr * weight_decay)

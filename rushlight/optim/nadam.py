@@ -71,7 +71,9 @@ class NAdam(Optimizer):
         state["exp_avg_sq"] = zeros_of(p)
 
     def _update_group(self, group, params, grads, states):
-        steps, mu_products, exp_avgs, exp_avg_sqs = columns(states, "step", "mu_product", "exp_avg", "exp_avg_sq")
+        steps, mu_products, exp_avgs, exp_avg_sqs = columns(
+            states, "step", "mu_product", "exp_avg", "exp_avg_sq"
+        )
         beta1, beta2 = group["betas"]
         _update(
             *real_views(params, grads, exp_avgs, exp_avg_sqs),

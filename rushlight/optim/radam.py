@@ -92,9 +92,7 @@ def _update(params, grads, exp_avgs, exp_avg_sqs, steps, *, lr, beta1, beta2, ep
         direction = exp_avg / (1 - beta1**step)
         rho = rho_inf - 2 * step * (beta2**step) / correction2
         if rho > 5.0:
-            rectification = (
-                (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
-            ) ** 0.5
+            rectification = ((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)) ** 0.5
             scale = (correction2**0.5) / exp_avg_sq.sqrt().add_(eps)
             p.add_(direction * lr * scale * rectification, alpha=-1.0)
         else:

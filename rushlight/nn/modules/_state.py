@@ -131,10 +131,10 @@ class StateMethods:
         load(self, state_dict)
         if strict:
             if missing_keys:
-                errors.insert(0, "Missing key(s) in state_dict: {}. ".format(_quoted(missing_keys)))
+                errors.insert(0, f"Missing key(s) in state_dict: {_quoted(missing_keys)}. ")
             if unexpected_keys:
                 at = 1 if missing_keys else 0
-                errors.insert(at, "Unexpected key(s) in state_dict: {}. ".format(_quoted(unexpected_keys)))
+                errors.insert(at, f"Unexpected key(s) in state_dict: {_quoted(unexpected_keys)}. ")
         if errors:
             text = "\n\t".join(errors)
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{text}")

@@ -204,7 +204,9 @@ class ModuleList(_ListOfModules):
                 first = groups[-1][0] + groups[-1][2] if groups else 0
                 groups.append([first, text, 1])
         lines = [
-            f"({first}): {_indent(text)}" if count == 1 else f"({first}-{first + count - 1}): {count} x {_indent(text)}"
+            f"({first}): {_indent(text)}"
+            if count == 1
+            else f"({first}-{first + count - 1}): {count} x {_indent(text)}"
             for first, text, count in groups
         ]
         return _assemble_repr(self._get_name(), [], lines)
@@ -275,7 +277,9 @@ def _pairs(items, owner):
     pairs = []
     for i, pair in enumerate(items):
         if not isinstance(pair, Iterable):
-            raise TypeError(f"{owner} update sequence element #{i} should be Iterable; is {type(pair).__name__}")
+            raise TypeError(
+                f"{owner} update sequence element #{i} should be Iterable; is {type(pair).__name__}"
+            )
         pair = tuple(pair)
         if len(pair) != 2:
             raise ValueError(f"{owner} update sequence element #{i} has length {len(pair)}; 2 is required")

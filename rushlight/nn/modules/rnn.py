@@ -241,7 +241,9 @@ class RNNBase(Module):
         weights = []
         for names in self._all_weights:
             by_kind = {name.partition("_l")[0]: getattr(self, name) for name in names}
-            weights.append([by_kind.get(k) for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")])
+            weights.append(
+                [by_kind.get(k) for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")]
+            )
         return recurrent(
             self.mode, data, batch_sizes, states, weights, self.num_layers, self.bidirectional, self.dropout,
             self.training,
@@ -332,7 +334,17 @@ class GRU(RNNBase):
         if proj_size:
             raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
         super().__init__(
-            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            "GRU",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
         )
 
 
