@@ -1,5 +1,6 @@
 """Small shared helpers: functions that pickles name to rebuild tensors, exceptions that cross process boundaries."""
 
+import copyreg
 import sys
 import traceback
 
@@ -62,21 +63,21 @@ def _contiguous_strides(shape):
 
 
 def _tensor_bytes(tensor):
-    """The values in row-major order as a uint8 NumPy array."""
+    """The values in row-major order as a buffer of bytes."""
     values = tensor.detach()
     if values.is_complex():
         values = values.resolve_conj()
     values = values.resolve_neg().contiguous()
     size = values.element_size()
     begin = values.storage_offset() * size
-    return values.untyped_storage()._as_numpy()[begin : begin + values.numel() * size]
+    return memoryview(values.untyped_storage())[begin : begin + values.numel() * size]
 
 
 def _tensor_from_bytes(data, dtype, shape):
     """A contiguous tensor on the memory of a writable buffer."""
     if not len(data):
         return rl.empty(shape, dtype=dtype)
-    storage = rl.UntypedStorage._from_buffer(data, 0, len(data), True)
+    storage = rl.UntypedStorage._from_buffer(data, 0, len(data))
     return rl._C._rebuild(storage, dtype, 0, tuple(shape), _contiguous_strides(shape), False)
 
 
@@ -125,7 +126,7 @@ def _reduce_plain(tensor):
     return (_rebuild_tensor_v2 if typed else _rebuild_tensor_v3), arguments + ((bits,) if bits else ())
 
 
-def _reduce_tensor(tensor, protocol=None):
+def reduce_tensor(tensor, protocol=None):
     """What Tensor.__reduce_ex__ returns."""
     state = dict(getattr(tensor, "__dict__", None) or {})
     function, arguments = _reduce_plain(tensor)
@@ -134,7 +135,7 @@ def _reduce_tensor(tensor, protocol=None):
     return _rebuild_from_type_v2, (function, type(tensor), arguments, state or None)
 
 
-def _reduce_parameter(parameter, protocol=None):
+def reduce_parameter(parameter, protocol=None):
     """What Parameter.__reduce_ex__ returns."""
     from collections import OrderedDict
 
@@ -145,8 +146,8 @@ def _reduce_parameter(parameter, protocol=None):
     return _rebuild_parameter, arguments
 
 
-def _reduce_storage(storage, protocol=None):
-    """What UntypedStorage.__reduce_ex__ returns: the storage as a small legacy file."""
+def _reduce_storage(storage):
+    """How plain pickles hold a storage: as a small legacy file."""
     import io
 
     from . import serialization
@@ -157,47 +158,7 @@ def _reduce_storage(storage, protocol=None):
     return _load_from_bytes, (buffer.getvalue(),)
 
 
-def _deepcopy_tensor(tensor, memo):
-    """What Tensor.__deepcopy__ returns. Tensors on one storage stay on one storage."""
-    import copy
-
-    if id(tensor) in memo:
-        return memo[id(tensor)]
-    if not tensor.is_leaf:
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
-            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
-            "see https://github.com/pytorch/pytorch/pull/103001"
-        )
-    if tensor.device.type == "meta":
-        new = rl.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    else:
-        storage = tensor.untyped_storage()
-        key = ("storage", _storage_key(storage))
-        if key not in memo:
-            memo[key] = storage.clone()
-            memo[("alive", *key)] = storage
-        new = rl._C._rebuild(
-            memo[key], tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), False
-        )
-        new = _with_bits(new, {"conj": tensor.is_conj(), "neg": tensor.is_neg()})
-    if type(tensor) is not rl.Tensor:
-        new = rl.Tensor._make_subclass(type(tensor), new, False)
-    if tensor.requires_grad:
-        new.requires_grad_()
-    memo[id(tensor)] = new
-    if tensor.grad is not None:
-        new.grad = copy.deepcopy(tensor.grad, memo)
-    for name, value in (getattr(tensor, "__dict__", None) or {}).items():
-        setattr(new, name, copy.deepcopy(value, memo))
-    return new
-
-
-def _storage_key(storage):
-    """What tells one storage from another while both are alive."""
-    key = getattr(storage, "_cdata", None)
-    return key if key is not None else storage.data_ptr() or id(storage)
-
+copyreg.pickle(rl.UntypedStorage, _reduce_storage)
 
 def _with_bits(tensor, metadata):
     if metadata.get("conj"):

@@ -1,5 +1,7 @@
 """Storages as checkpoints name them: one class name per dtype, and the typed view of an untyped storage."""
 
+import warnings
+
 import rushlight as rl
 
 # class name in checkpoints -> dtype name; every other dtype is written as an UntypedStorage plus the dtype
@@ -68,12 +70,37 @@ class MetaStorage:
         return self._nbytes
 
 
+_DEPRECATED = (
+    "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage class. "
+    "This should only matter to you if you are using storages directly.  To access UntypedStorage directly, use "
+    "tensor.untyped_storage() instead of tensor.storage()"
+)
+_warned = []
+
+
+def _warn():
+    """Once per process, when a program (not this package) reads a TypedStorage."""
+    if not _warned:
+        _warned.append(True)
+        warnings.warn(_DEPRECATED, UserWarning, stacklevel=3)
+
+
 class TypedStorage:
     """An untyped storage seen as elements of one dtype."""
 
-    def __init__(self, wrap_storage, dtype):
+    def __init__(self, wrap_storage, dtype, _internal=True):
         self._untyped_storage = wrap_storage
         self.dtype = dtype
+
+    def __reduce__(self):
+        """In plain pickles: the storage as a small legacy file."""
+        import io
+
+        from . import serialization
+
+        buffer = io.BytesIO()
+        serialization.save(self, buffer, _use_new_zipfile_serialization=False)
+        return _load_from_bytes, (buffer.getvalue(),)
 
     def untyped(self):
         return self._untyped_storage
@@ -91,30 +118,39 @@ class TypedStorage:
     def data_ptr(self):
         return self._untyped_storage.data_ptr()
 
-    def __len__(self):
-        return self.nbytes() // self.dtype.itemsize
-
-    def size(self):
-        return len(self)
+    def _count(self):
+        return self._untyped_storage.nbytes() // self.dtype.itemsize
 
     def _tensor(self):
-        return rl._C._rebuild(self._untyped_storage, self.dtype, 0, (len(self),), (1,), False)
+        return rl._C._rebuild(self._untyped_storage, self.dtype, 0, (self._count(),), (1,), False)
+
+    def __len__(self):
+        _warn()
+        return self._count()
+
+    def size(self):
+        _warn()
+        return self._count()
 
     def __getitem__(self, index):
+        _warn()
         return self._tensor()[index].item()
 
     def __setitem__(self, index, value):
+        _warn()
         self._tensor()[index] = value
 
     def __iter__(self):
-        return iter(self.tolist())
+        _warn()
+        return iter(self._tensor().tolist())
 
     def tolist(self):
+        _warn()
         return self._tensor().tolist()
 
     def __repr__(self):
-        lines = "".join(f" {value}\n" for value in self.tolist())
-        return f"{lines}[torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {len(self)}]"
+        lines = "".join(f" {value}\n" for value in self._tensor().tolist())
+        return f"{lines}[torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._count()}]"
 
 
 def _load_from_bytes(data):

@@ -6,9 +6,10 @@ import struct
 
 import rushlight as rl
 
-from . import _utils
-from . import serialization as zip_format
-from .storage import MetaStorage, StorageType
+from .. import _utils
+from ..storage import MetaStorage, StorageType
+from .loading import CHANGED, check_storage_id, read_pickle, typed
+from .places import host_bytes, location_tag, only_meta
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -16,6 +17,8 @@ _PROTOCOL = 1001
 
 def legacy_save(obj, file, pickle_module, protocol):
     """Write obj; storages are named by their addresses."""
+    from .saving import make_pickler
+
     storages, dtypes = {}, {}
 
     def place(storage, dtype):
@@ -23,22 +26,22 @@ def legacy_save(obj, file, pickle_module, protocol):
         address, size = storage.data_ptr(), kind.dtype.itemsize if kind.dtype is not None else 1
         if address and dtypes.setdefault(address, kind) is not kind:
             raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
-        key = str(_utils._storage_key(storage))
+        key = str(storage._cdata)
         storages[key] = (storage, size)
-        return ("storage", kind, key, zip_format.location_tag(storage), storage.nbytes() // size, None)
+        return ("storage", kind, key, location_tag(storage), storage.nbytes() // size, None)
 
     sizes = {"short": 2, "int": 4, "long": 4}
     system = {"protocol_version": _PROTOCOL, "little_endian": True, "type_sizes": sizes}
     for header in (_MAGIC, _PROTOCOL, system):
         pickle.dump(header, file, protocol=protocol)
-    zip_format._make_pickler(pickle_module, file, protocol, place).dump(obj)
+    make_pickler(pickle_module, file, protocol, place).dump(obj)
     keys = sorted(storages)
     pickle.dump(keys, file, protocol=protocol)
     file.flush()
     for key in keys:
         storage, size = storages[key]
         file.write(struct.pack("<q", storage.nbytes() // size))
-        file.write(memoryview(zip_format._host_bytes(storage)))
+        file.write(host_bytes(storage))
 
 
 def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle_load_args):
@@ -51,14 +54,14 @@ def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle
     if start == 0 and file.read(5) == b"ustar":
         if weights_only:
             raise RuntimeError(
-                "Cannot use ``weights_only=True`` with files saved in the legacy .tar format. " + zip_format._CHANGED
+                "Cannot use ``weights_only=True`` with files saved in the legacy .tar format. " + CHANGED
             )
         raise NotImplementedError("the file has the .tar format of PyTorch before 0.2, which rushlight does not read")
     file.seek(start)
     storages = _Storages(end - start, map_location, restore)
 
     def read(persistent_load):
-        return zip_format.read_pickle(file, persistent_load, weights_only, pickle_module, pickle_load_args)
+        return read_pickle(file, persistent_load, weights_only, pickle_module, pickle_load_args)
 
     if read(_no_storages) != _MAGIC:
         raise RuntimeError("Invalid magic number; corrupt file?")
@@ -87,12 +90,12 @@ class _Storages:
         """The storage, or for ('module', class, source, ...) the class."""
         if pid[0] == "module":
             return pid[1]
-        dtype, key, location, numel = zip_format.check_storage_id(pid)
+        dtype, key, location, numel = check_storage_id(pid)
         if key not in self._made:
             self._made[key] = self._make(dtype, location, numel)
         view = pid[5] if len(pid) > 5 else None
         storage = self._made[key][1] if view is None else self._view(key, view)
-        return zip_format.typed(storage, dtype)
+        return typed(storage, dtype)
 
     def _make(self, dtype, location, numel):
         size = 1 if dtype is None else dtype.itemsize
@@ -100,7 +103,7 @@ class _Storages:
         self._available -= nbytes
         if self._available < 0:  # before any memory is asked for
             raise RuntimeError(f"the file is too short for a storage of {nbytes} bytes: it is truncated or damaged")
-        if zip_format._only_meta(self._map_location, location):
+        if only_meta(self._map_location, location):
             return None, MetaStorage(nbytes), size
         storage = rl.UntypedStorage(nbytes)
         return storage, self._restore(storage, location), size
@@ -112,9 +115,7 @@ class _Storages:
             storage, _, size = self._made[key]
             if min(offset, length) < 0 or storage is None or (offset + length) * size > storage.nbytes():
                 raise RuntimeError("a view of a storage lies outside it: the file is damaged")
-            self._views[view_key] = rl.UntypedStorage._from_buffer(
-                storage._as_numpy(), offset * size, length * size, True
-            )
+            self._views[view_key] = rl.UntypedStorage._from_buffer(storage, offset * size, length * size)
         return self._views[view_key]
 
     def fill(self, file, keys):
@@ -136,6 +137,6 @@ class _Storages:
             if len(data) != nbytes:
                 raise RuntimeError(f"unexpected EOF, expected {nbytes - len(data)} more bytes. The file might be corrupted.")
             if nbytes:
-                memoryview(storage._as_numpy())[:] = data
+                memoryview(storage)[:] = data
             if given is not storage and hasattr(given, "copy_"):
                 given.copy_(storage)

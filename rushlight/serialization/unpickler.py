@@ -11,7 +11,8 @@ from collections import Counter, OrderedDict
 
 import rushlight as rl
 
-from . import _torch_names, _utils
+from .. import _utils
+from . import names
 
 _BLOCKED = ("sys", "os", "posix", "nt")
 _user_globals = {}  # id(object) -> object or (object, "full.path")
@@ -64,7 +65,7 @@ class _Allowed:
     """The table of one load: names -> objects, and which of them may be called or instantiated."""
 
     def __init__(self):
-        table = _torch_names.torch_globals()
+        table = names.torch_globals()
         table["torch._tensor._rebuild_from_type_v2"] = _rebuild_from_type
         table["collections.OrderedDict"] = OrderedDict
         table["collections.Counter"] = Counter
@@ -103,7 +104,7 @@ def _allowed():
 def _paths(obj):
     """The names by which files may call an object: its own, and PyTorch's for it."""
     module, name = obj.__module__, obj.__qualname__
-    return {f"{module}.{name}", ".".join(_torch_names.to_torch(module, name))}
+    return {f"{module}.{name}", ".".join(names.to_torch(module, name))}
 
 
 def _modern(module, name):
@@ -117,7 +118,7 @@ def _modern(module, name):
 
 def find_allowed(module, name):
     """The object for a global of a file, or an UnpicklingError."""
-    from .storage import StorageType
+    from ..storage import StorageType
 
     module, name = _modern(module, name)
     path = f"{module}.{name}"

@@ -45,12 +45,14 @@ def is_storage(module, name):
 
 def torch_globals():
     """PyTorch's names -> our objects, for everything whose module or kind differs here."""
-    from . import _utils, serialization
-    from .storage import QUANTIZED_STORAGES, STORAGE_DTYPES, StorageType
+    from .. import _utils
+    from ..storage import QUANTIZED_STORAGES, STORAGE_DTYPES, StorageType
+
+    from .safe_globals import _get_layout
 
     table = {
         "torch.nn.parameter.Parameter": rl.nn.Parameter,
-        "torch.serialization._get_layout": serialization._get_layout,
+        "torch.serialization._get_layout": _get_layout,
         "torch.Size": rl.Size,
         "torch.Tensor": rl.Tensor,
         "torch.device": rl.device,
@@ -67,7 +69,7 @@ def torch_globals():
 
 def find_global(module, name):
     """The object that an unrestricted load means by a global of a file."""
-    from .storage import StorageType
+    from ..storage import StorageType
 
     if is_storage(module, name) and name != "TypedStorage":
         return StorageType(name)
