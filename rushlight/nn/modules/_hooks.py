@@ -20,10 +20,8 @@ GLOBAL_MODULE_REGISTRATION = OrderedDict()
 GLOBAL_PARAMETER_REGISTRATION = OrderedDict()
 _global_backward_is_full = None  # None until the first global backward hook is registered
 
-_MIXED_KINDS = "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
-_MIXED_GLOBAL_KINDS = (
-    "Cannot use both regular backward hooks and full backward hooks as a global Module hook. "
-    "Please use only one of them."
+_MIXED_KINDS = (
+    "Cannot use both regular backward hooks and full backward hooks {}. Please use only one of them."
 )
 
 
@@ -67,7 +65,7 @@ def register_module_full_backward_hook(hook):
 def _register_global_backward(hook, full):
     global _global_backward_is_full
     if _global_backward_is_full is (not full):
-        raise RuntimeError(_MIXED_GLOBAL_KINDS)
+        raise RuntimeError(_MIXED_KINDS.format("as a global Module hook"))
     _global_backward_is_full = full
     return _add(GLOBAL_BACKWARD, hook)
 
@@ -135,7 +133,7 @@ class HookMethods:
         """Calls hook(module, grad_input, grad_output) when the gradients of the inputs are known. A result
         replaces grad_input."""
         if self._is_full_backward_hook is False:
-            raise RuntimeError(_MIXED_KINDS)
+            raise RuntimeError(_MIXED_KINDS.format("on a single Module"))
         self._is_full_backward_hook = True
         handle = _add(self._backward_hooks, hook)
         if prepend:
@@ -145,7 +143,7 @@ class HookMethods:
     def register_backward_hook(self, hook):
         """The older form of register_full_backward_hook: sees the last operation of forward only."""
         if self._is_full_backward_hook is True:
-            raise RuntimeError(_MIXED_KINDS)
+            raise RuntimeError(_MIXED_KINDS.format("on a single Module"))
         self._is_full_backward_hook = False
         return _add(self._backward_hooks, hook)
 
