@@ -68,8 +68,8 @@ template <class T, class R> void reduce(const ReducePlan& p, const R& r, typenam
       });
       return;
     }
-    std::vector<Acc> partial(p.kept * chunks);
-    Acc* out = partial.data();
+    std::unique_ptr<Acc[]> partial(new Acc[p.kept * chunks]);
+    Acc* out = partial.get();
     parallel_for(p.kept * chunks, 4, [&](int64_t begin, int64_t end) {
       with_isa([&] {
         for (int64_t t = begin; t < end; ++t) {
@@ -88,8 +88,8 @@ template <class T, class R> void reduce(const ReducePlan& p, const R& r, typenam
   // Columns: `inner` results side by side, rows `stride` apart.
   constexpr int64_t width = 256, height = 512;
   int64_t outer = p.kept / p.inner, blocks = (p.inner + width - 1) / width, chunks = (p.reduced + height - 1) / height;
-  std::vector<Acc> partial(chunks > 1 ? p.kept * chunks : 0);
-  Acc* parts = partial.data();
+  std::unique_ptr<Acc[]> partial(chunks > 1 ? new Acc[p.kept * chunks] : nullptr);
+  Acc* parts = partial.get();
   int64_t work = std::min(p.inner, width) * std::min(p.reduced, height);
   parallel_for(outer * blocks * chunks, std::max<int64_t>(1, 4 * reduce_chunk / work), [&](int64_t begin, int64_t end) {
     Acc acc[width];
