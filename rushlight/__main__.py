@@ -18,7 +18,7 @@ def _fresh_main(**attributes):
 
     module = types.ModuleType("__main__")
     vars(module).update(__builtins__=builtins, **attributes)
-    module._replaced = sys.modules["__main__"]  # keep this file's own module alive
+    sys.modules["rushlight.__main__"] = sys.modules["__main__"]  # this file's module stays alive
     sys.modules["__main__"] = module
     return module
 
