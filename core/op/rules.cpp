@@ -10,8 +10,8 @@ Dtype combine(Dtype strong, Dtype weak) {
   if (strong == Dtype::none || weak == Dtype::none) return strong == Dtype::none ? weak : strong;
   if (is_complex(strong)) return strong;
   if (is_float(strong)) return is_complex(weak) ? complex_of(strong) : strong;
-  if (strong == Dtype::boolean || differentiable(weak)) return promote(strong, weak);
-  return strong;
+  if (is_complex(weak)) return weak;
+  return strong == Dtype::boolean || is_float(weak) ? promote(strong, weak) : strong;
 }
 
 struct Groups {

@@ -117,6 +117,8 @@ const Op& hardtanh = def({
     .forms = nn_forms,
     .rule = [](Call& c) {
       if (c.in(0).dtype() == Dtype::boolean) throw runtime_error("Bool inputs not supported for hardtanh");
+      if (c.in(0).dtype() == Dtype::u8 && (c.d(1) < 0 || c.d(2) < 0))
+        throw runtime_error("cannot do hardtanh on an unsigned type with negative limits");
       rule::same(c);
     },
     .cpu = map<Real>([](auto x, auto lo, auto hi) { return fn::minimum(fn::maximum(x, lo), hi); }),

@@ -123,22 +123,38 @@ const Op& sub = def({
     .aliases = {"subtract"},
 });
 
-const Op& rsub = def({
-    .sig = "rsub(Tensor input, Operand other, *, Scalar alpha=1) -> Tensor",
+namespace {
+void rsub_kernel(Call& c) {
+  if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return b - a; }));
+  else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return b - alpha * a; }));
+}
+Grads rsub_grad(const Call& c, const Tensor& g) {
+  return {c.wants(0) ? is_one(c.arg(2)) ? neg(g) : neg(chain(g, c.arg(2))) : Tensor(), g};
+}
+}  // namespace
+
+const Op& rsub_tensor = def({
+    .sig = "rsub.Tensor(Tensor input, Tensor other, *, Scalar alpha=1) -> Tensor",
     .doc = "Difference the other way round: other - alpha * input.",
     .family = pointwise,
     .forms = function | method,
     .rule = sub_rule,
-    .cpu = [](Call& c) {
-      if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return b - a; }));
-      else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return b - alpha * a; }));
-    },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? is_one(c.arg(2)) ? neg(g) : neg(chain(g, c.arg(2))) : Tensor(), g};
-    },
+    .cpu = rsub_kernel,
+    .grad = rsub_grad,
+    .ref = "other - alpha * input",
+    .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
+});
+const Op& rsub = def({
+    .sig = "rsub.Scalar(Tensor input, Operand other, Scalar alpha=1) -> Tensor",
+    .doc = "Difference the other way round for a number: other - alpha * input.",
+    .family = pointwise,
+    .forms = function | method,
+    .rule = sub_rule,
+    .cpu = rsub_kernel,
+    .grad = rsub_grad,
     .grad_name = "RsubBackward1",
     .ref = "other - alpha * input",
-    .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "x(2,3), 1.5"},
+    .samples = {"x(2,3), 1.5"},
 });
 
 const Op& mul = def({

@@ -166,11 +166,11 @@ void clamp_rule(Call& c) {
 }
 void clamp_kernel(Call& c) {
   if (c.has(1) && c.has(2))
-    run_map(c, static_table<Real>([](auto x, auto lo, auto hi) { return fn::minimum(fn::maximum(x, lo), hi); }));
+    run_map(c, static_table<RealAndBool>([](auto x, auto lo, auto hi) { return fn::minimum(fn::maximum(x, lo), hi); }));
   else if (c.has(1))
-    run_map(c, static_table<Real>([](auto x, auto lo) { return fn::maximum(x, lo); }), {c.arg(0), c.arg(1)}, "clamp_cpu");
+    run_map(c, static_table<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }), {c.arg(0), c.arg(1)}, "clamp_cpu");
   else
-    run_map(c, static_table<Real>([](auto x, auto hi) { return fn::minimum(x, hi); }), {c.arg(0), c.arg(2)}, "clamp_cpu");
+    run_map(c, static_table<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }), {c.arg(0), c.arg(2)}, "clamp_cpu");
 }
 // Elements on a bound still pass their gradient.
 Tensor inside(const Call& c) {
@@ -224,7 +224,7 @@ const Op& clamp_min = def({
     .doc = "The larger of input and min.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = map<Real>([](auto x, auto lo) { return fn::maximum(x, lo); }),
+    .cpu = map<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }),
     .saves = save(In0 | In1),
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{c.wants(0) ? where_zero(ge(c.in(0), c.arg(1)), g) : Tensor(),
@@ -239,7 +239,7 @@ const Op& clamp_max = def({
     .doc = "The smaller of input and max.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = map<Real>([](auto x, auto hi) { return fn::minimum(x, hi); }),
+    .cpu = map<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }),
     .saves = save(In0 | In1),
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{c.wants(0) ? where_zero(le(c.in(0), c.arg(1)), g) : Tensor(),
@@ -251,6 +251,11 @@ const Op& clamp_max = def({
 
 // ---- nan and infinity ----
 namespace {
+// x is a real number, or one part of a complex one
+template <class T> RL_INLINE T finite(T x, T nan, T high, T low) {
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  return x != x ? nan : x == inf ? high : x == -inf ? low : x;
+}
 template <class T> bool is_infinite(T x) {
   if constexpr (std::floating_point<T>) return fn::abs(x) == std::numeric_limits<T>::infinity();
   else return false;
@@ -322,7 +327,10 @@ const Op& signbit = def({
     .doc = "True where the sign bit is set: negative numbers, and -0.0.",
     .family = pointwise,
     .forms = function | method | out_form,
-    .rule = refuse_complex_named,
+    .rule = [](Call& c) {
+      if (is_complex(c.in(0).dtype())) throw not_implemented("signbit is not implemented for complex tensors.");
+      rule::to_bool(c);
+    },
     .cpu = map<RealAndBool>([]<class T>(T x) -> bool {
       if constexpr (std::floating_point<T>) return fn::copysign(T(1), x) < 0;
       else return x < T(0);
@@ -350,14 +358,15 @@ const Op& nan_to_num = def({
     .rule = rule::same,
     .cpu = [](Call& c) {
       if (!differentiable(c.compute)) return run_map(c, static_table<IntegersAndBool>([](auto x) { return x; }));
-      if (is_complex(c.compute)) throw_unsupported("nan_to_num_cpu", c.compute);
       double largest = 0;
-      visit(c.compute, [&]<class T>() {
+      visit(real_of(c.compute), [&]<class T>() {
         if constexpr (!is_complex_type<T>) largest = double(std::numeric_limits<T>::max());
       });
-      run_map(c, static_table<Floats>([]<class T>(T x, T nan, T high, T low) {
-                constexpr T inf = std::numeric_limits<T>::infinity();
-                return x != x ? nan : x == inf ? high : x == -inf ? low : x;
+      run_map(c, static_table<FloatsAndComplex>([]<class T>(T x, T nan, T high, T low) {
+                if constexpr (is_complex_type<T>)
+                  return T(finite(x.real(), nan.real(), high.real(), low.real()),
+                           finite(x.imag(), nan.real(), high.real(), low.real()));
+                else return finite(x, nan, high, low);
               }),
               {c.arg(0), c.has(1) ? c.arg(1) : Value(0), c.has(2) ? c.arg(2) : Value(largest),
                c.has(3) ? c.arg(3) : Value(-largest)});

@@ -130,22 +130,26 @@ const Op& resolve_conj = def({
     .aliases = {"resolve_neg"},
 });
 
+namespace {
+void two_parts_rule(Call& c) {
+  Dtype a = c.in(0).dtype(), b = c.in(1).dtype();
+  if (!is_float(a) || !is_float(b) || a == Dtype::bf16 || b == Dtype::bf16)
+    throw runtime_error("Expected both inputs to be Half, Float or Double tensors but got ", info(a).scalar_name, " and ",
+                        info(b).scalar_name);
+  if (a != b)
+    throw runtime_error("Expected object of scalar type ", info(a).scalar_name, " but got scalar type ",
+                        info(b).scalar_name, " for second argument");
+  rule::broadcast(c);
+  c.meta0.dtype = complex_of(a);
+}
+}  // namespace
+
 const Op& complex = def({
     .sig = "complex(Tensor real, Tensor imag) -> Tensor",
     .doc = "Complex numbers from their real and imaginary parts, which have the same dtype.",
     .family = pointwise,
     .forms = function | out_form,
-    .rule = [](Call& c) {
-      Dtype a = c.in(0).dtype(), b = c.in(1).dtype();
-      if (!is_float(a) || !is_float(b) || a == Dtype::bf16 || b == Dtype::bf16)
-        throw runtime_error("Expected both inputs to be Half, Float or Double tensors but got ", info(a).scalar_name, " and ",
-                            info(b).scalar_name);
-      if (a != b)
-        throw runtime_error("Expected object of scalar type ", info(a).scalar_name, " but got scalar type ",
-                            info(b).scalar_name, " for second argument");
-      rule::broadcast(c);
-      c.meta0.dtype = complex_of(a);
-    },
+    .rule = two_parts_rule,
     .cpu = map<Floats>([]<class T>(T re, T im) { return std::complex<T>(re, im); }),
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{c.wants(0) ? find_op("real")(g) : Tensor(), c.wants(1) ? find_op("imag")(g) : Tensor()};
@@ -157,11 +161,17 @@ const Op& complex = def({
 const Op& polar = def({
     .sig = "polar(Tensor abs, Tensor angle) -> Tensor",
     .doc = "Complex numbers from modulus and angle.",
-    .forms = function,
-    .cpu = [](Call& c) {
-      c.outs = TensorList{complex(mul(c.in(0), cos(c.in(1))), mul(c.in(0), sin(c.in(1))))};
+    .family = pointwise,
+    .forms = function | out_form,
+    .rule = two_parts_rule,
+    .cpu = map<Floats>([]<class T>(T r, T angle) { return std::complex<T>(r * fn::cos(angle), r * fn::sin(angle)); }),
+    .saves = {.for0 = In1, .for1 = Out},
+    .grad = [](const Call& c, const Tensor& g) {
+      Tensor to_abs, to_angle;
+      if (c.wants(0)) to_abs = find_op("real")(chain(g, complex(cos(c.in(1)), sin(c.in(1)))));
+      if (c.wants(1)) to_angle = find_op("real")(chain(g, mul(c.out(), c128(0, 1))));
+      return Grads{to_abs, to_angle};
     },
-    .composite = true,
     .ref = "abs * np.exp(1j * angle)",
     .samples = {"pos(2,3), y(2,3)"},
 });

@@ -107,7 +107,6 @@ void masked_fill_rule(Call& c) {
                         v.as_tensor().ndim(), " dimension(s).");
   c.compute = x.dtype();
   c.out_meta(0, c.compute, rushlight::broadcast(mask.sizes(), x.sizes()));
-  pointwise_layout(c, c.meta0);
 }
 void masked_fill_kernel(Call& c) {
   run_map(c, static_mask_table<All>(choose), {c.arg(1), c.arg(2), c.arg(0)});

@@ -103,14 +103,19 @@ const Op& logaddexp = def({
     .family = pointwise,
     .forms = function | method | out_form,
     .rule = rule::broadcast,
-    .cpu = map<Floats>([]<class T>(T a, T b) {
-      T top = fn::maximum(a, b), gap = fn::abs(a - b);
-      return a == b ? a + T(ln2) : top + fn::log1p(fn::exp(-gap));  // equal infinities have no gap
+    .cpu = map<FloatsAndComplex>([]<class T>(T a, T b) {
+      if constexpr (is_complex_type<T>) {
+        T top = a.real() < b.real() ? b : a, low = a.real() < b.real() ? a : b;
+        return top + fn::log1p(fn::exp(low - top));
+      } else {
+        T top = fn::maximum(a, b), gap = fn::abs(a - b);
+        return a == b ? a + T(ln2) : top + fn::log1p(fn::exp(-gap));  // equal infinities have no gap
+      }
     }),
     .saves = save(In0 | In1),
     .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? mul(g, sigmoid(sub(c.in(0), c.in(1)))) : Tensor(),
-                   c.wants(1) ? mul(g, sigmoid(sub(c.in(1), c.in(0)))) : Tensor()};
+      return Grads{c.wants(0) ? chain(g, sigmoid(sub(c.in(0), c.in(1)))) : Tensor(),
+                   c.wants(1) ? chain(g, sigmoid(sub(c.in(1), c.in(0)))) : Tensor()};
     },
     .ref = "np.logaddexp(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},

@@ -24,8 +24,9 @@ const Op& sigmoid_backward = def({
     .saves = {.for0 = In1, .for1 = In0 | In1},
     .grad = [](const Call& c, const Tensor& g) {
       const Tensor& y = c.in(1);
-      return Grads{c.wants(0) ? c.op(g, y) : Tensor(),
-                   c.wants(1) ? mul(chain(g, c.in(0)), rsub(mul(y, 2), 1)) : Tensor()};
+      // complex: linear in grad_output, but a function of conj(output)
+      return Grads{c.wants(0) ? mul(g, mul(y, rsub(y, 1))) : Tensor(),
+                   c.wants(1) ? mul(conj(g), chain(c.in(0), rsub(mul(y, 2), 1))) : Tensor()};
     },
     .ref = "grad_output * output * (1 - output)",
     .samples = {"x(2,3), y(2,3)"},
@@ -190,19 +191,19 @@ const Op& silu_backward = def({
     .family = pointwise,
     .forms = no_forms,
     .rule = rule::broadcast,
-    .cpu = map<Floats>([]<class T>(T g, T x) {
-      T s = fn::sigmoid(x);
-      return g * s * (T(1) + x * (T(1) - s));
+    .cpu = map<FloatsAndComplex>([]<class T>(T g, T x) {
+      T s = fn::sigmoid(x), slope = s * (T(1) + x * (T(1) - s));
+      if constexpr (is_complex_type<T>) return g * std::conj(slope);
+      else return g * slope;
     }),
     .saves = {.for0 = In1, .for1 = In0 | In1},
     .grad = [](const Call& c, const Tensor& g) {
-      Tensor curvature;
-      if (c.wants(1)) {
-        Tensor s = sigmoid(c.in(1));
-        curvature = mul(mul(s, rsub(s, 1)), add(mul(c.in(1), rsub(mul(s, 2), 1)), 2));
-      }
-      return Grads{c.wants(0) ? c.op(g, c.in(1)) : Tensor(),
-                   c.wants(1) ? mul(mul(g, c.in(0)), curvature) : Tensor()};
+      const Tensor& x = c.in(1);
+      Tensor s = sigmoid(x), slope, curvature;
+      if (c.wants(0)) slope = mul(s, add(mul(x, rsub(s, 1)), 1));
+      if (c.wants(1)) curvature = mul(mul(s, rsub(s, 1)), add(mul(x, rsub(mul(s, 2), 1)), 2));
+      return Grads{c.wants(0) ? mul(g, slope) : Tensor(),
+                   c.wants(1) ? mul(conj(g), chain(c.in(0), curvature)) : Tensor()};
     },
     .samples = {"x(2,3), y(2,3)"},
 });
@@ -214,7 +215,7 @@ const Op& silu = def({
     .family = pointwise,
     .forms = nn_forms,
     .rule = rule::same,
-    .cpu = map<Floats>([](auto x) { return x * fn::sigmoid(x); }),
+    .cpu = map<FloatsAndComplex>([](auto x) { return x * fn::sigmoid(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{silu_backward(g, c.in(0))}; },
     .ref = "input / (1 + np.exp(-input))",

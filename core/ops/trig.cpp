@@ -135,8 +135,9 @@ const Op& tanh_backward = def({
     }),
     .saves = {.for0 = In1, .for1 = In0 | In1},
     .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? chain(g, one_minus(square(c.in(1)))) : Tensor(),
-                   c.wants(1) ? mul(chain(g, mul(c.in(0), c.in(1))), -2) : Tensor()};
+      const Tensor& y = c.in(1);
+      return Grads{c.wants(0) ? mul(g, one_minus(square(y))) : Tensor(),
+                   c.wants(1) ? mul(mul(conj(g), chain(c.in(0), y)), -2) : Tensor()};
     },
     .ref = "grad_output * (1 - output * output)",
     .samples = {"x(2,3), y(2,3)"},
@@ -220,7 +221,7 @@ const Op& deg2rad = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([]<class T>(T x) { return x * T(pi / 180); }),
     .grad = [](const Call&, const Tensor& g) { return Grads{mul(g, pi / 180)}; },
-    .grad_name = "MulBackward0",
+    .grad_name = "Deg2RadBackward0",
     .ref = "np.deg2rad(input)",
 });
 
@@ -231,7 +232,7 @@ const Op& rad2deg = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([]<class T>(T x) { return x * T(180 / pi); }),
     .grad = [](const Call&, const Tensor& g) { return Grads{mul(g, 180 / pi)}; },
-    .grad_name = "MulBackward0",
+    .grad_name = "Rad2DegBackward0",
     .ref = "np.rad2deg(input)",
 });
 

@@ -38,8 +38,8 @@ const DtypeInfo& info(Dtype d) { return table[int(d)]; }
 Dtype promote(Dtype a, Dtype b) {
   if (a == b) return a;
   if (is_wide_unsigned(a) || is_wide_unsigned(b)) {
-    if (differentiable(a)) return a;
-    if (differentiable(b)) return b;
+    if (is_float(a)) return a;
+    if (is_float(b)) return b;
     throw runtime_error("Promotion for uint16, uint32, uint64 types is not supported, attempted to promote ",
                         info(a).scalar_name, " and ", info(b).scalar_name);
   }
