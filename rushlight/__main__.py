@@ -17,6 +17,8 @@ def _fresh_main(**attributes):
     import types
 
     module = types.ModuleType("__main__")
+    if sys.version_info < (3, 14):
+        module.__annotations__ = {}
     vars(module).update(__builtins__=builtins, **attributes)
     sys.modules["rushlight.__main__"] = sys.modules["__main__"]  # this file's module stays alive
     sys.modules["__main__"] = module
