@@ -262,7 +262,9 @@ def tensor_format(tensor, spec):
     """format(tensor, spec): a plain 0-d tensor formats as its number, others as an object would."""
     if tensor.dim() == 0 and type(tensor) is rl.Tensor and tensor.device.type != "meta":
         return format(tensor.item(), spec)
-    return object.__format__(tensor, spec)
+    if spec:
+        raise TypeError(f"unsupported format string passed to {type(tensor).__name__}.__format__")
+    return str(tensor)
 
 
 def finfo_repr(info):

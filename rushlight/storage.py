@@ -153,6 +153,50 @@ class TypedStorage:
         return f"{lines}[torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {self._count()}]"
 
 
+# ---- methods of UntypedStorage that need no C++
+
+
+def _untyped_tolist(self):
+    """The bytes as a list of ints."""
+    return list(memoryview(self))
+
+
+def _untyped_getitem(self, index):
+    if isinstance(index, slice):
+        begin, end, step = index.indices(self.nbytes())
+        if step != 1:
+            raise RuntimeError(f"Trying to slice with a step of {step}, but only a step of 1 is supported")
+        return rl.UntypedStorage._from_buffer(self, begin, max(end - begin, 0))
+    return memoryview(self)[index]
+
+
+def _untyped_setitem(self, index, value):
+    memoryview(self)[index] = value
+
+
+def _untyped_repr(self):
+    lines = "".join(f" {value}\n" for value in memoryview(self))
+    return f"{lines}[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+
+
+def _untyped_deepcopy(self, memo):
+    key = ("storage", self._cdata)  # the key under which deepcopy of tensors keeps their storages
+    if key not in memo:
+        memo[key] = self.clone()
+        memo["kept", self._cdata] = self
+    return memo[key]
+
+
+for _name, _method in {
+    "tolist": _untyped_tolist,
+    "__getitem__": _untyped_getitem,
+    "__setitem__": _untyped_setitem,
+    "__repr__": _untyped_repr,
+    "__deepcopy__": _untyped_deepcopy,
+}.items():
+    setattr(rl.UntypedStorage, _name, _method)
+
+
 def _load_from_bytes(data):
     """Storage out of a legacy-format file in bytes: how storages travel inside plain pickles."""
     import io
