@@ -9,7 +9,6 @@ __version__ = "2.13.0+rushlight.0.1.0"  # the PyTorch release whose behaviour is
 
 from ._C import (
     Size as Size,
-    Tensor as Tensor,
     UntypedStorage as UntypedStorage,
     can_cast as can_cast,
     device as device,
@@ -20,7 +19,6 @@ from ._C import (
     memory_format as memory_format,
     promote_types as promote_types,
     set_default_dtype as set_default_dtype,
-    tensor as tensor,
 )
 
 # Every operator of the table that has a function form, under its own name; every dtype, layout and memory format.
@@ -33,9 +31,9 @@ globals().update(
     }
 )
 
-from . import tensor as _tensor_methods  # attaches the methods written in Python
+from .tensor import Tensor as Tensor  # attaches the methods written in Python
 
-tensor = _C.tensor  # the submodule of the same name has just replaced it
+tensor = _C.tensor  # the submodule of the same name stood in its place
 from ._legacy import types as _legacy_types
 
 globals().update(_legacy_types)
