@@ -720,3 +720,81 @@ def test_skip_init():
     raises(
         RuntimeError, "Module must support a 'device' arg to skip initialization", nn.utils.skip_init, nn.ReLU
     )
+
+
+# --- parametrizations and lazy modules --------------------------------------------------------------------------
+
+
+class Symmetric(nn.Module):
+    def forward(self, x):
+        return x.triu() + x.triu(1).transpose(-1, -2)
+
+    def right_inverse(self, x):
+        return x.triu()
+
+
+def test_parametrization():
+    P = nn.utils.parametrize
+    m = nn.Linear(3, 3)
+    P.register_parametrization(m, "weight", Symmetric())
+    assert isinstance(m, nn.Linear) and type(m).__name__ == "ParametrizedLinear"
+    assert P.is_parametrized(m, "weight") and P.type_before_parametrizations(m) is nn.Linear
+    assert rl.equal(m.weight, m.weight.T) and list(m.state_dict()) == [
+        "bias",
+        "parametrizations.weight.original",
+    ]
+    m.weight = rl.ones(3, 3)
+    assert m.weight.tolist() == [[1.0] * 3] * 3
+    m(rl.ones(1, 3)).sum().backward()
+    assert m.parametrizations.weight.original.grad is not None
+    with P.cached():
+        assert m.weight is m.weight
+    assert m.weight is not m.weight
+    assert rl.equal(copy.deepcopy(m).weight, m.weight)
+    P.remove_parametrizations(m, "weight")
+    assert type(m) is nn.Linear and isinstance(m.weight, nn.Parameter) and m.weight.sum() == 9
+    with pytest.raises(ValueError, match="may not change the shape of the tensor"):
+        P.register_parametrization(nn.Linear(2, 2), "weight", nn.Linear(2, 3))
+
+
+def test_weight_norm():
+    for apply in (nn.utils.parametrizations.weight_norm, nn.utils.weight_norm):
+        m = nn.Linear(2, 3)
+        before = m.weight.detach().clone()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            apply(m)
+        assert rl.allclose(m.weight, before) and len(list(m.parameters())) == 3
+        m(rl.ones(1, 2)).sum().backward()
+        assert all(p.grad is not None for p in m.parameters())
+    nn.utils.remove_weight_norm(m)
+    assert rl.allclose(m.weight, before) and len(list(m.parameters())) == 2
+    text = repr(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    assert text == (
+        "ParametrizedLinear(\n  in_features=2, out_features=2, bias=True\n  (parametrizations): ModuleDict(\n"
+        "    (weight): ParametrizationList(\n      (0): _WeightNorm()\n    )\n  )\n)"
+    )
+
+
+def test_spectral_norm():
+    for apply in (nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm):
+        m = apply(nn.Linear(4, 3), n_power_iterations=20)
+        for _ in range(3):
+            m(rl.ones(1, 4))
+        assert rl.linalg.svdvals(m.weight.detach()).max().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_lazy_modules():
+    m = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    assert repr(m[3]) == "LazyLinear(in_features=0, out_features=2, bias=True)"
+    assert repr(m[0].weight) == "<UninitializedParameter>"
+    with pytest.raises(RuntimeError, match="Can't access the shape of an uninitialized parameter or buffer"):
+        m[0].weight.shape  # noqa: B018
+    weight = m[0].weight
+    assert m(rl.zeros(2, 3, 5, 5)).shape == (2, 2)
+    assert [type(child) for child in m] == [nn.Conv2d, nn.BatchNorm2d, nn.Flatten, nn.Linear]
+    assert m[0].weight is weight and type(weight) is nn.Parameter and weight.shape == (4, 3, 3, 3)
+    assert m[1].running_mean.shape == (4,) and m[3].in_features == 36
+    other = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    other.load_state_dict(m.state_dict())
+    assert rl.equal(other.eval()(rl.ones(1, 3, 5, 5)), m.eval()(rl.ones(1, 3, 5, 5)))
