@@ -161,7 +161,7 @@ namespace {
 void clamp_rule(Call& c) {
   if (!c.has(1) && !c.has(2)) throw runtime_error("torch.clamp: At least one of 'min' or 'max' must not be None");
   if (is_complex(c.in(0).dtype()) || c.arg(1).tag == Value::complex || c.arg(2).tag == Value::complex)
-    throw_unsupported("clamp_cpu", is_complex(c.in(0).dtype()) ? c.in(0).dtype() : Dtype::c64);
+    throw not_implemented("clamp is not supported for complex types");
   rule::broadcast(c);
 }
 void clamp_kernel(Call& c) {
