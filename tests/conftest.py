@@ -1,8 +1,15 @@
-"""What all test files share: a fixed seed before each test, so that no test depends on the ones that ran before it."""
+"""What all test files share: a fixed seed before each test, so that none depends on the ones that ran before it."""
+
+import os
+from pathlib import Path
 
 import pytest
 
 import rushlight as rl
+
+# Processes that tests start use the same copy of the package: installed, built in place, or instrumented.
+_PACKAGE = str(Path(rl.__file__).resolve().parent.parent)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(autouse=True)
