@@ -48,7 +48,8 @@ def run_script(path, arguments):
 
     sys.argv = [path, *arguments]
     if not os.path.exists(path):
-        print(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: [Errno 2] No such file or directory", file=sys.stderr)
+        reason = "[Errno 2] No such file or directory"
+        print(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: {reason}", file=sys.stderr)
         sys.exit(2)
     install_as_torch()
     if os.path.isdir(path) or path.endswith((".zip", ".pyz")):

@@ -16,7 +16,9 @@ _PROFILES = {
 _options = {**_PROFILES["default"], "sci_mode": None}
 
 
-def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+def set_printoptions(
+    precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None
+):
     """Choose how tensors are printed.
 
     Args:
@@ -179,9 +181,17 @@ def _sparse(tensor, indent, suffixes):
     if tensor.layout == rl.sparse_coo:
         parts = {"indices": tensor._indices(), "values": tensor._values()}
     elif tensor.layout in (rl.sparse_csr, rl.sparse_bsr):
-        parts = {"crow_indices": tensor.crow_indices(), "col_indices": tensor.col_indices(), "values": tensor.values()}
+        parts = {
+            "crow_indices": tensor.crow_indices(),
+            "col_indices": tensor.col_indices(),
+            "values": tensor.values(),
+        }
     else:
-        parts = {"ccol_indices": tensor.ccol_indices(), "row_indices": tensor.row_indices(), "values": tensor.values()}
+        parts = {
+            "ccol_indices": tensor.ccol_indices(),
+            "row_indices": tensor.row_indices(),
+            "values": tensor.values(),
+        }
     suffixes.append(f"nnz={parts['values'].size(0)}")
     suffixes += _dtype_text(tensor, always_exact=False)
     lines = []

@@ -3,4 +3,3 @@
 from ._printing import get_printoptions as get_printoptions
 from ._printing import printoptions as printoptions
 from ._printing import set_printoptions as set_printoptions
-from ._printing import tensor_repr as _str

@@ -24,7 +24,12 @@ class ExceptionWrapper:
         self.where = where
 
     def __reduce__(self):
-        return _rebuild_exception, (_transferable(self.exc_type), self.exc_type.__name__, self.exc_msg, self.where)
+        return _rebuild_exception, (
+            _transferable(self.exc_type),
+            self.exc_type.__name__,
+            self.exc_msg,
+            self.where,
+        )
 
     def reraise(self):
         """Raise an exception of the original type whose message holds the original traceback."""
@@ -159,6 +164,7 @@ def _reduce_storage(storage):
 
 
 copyreg.pickle(rl.UntypedStorage, _reduce_storage)
+
 
 def _with_bits(tensor, metadata):
     if metadata.get("conj"):

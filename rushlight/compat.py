@@ -127,7 +127,9 @@ def install_as_torch():
     if present is rushlight:
         return rushlight
     if present is not None:
-        raise ImportError("PyTorch itself is already imported: call rushlight.install_as_torch() before `import torch`")
+        raise ImportError(
+            "PyTorch itself is already imported: call rushlight.install_as_torch() before `import torch`"
+        )
     sys.meta_path.insert(0, _TorchFinder)
     sys.modules["torch"] = rushlight
     spawn = sys.modules.get("multiprocessing.spawn")

@@ -50,7 +50,9 @@ def _invalid(reason):
 def _code_of(name, tensor):
     code = _CODE.get(str(tensor.dtype).rpartition(".")[2])
     if code is None:
-        raise SafetensorError(f"tensor {name!r} has dtype {tensor.dtype}, which safetensors files cannot hold")
+        raise SafetensorError(
+            f"tensor {name!r} has dtype {tensor.dtype}, which safetensors files cannot hold"
+        )
     return code
 
 
@@ -69,18 +71,14 @@ def _check(tensors):
     shared = [names for names in owners.values() if len(names) > 1 and _overlap([tensors[n] for n in names])]
     if shared:
         raise RuntimeError(
-            f"\n            Some tensors share memory, this will lead to duplicate memory on disk and potential differences "
-            f"when loading them again: {shared}.\n            A potential way to correctly save your model is to use "
-            "`save_model`.\n            More information at "
-            "https://huggingface.co/docs/safetensors/torch_shared_tensors\n            "
+            "\n            Some tensors share memory, this will lead to duplicate memory on disk and potential "
+            f"differences when loading them again: {shared}. Save one of them, or a `.clone()` of each."
         )
     for name, tensor in tensors.items():
         if not tensor.is_contiguous():
             raise ValueError(
-                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed. It either means you are "
-                "trying to save tensors which are reference of each other in which case it's recommended to save only "
-                "the full tensors, and reslice at load time, or simply call `.contiguous()` on your tensor to pack it "
-                "before saving."
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed. Save the tensor that it "
+                "is a view of, or call `.contiguous()` on it."
             )
 
 
@@ -246,7 +244,9 @@ class safe_open:
 
     def __init__(self, filename, framework="pt", device="cpu"):
         if framework not in ("pt", "torch", "pytorch"):
-            raise SafetensorError(f"framework {framework!r} is not supported: rushlight gives its own tensors (pt)")
+            raise SafetensorError(
+                f"framework {framework!r} is not supported: rushlight gives its own tensors (pt)"
+            )
         self._device = device
         self._file = open(filename, "rb")
         try:

@@ -102,8 +102,16 @@ def test_combined_datasets():
     "make, error, text",
     [
         (lambda: ConcatDataset([]), AssertionError, "datasets should not be an empty iterable"),
-        (lambda: ConcatDataset([Stream(2)]), AssertionError, "ConcatDataset does not support IterableDataset"),
-        (lambda: ConcatDataset([[1]])[-2], ValueError, "absolute value of index should not exceed dataset length"),
+        (
+            lambda: ConcatDataset([Stream(2)]),
+            AssertionError,
+            "ConcatDataset does not support IterableDataset",
+        ),
+        (
+            lambda: ConcatDataset([[1]])[-2],
+            ValueError,
+            "absolute value of index should not exceed dataset length",
+        ),
         (lambda: list(ChainDataset([[1]])), AssertionError, "ChainDataset only supports IterableDataset"),
         (lambda: StackDataset(), ValueError, "At least one dataset should be passed"),
         (lambda: StackDataset([1], [1, 2]), ValueError, "Size mismatch between datasets"),
@@ -132,7 +140,14 @@ def test_random_split_draws_one_permutation():
 def test_samplers():
     assert list(SequentialSampler("abc")) == [0, 1, 2]
     assert list(RandomSampler(range(6), generator=seeded(2))) == [0, 3, 1, 2, 4, 5]
-    assert list(RandomSampler(range(4), replacement=True, num_samples=6, generator=seeded(2))) == [0, 3, 1, 0, 2, 3]
+    assert list(RandomSampler(range(4), replacement=True, num_samples=6, generator=seeded(2))) == [
+        0,
+        3,
+        1,
+        0,
+        2,
+        3,
+    ]
     assert list(WeightedRandomSampler([1, 2, 3.0], 5, generator=seeded(3))) == [0, 1, 2, 1, 2]
     assert sorted(SubsetRandomSampler([3, 5, 9])) == [3, 5, 9]
     assert list(BatchSampler(range(5), 2, False)) == [[0, 1], [2, 3], [4]]
@@ -153,11 +168,31 @@ def test_distributed_sampler():
 @pytest.mark.parametrize(
     "make, error, text",
     [
-        (lambda: RandomSampler([1], replacement=3), TypeError, "replacement should be a boolean value, but got replacement=3"),
-        (lambda: RandomSampler([]), ValueError, "num_samples should be a positive integer value, but got num_samples=0"),
-        (lambda: WeightedRandomSampler([[1.0]], 1), ValueError, "weights should be a 1d sequence but given weights have shape"),
-        (lambda: BatchSampler([1], True, False), ValueError, "batch_size should be a positive integer value, but got batch_size=True"),
-        (lambda: BatchSampler([1], 2, 1), ValueError, "drop_last should be a boolean value, but got drop_last=1"),
+        (
+            lambda: RandomSampler([1], replacement=3),
+            TypeError,
+            "replacement should be a boolean value, but got replacement=3",
+        ),
+        (
+            lambda: RandomSampler([]),
+            ValueError,
+            "num_samples should be a positive integer value, but got num_samples=0",
+        ),
+        (
+            lambda: WeightedRandomSampler([[1.0]], 1),
+            ValueError,
+            "weights should be a 1d sequence but given weights have shape",
+        ),
+        (
+            lambda: BatchSampler([1], True, False),
+            ValueError,
+            "batch_size should be a positive integer value, but got batch_size=True",
+        ),
+        (
+            lambda: BatchSampler([1], 2, 1),
+            ValueError,
+            "drop_last should be a boolean value, but got drop_last=1",
+        ),
     ],
 )
 def test_sampler_errors(make, error, text):
@@ -204,10 +239,18 @@ def test_collate_forms():
 @pytest.mark.parametrize(
     "batch, error, text",
     [
-        ([None], TypeError, "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found <class 'NoneType'>"),
+        (
+            [None],
+            TypeError,
+            "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found <class 'NoneType'>",
+        ),
         ([(1, 2), (3,)], RuntimeError, "each element in list of batch should be of equal size"),
         ([np.array(["a"])], TypeError, "found <U1"),
-        ([torch.ones(2), torch.ones(3)], RuntimeError, "stack expects each tensor to be equal size, but got .2. at entry 0 and .3. at entry 1"),
+        (
+            [torch.ones(2), torch.ones(3)],
+            RuntimeError,
+            "stack expects each tensor to be equal size, but got .2. at entry 0 and .3. at entry 1",
+        ),
     ],
 )
 def test_collate_errors(batch, error, text):
@@ -222,9 +265,14 @@ def test_batches():
     batches = [(x.tolist(), y.tolist()) for x, y in DataLoader(Squares(5), batch_size=3)]
     assert batches == [([[0.0], [1.0], [2.0]], [0, 1, 4]), ([[3.0], [4.0]], [9, 16])]
     assert list(DataLoader([1.5, 2.5], batch_size=None)) == [1.5, 2.5]
-    assert len(DataLoader(Squares(7), batch_size=3)) == 3 and len(DataLoader(Squares(7), batch_size=3, drop_last=True)) == 2
+    assert (
+        len(DataLoader(Squares(7), batch_size=3)) == 3
+        and len(DataLoader(Squares(7), batch_size=3, drop_last=True)) == 2
+    )
     assert [b.tolist() for b in DataLoader(range(6), batch_sampler=[[0, 5], [1]])] == [[0, 5], [1]]
-    assert list(DataLoader([(1, 2.5), (3, 4.5)], batch_size=2, collate_fn=lambda rows: sum(r[0] for r in rows))) == [4]
+    assert list(
+        DataLoader([(1, 2.5), (3, 4.5)], batch_size=2, collate_fn=lambda rows: sum(r[0] for r in rows))
+    ) == [4]
 
 
 def test_draws_from_the_global_stream():
@@ -256,7 +304,10 @@ def test_streams():
     assert list(DataLoader(Stream(3), batch_size=None)) == [0, 1, 2]
     loader = DataLoader(StreamWithLength(5, 3))
     assert len(loader) == 3
-    with pytest.warns(UserWarning, match="was reported to be 3.when accessing len.dataloader.., but 4 samples have been fetched"):
+    with pytest.warns(
+        UserWarning,
+        match="was reported to be 3.when accessing len.dataloader.., but 4 samples have been fetched",
+    ):
         assert len(list(loader)) == 5
     with pytest.raises(TypeError, match="object of type 'Stream' has no len"):
         len(DataLoader(Stream(3)))
@@ -270,11 +321,23 @@ def test_streams():
         ({"prefetch_factor": 2}, "prefetch_factor option could only be specified in multiprocessing."),
         ({"persistent_workers": True}, "persistent_workers option needs num_workers > 0"),
         ({"shuffle": True, "sampler": [0]}, "sampler option is mutually exclusive with shuffle"),
-        ({"batch_sampler": [[0]], "batch_size": 3}, "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"),
-        ({"batch_size": None, "drop_last": True}, "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"),
+        (
+            {"batch_sampler": [[0]], "batch_size": 3},
+            "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last",
+        ),
+        (
+            {"batch_size": None, "drop_last": True},
+            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last",
+        ),
         ({"batch_size": 0}, "batch_size should be a positive integer value, but got batch_size=0"),
-        ({"multiprocessing_context": "fork"}, "multiprocessing_context can only be used with multi-process loading"),
-        ({"num_workers": 1, "multiprocessing_context": "foo"}, "should specify a valid start method in .*, but got multiprocessing_context='foo'"),
+        (
+            {"multiprocessing_context": "fork"},
+            "multiprocessing_context can only be used with multi-process loading",
+        ),
+        (
+            {"num_workers": 1, "multiprocessing_context": "foo"},
+            "should specify a valid start method in .*, but got multiprocessing_context='foo'",
+        ),
     ],
 )
 def test_loader_errors(arguments, text):
@@ -284,7 +347,9 @@ def test_loader_errors(arguments, text):
 
 def test_loader_attributes_are_fixed():
     loader = DataLoader([1, 2])
-    with pytest.raises(ValueError, match="batch_size attribute should not be set after DataLoader is initialized"):
+    with pytest.raises(
+        ValueError, match="batch_size attribute should not be set after DataLoader is initialized"
+    ):
         loader.batch_size = 3
     loader.collate_fn = len
     assert list(loader) == [1, 1]
@@ -332,7 +397,16 @@ class Report(Dataset):
     def __getitem__(self, i):
         info = get_worker_info()
         assert info.dataset is self
-        return (info.id, info.num_workers, info.seed, torch.initial_seed(), torch.get_num_threads(), torch.rand(1).item(), np.random.rand(), random.random())
+        return (
+            info.id,
+            info.num_workers,
+            info.seed,
+            torch.initial_seed(),
+            torch.get_num_threads(),
+            torch.rand(1).item(),
+            np.random.rand(),
+            random.random(),
+        )
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -419,7 +493,9 @@ def test_error_in_a_worker():
     with pytest.raises(KeyError) as caught:
         list(DataLoader(Failing(raise_key_error), num_workers=2))
     text = str(caught.value)
-    assert text.startswith("Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n")
+    assert text.startswith(
+        "Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+    )
     assert "in raise_key_error" in text and text.endswith("KeyError: 'a\\nb'\n")
     with pytest.raises(RuntimeError, match="^Caught TwoArguments in DataLoader worker process 0"):
         list(DataLoader(Failing(raise_two_arguments), num_workers=1))
@@ -439,7 +515,9 @@ def test_unpicklable_batch_is_reported():
 
 
 def test_killed_worker_is_reported():
-    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid\(s\) \d+\) exited unexpectedly") as caught:
+    with pytest.raises(
+        RuntimeError, match=r"DataLoader worker \(pid\(s\) \d+\) exited unexpectedly"
+    ) as caught:
         list(DataLoader(Failing(kill_self), num_workers=2))
     assert "is killed by signal: Killed" in str(caught.value.__cause__)
 
@@ -478,7 +556,9 @@ def test_out_of_order():
 def test_spawned_workers():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loader = DataLoader(TensorDataset(torch.arange(6)), batch_size=4, num_workers=1, multiprocessing_context="spawn")
+        loader = DataLoader(
+            TensorDataset(torch.arange(6)), batch_size=4, num_workers=1, multiprocessing_context="spawn"
+        )
         assert [b.tolist() for (b,) in loader] == [[0, 1, 2, 3], [4, 5]]
 
 
@@ -507,5 +587,9 @@ def test_workers_die_with_their_parent(tmp_path):
     alive = pids
     while alive and time.monotonic() < deadline:
         time.sleep(0.05)
-        alive = [p for p in alive if os.path.exists(f"/proc/{p}") and b") Z" not in open(f"/proc/{p}/stat", "rb").read()]
+        alive = [
+            p
+            for p in alive
+            if os.path.exists(f"/proc/{p}") and b") Z" not in open(f"/proc/{p}/stat", "rb").read()
+        ]
     assert not alive

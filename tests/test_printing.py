@@ -10,7 +10,9 @@ import pytest
 import rushlight as torch
 from rushlight import nn
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "printing_vectors.json").read_text(encoding="utf-8"))
+VECTORS = json.loads(
+    (Path(__file__).parent / "vectors" / "printing_vectors.json").read_text(encoding="utf-8")
+)
 # parts of PyTorch that rushlight does not have
 ABSENT = ("quantize_per_tensor", "sparse", "float8")
 

@@ -13,8 +13,19 @@ ROOT = Path(__file__).parent.parent
 
 
 def python(*arguments, cwd, **options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, **options)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -54,7 +65,9 @@ print(nn.Linear(2, 1)(torch.ones(1, 2)).shape)
     assert (code, out, err) == (0, "torch.Size([1, 1])\n", "")
 
 
-@pytest.mark.parametrize("statement", ["import torch.nonsense", "import torch.nn.nonsense", "from torch.nn.nonsense import x"])
+@pytest.mark.parametrize(
+    "statement", ["import torch.nonsense", "import torch.nn.nonsense", "from torch.nn.nonsense import x"]
+)
 def test_unknown_module_is_named(statement, tmp_path):
     name = program(tmp_path, f"import torch\n{statement}\n")
     code, _, err = python("-m", "rushlight", name, cwd=tmp_path)
@@ -166,9 +179,20 @@ def test_install_as_torch(tmp_path):
 def test_interrupt(tmp_path):
     name = program(tmp_path, "import time\nprint('on', flush=True)\ntime.sleep(60)\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "rushlight", name], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rushlight", name],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "on\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and err.splitlines()[-1].startswith("KeyboardInterrupt") and "rushlight" not in err
+    assert (
+        process.returncode == 130
+        and err.splitlines()[-1].startswith("KeyboardInterrupt")
+        and "rushlight" not in err
+    )

@@ -38,7 +38,11 @@ def test_recorded_file(tmp_path):
 
 
 def test_round_trips():
-    for tensors in ({}, {"a": torch.zeros(0, 3)}, {"x y": torch.ones(1), "é": torch.ones(2, dtype=torch.float64)}):
+    for tensors in (
+        {},
+        {"a": torch.zeros(0, 3)},
+        {"x y": torch.ones(1), "é": torch.ones(2, dtype=torch.float64)},
+    ):
         assert same(st.load(st.save(tensors)), tensors)
 
 
@@ -47,7 +51,9 @@ def test_refusals():
     with pytest.raises(RuntimeError, match="Some tensors share memory"):
         st.save({"a": x, "b": x[2:]})
     assert same(st.load(st.save({"a": x[:3], "b": x[3:]})), {"a": x[:3], "b": x[3:]})
-    with pytest.raises(ValueError, match="You are trying to save a non contiguous tensor: `a` which is not allowed."):
+    with pytest.raises(
+        ValueError, match="You are trying to save a non contiguous tensor: `a` which is not allowed."
+    ):
         st.save({"a": x.reshape(2, 3).t()})
     with pytest.raises(TypeError):
         st.save({"a": x}, {"epoch": 3})
@@ -97,4 +103,6 @@ def test_damaged_files(data, text):
 def test_like_the_library():
     library = pytest.importorskip("safetensors.torch")
     oracle = pytest.importorskip("torch")
-    assert library.save({k: oracle.tensor(v.tolist(), dtype=getattr(oracle, str(v.dtype)[6:])) for k, v in small().items()}) == st.save(small())
+    assert library.save(
+        {k: oracle.tensor(v.tolist(), dtype=getattr(oracle, str(v.dtype)[6:])) for k, v in small().items()}
+    ) == st.save(small())

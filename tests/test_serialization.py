@@ -36,7 +36,12 @@ NOT_OURS = {
 def describe(obj):
     """An object in the form of expected.json."""
     if isinstance(obj, torch.Tensor):
-        text = {"tensor": True, "dtype": str(obj.dtype), "shape": list(obj.shape), "requires_grad": obj.requires_grad}
+        text = {
+            "tensor": True,
+            "dtype": str(obj.dtype),
+            "shape": list(obj.shape),
+            "requires_grad": obj.requires_grad,
+        }
         if isinstance(obj, nn.Parameter):
             text["class"] = "Parameter"
         if obj.device.type == "meta":
@@ -130,17 +135,42 @@ def test_full_module():
 
 
 SUBJECTS = {
-    "dict": lambda: {"a": torch.arange(3.0), "n": 3, "s": "é", "t": (1, 2.5, None, True), "l": [-1, 2**40, 70000]},
+    "dict": lambda: {
+        "a": torch.arange(3.0),
+        "n": 3,
+        "s": "é",
+        "t": (1, 2.5, None, True),
+        "l": [-1, 2**40, 70000],
+    },
     "aliases": lambda: (lambda b: [b, b.t(), b[1:, 2:5], b[::2]])(torch.arange(24.0).reshape(4, 6)),
     "state_dict": lambda: nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict(),
     "dtypes": lambda: {
         str(d): torch.ones(3).to(d)
-        for d in (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.complex128)
+        for d in (
+            torch.float64,
+            torch.float16,
+            torch.bfloat16,
+            torch.int64,
+            torch.int32,
+            torch.int16,
+            torch.int8,
+            torch.uint8,
+            torch.bool,
+            torch.complex64,
+            torch.complex128,
+        )
     },
     "parameters": lambda: [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)],
     "scalars and empties": lambda: [torch.tensor(1.5), torch.empty(0), torch.empty(0, 3), torch.tensor(True)],
     "requires_grad": lambda: [torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True) * 2],
-    "others": lambda: {"size": torch.Size([2, 3]), "dtype": torch.bfloat16, "device": torch.device("cpu"), "set": {1}, "bytes": b"ab", "c": 1j},
+    "others": lambda: {
+        "size": torch.Size([2, 3]),
+        "dtype": torch.bfloat16,
+        "device": torch.device("cpu"),
+        "set": {1},
+        "bytes": b"ab",
+        "c": 1j,
+    },
     "counter": lambda: Counter("aab"),
     "long list": lambda: list(range(2500)),
 }
@@ -166,7 +196,9 @@ def test_same_bytes_as_torch(subject, tmp_path):
     oracle.save(theirs, tmp_path / "x.pt")
     written = (tmp_path / "x.pt").read_bytes()
     assert len(ours) == len(written)
-    assert sum(x != y for x, y in zip(ours, written, strict=True)) <= 48  # the serialization id and its checksum
+    assert (
+        sum(x != y for x, y in zip(ours, written, strict=True)) <= 48
+    )  # the serialization id and its checksum
 
 
 def test_layout_of_the_archive(tmp_path):
@@ -174,19 +206,36 @@ def test_layout_of_the_archive(tmp_path):
     torch.save({"x": torch.ones(2), "y": torch.ones(3)}, path)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
-        names = ["data.pkl", ".format_version", ".storage_alignment", "byteorder", "data/0", "data/1", "version", ".data/serialization_id"]
+        names = [
+            "data.pkl",
+            ".format_version",
+            ".storage_alignment",
+            "byteorder",
+            "data/0",
+            "data/1",
+            "version",
+            ".data/serialization_id",
+        ]
         assert archive.namelist() == [f"a.b/{name}" for name in names]
         assert archive.read("a.b/version") == b"3\n" and len(archive.read("a.b/.data/serialization_id")) == 40
         raw = path.read_bytes()
         for info in archive.infolist():
             lengths = raw[info.header_offset + 26 : info.header_offset + 30]
-            begin = info.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+            begin = (
+                info.header_offset
+                + 30
+                + int.from_bytes(lengths[:2], "little")
+                + int.from_bytes(lengths[2:], "little")
+            )
             assert begin % 64 == 0 and info.compress_type == zipfile.ZIP_STORED
 
 
 def test_rezipped_files_load(tmp_path):
     torch.save({"x": torch.arange(100.0)}, tmp_path / "a.pt")
-    with zipfile.ZipFile(tmp_path / "a.pt") as old, zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as old,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for name in old.namelist():
             new.writestr(name, old.read(name))
     for mmap in (False, True):
@@ -236,7 +285,10 @@ def test_whole_storage_of_a_view_and_untyped_storages():
 
 def test_views_of_other_dtypes_are_refused():
     x = torch.ones(2)
-    with pytest.raises(RuntimeError, match="Cannot save multiple tensors or storages that view the same data as different types"):
+    with pytest.raises(
+        RuntimeError,
+        match="Cannot save multiple tensors or storages that view the same data as different types",
+    ):
         round_trip([x, x.view(torch.int32)])
 
 
@@ -254,12 +306,18 @@ def test_map_location(tmp_path):
     for where in ("cpu", torch.device("cpu"), {"cpu": "cpu"}, lambda storage, location: storage, place, None):
         assert torch.load(path, map_location=where)["a"].tolist() == [1, 1]
     assert calls == [(torch.UntypedStorage, "cpu")]
-    with pytest.raises(RuntimeError, match="don't know how to restore data location of torch.storage.UntypedStorage .tagged with foo."):
+    with pytest.raises(
+        RuntimeError,
+        match="don't know how to restore data location of torch.storage.UntypedStorage .tagged with foo.",
+    ):
         torch.load(path, map_location="foo")
     with pytest.raises(TypeError):
         torch.load(path, map_location=3)
     if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device but torch.cuda.is_available"):
+        with pytest.raises(
+            RuntimeError,
+            match="Attempting to deserialize object on a CUDA device but torch.cuda.is_available",
+        ):
             torch.load(path, map_location="cuda")
 
 
@@ -291,12 +349,28 @@ def test_file_objects_and_paths(tmp_path):
     [
         (lambda: torch.load("missing.pth"), FileNotFoundError, "No such file or directory: 'missing.pth'"),
         (lambda: torch.load(io.BytesIO(b"")), EOFError, ""),
-        (lambda: torch.load(io.BytesIO(pickle.dumps({}, 2))), RuntimeError, "Invalid magic number; corrupt file?"),
-        (lambda: torch.load(3), AttributeError, "'int' object has no attribute 'seek'. You can only torch.load from a file that is seekable."),
-        (lambda: torch.save(1, 3), AttributeError, "expected 'f' to be string, path, or a file-like object with a 'write' attribute"),
+        (
+            lambda: torch.load(io.BytesIO(pickle.dumps({}, 2))),
+            RuntimeError,
+            "Invalid magic number; corrupt file?",
+        ),
+        (
+            lambda: torch.load(3),
+            AttributeError,
+            "'int' object has no attribute 'seek'. You can only torch.load from a file that is seekable.",
+        ),
+        (
+            lambda: torch.save(1, 3),
+            AttributeError,
+            "expected 'f' to be string, path, or a file-like object with a 'write' attribute",
+        ),
         (lambda: torch.save(1, "/nope/x.pt"), RuntimeError, "Parent directory /nope does not exist."),
         (lambda: torch.save(1, ".hidden"), RuntimeError, "invalid file name: .hidden"),
-        (lambda: torch.load(io.BytesIO(), weights_only=True, pickle_module=pickle), RuntimeError, "Can not safely load weights when explicit pickle_module is specified"),
+        (
+            lambda: torch.load(io.BytesIO(), weights_only=True, pickle_module=pickle),
+            RuntimeError,
+            "Can not safely load weights when explicit pickle_module is specified",
+        ),
     ],
 )
 def test_errors(action, error, text, tmp_path, monkeypatch):
@@ -367,7 +441,9 @@ def archive_of(content, storage=b"\0" * 8):
 
 
 def rebuild(offset=b"K\0", size=b"K\x02\x85", stride=b"K\x01\x85", count=b"K\x02", key=b"0"):
-    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0" + key + b"X\x03\0\0\0cpu" + count + b"tQ"
+    storage = (
+        b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0" + key + b"X\x03\0\0\0cpu" + count + b"tQ"
+    )
     arguments = b"(" + storage + offset + size + stride + b"\x89ccollections\nOrderedDict\n)Rt"
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R."
 
@@ -415,7 +491,9 @@ def test_damaged_content(content, error):
 
 def test_nested_containers_do_not_fill_error_texts():
     doubling = b"\x80\x02]q\0" + b"".join(b"]q%c(h%ch%ce" % (i + 1, i, i) for i in range(60)) + b")R."
-    with pytest.raises(pickle.UnpicklingError, match="Trying to call reduce for unrecognized function a list"):
+    with pytest.raises(
+        pickle.UnpicklingError, match="Trying to call reduce for unrecognized function a list"
+    ):
         torch.load(archive_of(doubling))
 
 
@@ -443,14 +521,19 @@ def test_truncated_file(tmp_path):
     torch.save(torch.ones(1000), tmp_path / "x.pt")
     data = (tmp_path / "x.pt").read_bytes()
     for size in (100, 1000, 4000, len(data) - 1):
-        with pytest.raises(RuntimeError, match="PytorchStreamReader failed reading zip archive: failed finding central directory"):
+        with pytest.raises(
+            RuntimeError,
+            match="PytorchStreamReader failed reading zip archive: failed finding central directory",
+        ):
             torch.load(io.BytesIO(data[:size]))
 
 
 def test_safe_globals():
     buffer = io.BytesIO()
     torch.save({"loss": np.float64(0.5)}, buffer)
-    with pytest.raises(pickle.UnpicklingError, match="numpy._core.multiarray.scalar|numpy.core.multiarray.scalar"):
+    with pytest.raises(
+        pickle.UnpicklingError, match="numpy._core.multiarray.scalar|numpy.core.multiarray.scalar"
+    ):
         torch.load(io.BytesIO(buffer.getvalue()))
     scalar = np.float64(0.5).__reduce__()[0]
     names = [(scalar, "numpy._core.multiarray.scalar"), (scalar, "numpy.core.multiarray.scalar")]
@@ -485,7 +568,9 @@ def test_killed_while_saving(tmp_path):
     rng = random.Random(0)
     seen = set()
     for attempt in range(20):
-        process = subprocess.Popen([sys.executable, "-c", SAVER, str(path), str(1 + attempt * 10000)], stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SAVER, str(path), str(1 + attempt * 10000)], stdout=subprocess.PIPE
+        )
         assert process.stdout.readline() == b"ready\n"
         time.sleep(rng.uniform(0.0, 0.06))
         process.send_signal(signal.SIGKILL)

@@ -29,7 +29,9 @@ class ArchiveWriter:
         """Append a record; data is anything with a buffer."""
         data = memoryview(data).cast("B")
         path, size, begin = f"{self._top}/{name}".encode(), len(data), self._offset
-        flags = 0x0808 if size else 0x0800  # a data descriptor follows (not after an empty record); UTF-8 name
+        flags = (
+            0x0808 if size else 0x0800
+        )  # a data descriptor follows (not after an empty record); UTF-8 name
         extra64 = self._extra64(size, begin)
         start = begin + 30 + len(path) + len(extra64) + 4
         padding = -start % self._alignment

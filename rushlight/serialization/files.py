@@ -37,7 +37,9 @@ def written_atomically(f):
     """A file object for the content of f. A path gets all of it or keeps its old content, whatever happens."""
     if not is_path(f):
         if not hasattr(f, "write"):
-            raise AttributeError("expected 'f' to be string, path, or a file-like object with a 'write' attribute")
+            raise AttributeError(
+                "expected 'f' to be string, path, or a file-like object with a 'write' attribute"
+            )
         yield f
         f.flush() if hasattr(f, "flush") else None
         return
@@ -51,7 +53,9 @@ def written_atomically(f):
         with open(path, "wb") as file:
             yield file
         return
-    temporary = os.path.join(folder, f".{os.path.basename(path)[:100]}.{os.getpid()}.{os.urandom(6).hex()}.tmp")
+    temporary = os.path.join(
+        folder, f".{os.path.basename(path)[:100]}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+    )
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with open(descriptor, "wb") as file:

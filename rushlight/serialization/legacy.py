@@ -6,7 +6,6 @@ import struct
 
 import rushlight as rl
 
-from .. import _utils
 from ..storage import MetaStorage, StorageType
 from .loading import CHANGED, check_storage_id, read_pickle, typed
 from .places import host_bytes, location_tag, only_meta
@@ -25,7 +24,9 @@ def legacy_save(obj, file, pickle_module, protocol):
         kind = StorageType.of(dtype) if dtype is not None else StorageType("UntypedStorage")
         address, size = storage.data_ptr(), kind.dtype.itemsize if kind.dtype is not None else 1
         if address and dtypes.setdefault(address, kind) is not kind:
-            raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
+            raise RuntimeError(
+                "Cannot save multiple tensors or storages that view the same data as different types"
+            )
         key = str(storage._cdata)
         storages[key] = (storage, size)
         return ("storage", kind, key, location_tag(storage), storage.nbytes() // size, None)
@@ -56,7 +57,9 @@ def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle
             raise RuntimeError(
                 "Cannot use ``weights_only=True`` with files saved in the legacy .tar format. " + CHANGED
             )
-        raise NotImplementedError("the file has the .tar format of PyTorch before 0.2, which rushlight does not read")
+        raise NotImplementedError(
+            "the file has the .tar format of PyTorch before 0.2, which rushlight does not read"
+        )
     file.seek(start)
     storages = _Storages(end - start, map_location, restore)
 
@@ -102,7 +105,9 @@ class _Storages:
         nbytes = numel * size
         self._available -= nbytes
         if self._available < 0:  # before any memory is asked for
-            raise RuntimeError(f"the file is too short for a storage of {nbytes} bytes: it is truncated or damaged")
+            raise RuntimeError(
+                f"the file is too short for a storage of {nbytes} bytes: it is truncated or damaged"
+            )
         if only_meta(self._map_location, location):
             return None, MetaStorage(nbytes), size
         storage = rl.UntypedStorage(nbytes)
@@ -135,7 +140,10 @@ class _Storages:
                 continue
             data = file.read(nbytes)
             if len(data) != nbytes:
-                raise RuntimeError(f"unexpected EOF, expected {nbytes - len(data)} more bytes. The file might be corrupted.")
+                missing = nbytes - len(data)
+                raise RuntimeError(
+                    f"unexpected EOF, expected {missing} more bytes. The file might be corrupted."
+                )
             if nbytes:
                 memoryview(storage)[:] = data
             if given is not storage and hasattr(given, "copy_"):

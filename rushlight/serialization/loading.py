@@ -99,8 +99,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
                 return reader.load(weights_only, pickle_module, pickle_load_args)
             if mmap:
                 raise RuntimeError(
-                    f"mmap can only be used with files saved with `torch.save({f}, _use_new_zipfile_serialization=True), "
-                    "please torch.save your checkpoint with this option in order to use mmap."
+                    f"mmap can only be used with files saved with `torch.save({f}, "
+                    "_use_new_zipfile_serialization=True), please torch.save your checkpoint with this option in order to use mmap."
                 )
             from .legacy import legacy_load
 
@@ -162,13 +162,16 @@ class _ZipLoader:
         archive = self._archive
         if "constants.pkl" in archive:
             raise RuntimeError(
-                "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``. " + CHANGED
+                "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``. "
+                + CHANGED
             )
         self._check_version(archive)
         order = archive.read("byteorder").decode("latin1") if "byteorder" in archive else None
         if order is None:
             default = options.get_default_load_endianness()
-            order = {options.LoadEndianness.BIG: "big", options.LoadEndianness.NATIVE: sys.byteorder}.get(default, "little")
+            order = {options.LoadEndianness.BIG: "big", options.LoadEndianness.NATIVE: sys.byteorder}.get(
+                default, "little"
+            )
         if order not in ("little", "big"):
             raise ValueError(f"Unknown endianness type: {order}")
         self._swap = order != sys.byteorder

@@ -47,7 +47,6 @@ def torch_globals():
     """PyTorch's names -> our objects, for everything whose module or kind differs here."""
     from .. import _utils
     from ..storage import QUANTIZED_STORAGES, STORAGE_DTYPES, StorageType
-
     from .safe_globals import _get_layout
 
     table = {

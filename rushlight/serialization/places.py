@@ -14,7 +14,9 @@ def location_tag(storage):
     if isinstance(storage, MetaStorage):
         return "meta"
     device = str(getattr(storage, "device", "cpu"))
-    return sys.intern("cuda:0" if device == "cuda" else device)  # one object: pickled once, referred to after that
+    return sys.intern(
+        "cuda:0" if device == "cuda" else device
+    )  # one object: pickled once, referred to after that
 
 
 def default_restore_location(storage, location):
@@ -41,12 +43,16 @@ def restorer(map_location):
     if map_location is None:
         return default_restore_location
     if isinstance(map_location, dict):
-        return lambda storage, location: default_restore_location(storage, map_location.get(location, location))
+        return lambda storage, location: default_restore_location(
+            storage, map_location.get(location, location)
+        )
     if isinstance(map_location, (str, bytes)) or isinstance(map_location, rl.device):
         place = map_location.decode() if isinstance(map_location, bytes) else str(map_location)
         return lambda storage, location: default_restore_location(storage, place)
     if not callable(map_location):
-        raise TypeError(f"'{type(map_location).__name__}' object is not callable: map_location={map_location!r}")
+        raise TypeError(
+            f"'{type(map_location).__name__}' object is not callable: map_location={map_location!r}"
+        )
 
     def restore(storage, location):
         moved = map_location(storage, location)

@@ -122,7 +122,9 @@ def save(
         kind = StorageType.of(dtype) if dtype is not None else StorageType("UntypedStorage")
         address = storage.data_ptr()
         if address and dtypes.setdefault(address, kind) is not kind:
-            raise RuntimeError("Cannot save multiple tensors or storages that view the same data as different types")
+            raise RuntimeError(
+                "Cannot save multiple tensors or storages that view the same data as different types"
+            )
         key = keys.get(storage._cdata)
         if key is None:
             key = keys[storage._cdata] = str(len(keys))

@@ -74,7 +74,11 @@ class _Allowed:
         table["builtins.set"] = set
         table["builtins.complex"] = complex
         table["builtins.bytes"] = bytes  # only as bytes(): the empty bytes object
-        self.classes = {id(OrderedDict): OrderedDict, id(Counter): Counter, id(rl.nn.Parameter): rl.nn.Parameter}
+        self.classes = {
+            id(OrderedDict): OrderedDict,
+            id(Counter): Counter,
+            id(rl.nn.Parameter): rl.nn.Parameter,
+        }
         callables = [v for name, v in table.items() if callable(v) and not name.endswith("Tensor")]
         self.user = {}
         for entry in _user_globals.values():
@@ -347,7 +351,9 @@ def _short_string(u):
 def _persistent(u):
     pid = u._stack.pop()
     if not isinstance(pid, tuple) or not pid or (type(pid[0]) is not int and pid[0] != "storage"):
-        raise DamagedPickle(f"persistent_load id must be a tuple that begins with 'storage', but got {_brief(pid)}")
+        raise DamagedPickle(
+            f"persistent_load id must be a tuple that begins with 'storage', but got {_brief(pid)}"
+        )
     u._stack.append(u.persistent_load(pid))
 
 

@@ -1,4 +1,4 @@
-"""Datasets: things with `__getitem__` and `__len__` (Dataset), or only `__iter__` (IterableDataset), and ways to combine them."""
+"""Datasets (with `__getitem__` and `__len__`), iterable datasets (with `__iter__` only), and their combinations."""
 
 import math
 import warnings
@@ -155,9 +155,7 @@ def _get_items(dataset, indices):
         return [dataset[i] for i in indices]
     items = many(indices)
     if len(items) != len(indices):
-        raise ValueError(
-            f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}"
-        )
+        raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}")
     return items
 
 
@@ -188,5 +186,7 @@ def _sizes_of_fractions(fractions, total):
         sizes[i % len(sizes)] += 1
     for i, size in enumerate(sizes):
         if size == 0:
-            warnings.warn(f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=3)
+            warnings.warn(
+                f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=3
+            )
     return sizes

@@ -31,10 +31,14 @@ class _Worker:
     def __init__(self, context, setup):
         far_requests, self.requests = context.Pipe(duplex=False)
         self.results, far_results = context.Pipe(duplex=False)
-        self.process = context.Process(target=worker_main, args=(far_requests, far_results, setup), daemon=True)
+        self.process = context.Process(
+            target=worker_main, args=(far_requests, far_results, setup), daemon=True
+        )
         with warnings.catch_warnings():
             # our own threads are safe to fork (the pool starts anew in the child)
-            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+            warnings.filterwarnings(
+                "ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning
+            )
             self.process.start()
         # only the child may hold these: then its death is the end of the file here
         far_requests.close()
@@ -124,7 +128,11 @@ class WorkerPool:
     def next_batch(self):
         """The next batch, in order; StopIteration at the end. An error of a worker is raised here."""
         while True:
-            while self._wanted < self._sent and self._wanted not in self._pending and self._wanted not in self._arrived:
+            while (
+                self._wanted < self._sent
+                and self._wanted not in self._pending
+                and self._wanted not in self._arrived
+            ):
                 self._wanted += 1  # its worker had no more data
             if not self._pending and not self._arrived:
                 raise StopIteration

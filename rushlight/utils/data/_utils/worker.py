@@ -146,7 +146,9 @@ def worker_main(requests, results, setup):
                 answer, failure = failure, None
             else:
                 if fetcher is None:
-                    fetcher = fetcher_class(setup.dataset, setup.auto_collation, setup.collate_fn, setup.drop_last)
+                    fetcher = fetcher_class(
+                        setup.dataset, setup.auto_collation, setup.collate_fn, setup.drop_last
+                    )
                 answer = fetcher.fetch(index)
             message = pack((epoch, number, answer))
         except Exception as error:
