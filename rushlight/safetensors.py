@@ -77,8 +77,8 @@ def _check(tensors):
     for name, tensor in tensors.items():
         if not tensor.is_contiguous():
             raise ValueError(
-                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed. Save the tensor that it "
-                "is a view of, or call `.contiguous()` on it."
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed. Save the tensor "
+                "that it is a view of, or call `.contiguous()` on it."
             )
 
 

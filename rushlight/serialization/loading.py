@@ -100,7 +100,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
             if mmap:
                 raise RuntimeError(
                     f"mmap can only be used with files saved with `torch.save({f}, "
-                    "_use_new_zipfile_serialization=True), please torch.save your checkpoint with this option in order to use mmap."
+                    "_use_new_zipfile_serialization=True), please torch.save your checkpoint with this option in "
+                    "order to use mmap."
                 )
             from .legacy import legacy_load
 
