@@ -76,7 +76,10 @@ class Worker:
 
 
 def environment():
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(TOP), os.environ.get("PYTHONPATH")]))}
+    """The workers' environment: this folder's modules come first, and compiled Python is kept, as after an install."""
+    path = os.pathsep.join(filter(None, [str(TOP), os.environ.get("PYTHONPATH")]))
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path}
 
 
 def compare(group, case, workers, rounds=7, block=0.02):
