@@ -11,6 +11,7 @@ from ._composite import sampled
 from ._linalg.aliases import *  # noqa: F403
 from ._linalg.aliases import __all__ as _aliases
 from ._linalg.einsum import einsum
+from .autograd import is_grad_enabled
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors", "cartesian_prod",
@@ -143,7 +144,6 @@ def meshgrid(*tensors, indexing=None):
         along[i] = shape[i]
         grids.append(t.reshape(along).expand(shape))
     if swapped:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
@@ -278,7 +278,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     mode = modes[compute_mode]
     many = max(x1.size(-2), x2.size(-2)) > 25
-    needs_grad = _C._is_grad_enabled() and (x1.requires_grad or x2.requires_grad)
+    needs_grad = is_grad_enabled() and (x1.requires_grad or x2.requires_grad)
     if p == 2 and not needs_grad and (mode == 1 or (mode == 0 and many)):
         squares = (x1 * x1).sum(-1, keepdim=True) + (x2 * x2).sum(-1).unsqueeze(-2)
         return (squares - 2 * x1.matmul(x2.transpose(-2, -1))).clamp_min(0).sqrt()

@@ -1,0 +1,48 @@
+// Helpers for kernels that want contiguous memory in a type they compute in. Nothing here is recorded by autograd.
+#pragma once
+#include "kernels/copy.h"
+#include "op/op.h"
+
+namespace rushlight::ops {
+
+// What a kernel computes in: the 16-bit floats go through float32.
+inline Dtype compute_type(Dtype d) { return d == Dtype::f16 || d == Dtype::bf16 ? Dtype::f32 : d; }
+
+// t itself where it is contiguous and of that dtype, a copy that is otherwise.
+inline Tensor dense(const Tensor& t, Dtype d) {
+  if (t.contiguous() && t.dtype() == d) return t;
+  Tensor copied = empty(t.sizes(), d, t.device());
+  rushlight::copy(copied, t);
+  return copied;
+}
+inline Tensor dense(const Tensor& t) { return dense(t, t.dtype()); }
+
+// Where a kernel writes: the output itself, or a contiguous stand-in that `store` copies to it.
+class Result {
+ public:
+  Result(const Tensor& out, Dtype d)
+      : out_(out), work_(out.contiguous() && out.dtype() == d ? out : empty(out.sizes(), d)) {}
+  const Tensor& work() const { return work_; }
+  template <class T> T* data() const { return work_.data<T>(); }
+  void store() const {
+    if (!work_.is(out_)) rushlight::copy(out_, work_);
+  }
+
+ private:
+  Tensor out_, work_;
+};
+
+// A kernel made of other ops hands over its result in place of the allocated output.
+inline void set_out(Call& c, int k, Tensor t) {
+  if (c.in_place || t.dtype() != c.outs[k].dtype()) rushlight::copy(c.outs[k], t);
+  else c.outs[k] = std::move(t);
+}
+
+// The same op by name, looked up once: OP(sum).call({x, dims})
+#define RL_OP(name) \
+  ([]() -> const ::rushlight::Op& { \
+    static const ::rushlight::Op& op = ::rushlight::find_op(name); \
+    return op; \
+  }())
+
+}  // namespace rushlight::ops

@@ -1,0 +1,1 @@
+"""The parts of linalg: einsum, norms, factorisations and solvers."""
