@@ -255,7 +255,7 @@ class RNN(RNNBase):
 
     >>> output, h = RNN(4, 8)(rl.zeros(5, 2, 4))
     >>> output.shape, h.shape
-    (rl.Size([5, 2, 8]), rl.Size([1, 2, 8]))
+    (torch.Size([5, 2, 8]), torch.Size([1, 2, 8]))
     """
 
     def __init__(
@@ -288,7 +288,7 @@ class LSTM(RNNBase):
 
     >>> output, (h, c) = LSTM(4, 8)(rl.zeros(5, 2, 4))
     >>> output.shape, h.shape, c.shape
-    (rl.Size([5, 2, 8]), rl.Size([1, 2, 8]), rl.Size([1, 2, 8]))
+    (torch.Size([5, 2, 8]), torch.Size([1, 2, 8]), torch.Size([1, 2, 8]))
     """
 
     def __init__(
@@ -315,7 +315,7 @@ class GRU(RNNBase):
 
     >>> output, h = GRU(4, 8)(rl.zeros(5, 2, 4))
     >>> output.shape, h.shape
-    (rl.Size([5, 2, 8]), rl.Size([1, 2, 8]))
+    (torch.Size([5, 2, 8]), torch.Size([1, 2, 8]))
     """
 
     def __init__(
