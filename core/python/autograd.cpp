@@ -12,27 +12,23 @@ void track(const Tensor& t) {
 
 namespace {
 
-// The tensor behind a method's or attribute's self; kept alive by the caller.
-struct Self {
-  PyObject* object;
-  const Tensor& operator*() const { return reinterpret_cast<const Tensor&>(object); }
-  const Tensor* operator->() const { return &**this; }
-};
+// The tensor behind a method's or attribute's self, read through the caller's variable; the caller keeps it alive.
+const Tensor& self_tensor(PyObject*& o) { return reinterpret_cast<const Tensor&>(o); }
 static_assert(sizeof(Tensor) == sizeof(PyObject*));
 
 PyObject* self_of(PyObject* o) { return Py_NewRef(o); }
 
 template <PyObject* (*F)(const Tensor&)> PyObject* getter(PyObject* o, void*) {
-  return guarded([&] { return F(*Self{o}); });
+  return guarded([&] { return F(self_tensor(o)); });
 }
 template <void (*F)(const Tensor&, PyObject*)> int setter(PyObject* o, PyObject* value, void*) {
-  return guarded_int([&] { return F(*Self{o}, value), 0; });
+  return guarded_int([&] { return F(self_tensor(o), value), 0; });
 }
 template <PyObject* (*F)(const Tensor&)> PyObject* call(PyObject* o, PyObject*) {
-  return guarded([&] { return F(*Self{o}); });
+  return guarded([&] { return F(self_tensor(o)); });
 }
 template <PyObject* (*F)(const Tensor&, PyObject*)> PyObject* call_one(PyObject* o, PyObject* arg) {
-  return guarded([&] { return F(*Self{o}, arg); });
+  return guarded([&] { return F(self_tensor(o), arg); });
 }
 
 // ---- requires_grad and leaves ----
@@ -72,7 +68,7 @@ PyObject* requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t nargs, P
                          Py_TYPE(args[0])->tp_name);
       on = args[0] == Py_True;
     }
-    set_requires_grad(*Self{o}, on, "floating point");
+    set_requires_grad(self_tensor(o), on, "floating point");
     return self_of(o);
   });
 }
@@ -183,7 +179,7 @@ PyObject* detach(const Tensor& t) { return to_python(alias(t)); }
 
 PyObject* detach_(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
-    const Tensor& t = *Self{o};
+    const Tensor& t = self_tensor(o);
     if (t->base)
       throw runtime_error(
           "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and "
@@ -330,7 +326,7 @@ PyObject* set_prefix(PyObject*, PyObject* path) {
 PyObject* gradient_edge_function(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(o)) throw type_error("get_gradient_edge expects a Tensor, not ", Py_TYPE(o)->tp_name);
-    Edge e = gradient_edge(*Self{o});
+    Edge e = gradient_edge(self_tensor(o));
     if (!e.node) throw runtime_error("It is not possible to get the gradient edge for a Tensor that does not require gradients");
     return checked(Py_BuildValue("(NI)", node_object(e.node.get()), e.nr));
   });
@@ -339,7 +335,7 @@ PyObject* gradient_edge_function(PyObject*, PyObject* o) {
 PyObject* increment_version(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(o)) throw type_error("increment_version expects a Tensor, not ", Py_TYPE(o)->tp_name);
-    wrote(*Self{o});
+    wrote(self_tensor(o));
     return Py_NewRef(Py_None);
   });
 }
