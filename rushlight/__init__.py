@@ -51,8 +51,8 @@ from ._printing import (
     printoptions as printoptions,
     set_printoptions as set_printoptions,
 )
+from ._composites import *  # noqa: F403
 from .functional import *  # noqa: F403
-from .functional import __all__ as _functional_names
 from .random import (
     Generator as Generator,
     default_generator as default_generator,

@@ -37,7 +37,8 @@ bool same_layout(const Tensor& a, const Tensor& b) {
 // A copy laid out as the variable is, so that optimizers and later sums run over both in the same order.
 Tensor copy_like(const Tensor& variable, const Tensor& g) {
   static const Op& clone = find_op("clone");
-  if (grad_enabled() || same_layout(variable, g) || !is_dense(variable.sizes(), variable.strides())) return clone(g);
+  bool dense = is_dense(variable.sizes(), variable.strides());
+  if (!dense || (!grad_enabled() && same_layout(variable, g))) return clone(g);
   static const Op& copy = find_op("copy_");
   Tensor out = empty_strided(variable.sizes(), variable.strides(), g.dtype(), g.device());
   copy(out, g);

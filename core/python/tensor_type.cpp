@@ -86,7 +86,16 @@ PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
   }
   return either_way("pow", a, b);
 }
-PyObject* nb_floor_divide(PyObject* a, PyObject* b) { return either_way("floor_divide", a, b); }
+PyObject* nb_floor_divide(PyObject* a, PyObject* b) {
+  if (is_tensor(a)) return either_way("floor_divide", a, b);
+  return guarded([&]() -> PyObject* {
+    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
+    Tensor number = tensor_from_data(a, Dtype::none, {});
+    number->wrapped_number = true;
+    Py left(to_python(number));
+    return call_named("floor_divide", left.get(), b);
+  });
+}
 PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way("remainder", a, b); }
 PyObject* nb_and(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a); }
 PyObject* nb_or(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a); }

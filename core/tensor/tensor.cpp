@@ -88,6 +88,7 @@ Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype d
   Tensor t = Tensor::steal(new_tensor_object());
   t->dtype = dtype;
   t->device = device;
+  if (device.type == Device::cpu) t->device.index = -1;  // "cpu:0" is the CPU
   fill_layout(t.get(), sizes, strides, 0, numel);
   if (device.type != Device::meta) t->storage = Storage::create(bytes, device);
   return t;
