@@ -9,7 +9,6 @@
 // A kernel that chooses between tables calls run_map itself: static_table<Floats>(lambda), then run_map(c, table).
 #pragma once
 #include <concepts>
-#include <tuple>
 #include <utility>
 
 #include "kernels/mathfn.h"
@@ -67,22 +66,27 @@ template <class T> struct RowResult<T, bool> { using type = bool; };
 template <std::floating_point T> struct RowResult<T, std::complex<T>> { using type = std::complex<T>; };
 template <std::floating_point T> struct RowResult<std::complex<T>, T> { using type = T; };
 
+// The mask is read as bytes: GCC vectorises comparisons of those, but not loads of bool.
+template <class F, class R, class... P> RL_INLINE void element_loop(R* to, int64_t n, const P*... from) {
+  constexpr F f{};
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(from[i]...));
+}
+template <class F, class R, class... P>
+RL_INLINE void masked_loop(R* to, int64_t n, const uint8_t* mask, const P*... from) {
+  constexpr F f{};
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(mask[i] != 0, from[i]...));
+}
 template <class F, class T, bool Mask, size_t... I>
 RL_INLINE void row_loop(char* out, const char* const* in, int64_t n, std::index_sequence<I...>) {
-  constexpr F f{};
   if constexpr (Mask) {
-    auto* mask = reinterpret_cast<const bool*>(in[0]);
-    auto from = std::make_tuple(reinterpret_cast<const T*>(in[I + 1])...);
-    using R = typename RowResult<T, decltype(f(true, (void(I), T())...))>::type;
-    R* to = reinterpret_cast<R*>(out);
-    RL_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(mask[i], std::get<I>(from)[i]...));
+    using R = typename RowResult<T, decltype(F{}(true, (void(I), T())...))>::type;
+    masked_loop<F>(reinterpret_cast<R*>(out), n, reinterpret_cast<const uint8_t*>(in[0]),
+                   reinterpret_cast<const T*>(in[I + 1])...);
   } else {
-    auto from = std::make_tuple(reinterpret_cast<const T*>(in[I])...);
-    using R = typename RowResult<T, decltype(f((void(I), T())...))>::type;
-    R* to = reinterpret_cast<R*>(out);
-    RL_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(std::get<I>(from)[i]...));
+    using R = typename RowResult<T, decltype(F{}((void(I), T())...))>::type;
+    element_loop<F>(reinterpret_cast<R*>(out), n, reinterpret_cast<const T*>(in[I])...);
   }
 }
 

@@ -58,6 +58,14 @@ RUSHLIGHT_INLINE T minimum(T a, T b) {
   return (a < b) | (a != a) ? a : b;
 }
 
+// x limited to [lo, hi], hi where they cross; a NaN in x stays. (Comparisons in this order vectorise, minimum of
+// maximum does not.)
+template <class T>
+RUSHLIGHT_INLINE T clamp(T x, T lo, T hi) {
+  const T raised = x < lo ? lo : x;
+  return raised > hi ? hi : raised;
+}
+
 // ---- helpers
 
 namespace detail {

@@ -121,7 +121,7 @@ const Op& hardtanh = def({
         throw runtime_error("cannot do hardtanh on an unsigned type with negative limits");
       rule::same(c);
     },
-    .cpu = map<Real>([](auto x, auto lo, auto hi) { return fn::minimum(fn::maximum(x, lo), hi); }),
+    .cpu = map<Real>([](auto x, auto lo, auto hi) { return fn::clamp(x, lo, hi); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{pass_where(logical_and(gt(c.in(0), c.arg(1)), lt(c.in(0), c.arg(2))), g)};
@@ -137,7 +137,7 @@ const Op& hardsigmoid = def({
     .family = pointwise,
     .forms = nn_forms,
     .rule = rule::same,
-    .cpu = map<Floats>([]<class T>(T x) { return fn::minimum(fn::maximum(x + T(3), T(0)), T(6)) / T(6); }),
+    .cpu = map<Floats>([]<class T>(T x) { return fn::clamp(x + T(3), T(0), T(6)) / T(6); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{pass_where(logical_and(gt(c.in(0), -3), lt(c.in(0), 3)), mul(g, 1.0 / 6))};
@@ -153,7 +153,7 @@ const Op& hardswish = def({
     .family = pointwise,
     .forms = nn_forms,
     .rule = rule::same,
-    .cpu = map<Floats>([]<class T>(T x) { return x * fn::minimum(fn::maximum(x + T(3), T(0)), T(6)) / T(6); }),
+    .cpu = map<Floats>([]<class T>(T x) { return x * fn::clamp(x + T(3), T(0), T(6)) / T(6); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) {
       const Tensor& x = c.in(0);

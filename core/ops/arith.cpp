@@ -37,24 +37,48 @@ void sub_rule(Call& c) {
   add_rule(c);
 }
 
-// Integer division must not meet a zero: looked for beforehand, because the row loops cannot raise.
-void check_divisor(const Call& c, const Value& divisor) {
-  if (differentiable(c.compute) || c.compute == Dtype::boolean) return;
-  bool zero = false;
+// Integer division must not meet a zero: looked for beforehand, because the row loops cannot raise. The divisor is
+// looked at in the compute dtype, where 256 may have become a zero.
+bool has_zero(const Value& divisor, Dtype as) {
+  constexpr int64_t block = 512;
+  alignas(16) char raw[block * 16], converted[block * 16];
   if (divisor.is_number()) {
-    visit(c.compute, [&]<class T>() {
-      T x;
-      write_number(reinterpret_cast<char*>(&x), c.compute, divisor);
-      zero = convert<bool>(x) == false;
-    });
-  } else {
-    visit(c.compute, [&]<class To>() {
-      const Tensor& t = divisor.as_tensor();
-      visit(t.dtype(), [&]<class T>() { each_element<T>(t, [&](T x) { zero |= convert<To>(x) == To(0); }); });
-    });
+    write_number(converted, as, divisor);
+    return std::all_of(converted, converted + itemsize(as), [](char ch) { return ch == 0; });
   }
-  if (zero && c.out().numel()) throw runtime_error("ZeroDivisionError");
+  const Tensor& t = divisor.as_tensor();
+  ConvertRow convert = convert_row(t.dtype(), as);
+  Loop loop(t.sizes());
+  loop.add(t);
+  loop.finish();
+  bool zero = false;
+  loop.for_each_row([&](char* const* p, int64_t n) {
+    for (int64_t at = 0; at < n && !zero; at += block) {
+      int64_t m = std::min(block, n - at);
+      gather_row(raw, p[0] + at * loop.stride(0), loop.stride(0), t.itemsize(), m);
+      convert(converted, raw, m);
+      visit_size(itemsize(as), [&]<class T>() {
+        if constexpr (std::integral<T>) {
+          auto* values = reinterpret_cast<const T*>(converted);
+          for (int64_t i = 0; i < m; ++i) zero |= values[i] == 0;
+        }
+      });
+    }
+  });
+  return zero;
 }
+void check_divisor(const Call& c, const Value& divisor) {
+  if (!differentiable(c.compute) && c.compute != Dtype::boolean && c.out().numel() && has_zero(divisor, c.compute))
+    throw runtime_error("ZeroDivisionError");
+}
+
+// Complex products by the plain formula: the library's repairs infinities at several times the price.
+constexpr auto product = []<class T>(T a, T b) {
+  if constexpr (is_complex_type<T>)
+    return T(a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real());
+  else
+    return a * b;
+};
 
 constexpr auto trunc_divide = []<class T>(T a, T b) {
   if constexpr (std::floating_point<T>) return fn::trunc(a / b);
@@ -162,7 +186,7 @@ const Op& mul = def({
     .doc = "Product of input and other, broadcast against each other.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = map<All>([](auto a, auto b) { return a * b; }),
+    .cpu = map<All>(product),
     .saves = {.for0 = In1, .for1 = In0},
     .grad = [](const Call& c, const Tensor& g) {
       return Grads{c.wants(0) ? chain(g, c.arg(1)) : Tensor(), c.wants(1) ? chain(g, c.arg(0)) : Tensor()};

@@ -166,7 +166,11 @@ void clamp_rule(Call& c) {
 }
 void clamp_kernel(Call& c) {
   if (c.has(1) && c.has(2))
-    run_map(c, static_table<RealAndBool>([](auto x, auto lo, auto hi) { return fn::minimum(fn::maximum(x, lo), hi); }));
+    run_map(c, static_table<RealAndBool>([](auto x, auto lo, auto hi) {
+      auto y = fn::clamp(x, lo, hi);
+      y = lo != lo ? lo : y;  // a nan bound shows
+      return hi != hi ? hi : y;
+    }));
   else if (c.has(1))
     run_map(c, static_table<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }), {c.arg(0), c.arg(1)}, "clamp_cpu");
   else

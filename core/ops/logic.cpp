@@ -48,7 +48,15 @@ const Op& logical_not = def({
 // ---- selection ----
 namespace {
 
-constexpr auto choose = [](bool m, auto a, auto b) { return m ? a : b; };
+constexpr auto choose = []<class T>(bool m, T a, T b) -> T {
+  // complex numbers as bits or parts, which vectorise
+  if constexpr (std::same_as<T, c64>)
+    return std::bit_cast<c64>(m ? std::bit_cast<uint64_t>(a) : std::bit_cast<uint64_t>(b));
+  else if constexpr (std::same_as<T, c128>)
+    return {m ? a.real() : b.real(), m ? a.imag() : b.imag()};
+  else
+    return m ? a : b;
+};
 
 void where_rule(Call& c) {
   Dtype mask = c.in(0).dtype();

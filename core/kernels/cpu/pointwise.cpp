@@ -40,6 +40,7 @@ struct Work {
 
   void contiguous(int64_t n, bool has_constants) const;
   void strided() const;
+  void short_rows(const Work& numbered, const Loop& loop) const;
 };
 
 // All tensors are contiguous, of the right dtype and of the output's size.
@@ -56,11 +57,42 @@ void Work::contiguous(int64_t n, bool has_constants) const {
   });
 }
 
+// f(address) for elements [begin, begin + n) of one operand in the loop's order. Not vectorised: the rows are short.
+template <class F>
+__attribute__((noinline, optimize("no-tree-vectorize"))) void walk_tile(const Loop& loop, int operand, int64_t begin,
+                                                                        int64_t n, F&& f) {
+  const int64_t* stride = loop.strides[operand];
+  int64_t index[max_ndim], rest = begin;
+  char* p = loop.base[operand];
+  for (int d = 0; d < loop.ndim; ++d) {
+    index[d] = rest % loop.sizes[d];
+    rest /= loop.sizes[d];
+    p += index[d] * stride[d];
+  }
+  while (true) {
+    int64_t m = std::min(loop.sizes[0] - index[0], n);
+    for (int64_t i = 0; i < m; ++i) f(p + i * stride[0]);
+    if ((n -= m) <= 0) return;
+    p -= index[0] * stride[0];
+    index[0] = 0;
+    for (int d = 1; d < loop.ndim; ++d) {
+      if (++index[d] < loop.sizes[d]) {
+        p += stride[d];
+        break;
+      }
+      p -= stride[d] * (loop.sizes[d] - 1);
+      index[d] = 0;
+    }
+  }
+}
+
 // One block: inputs from rows at p (p[0] is the output), m elements.
 struct Blocks {
   const Work& w;
   const Loop& loop;
   Buffer buffers[max_inputs], raw, result;
+
+  Blocks(const Work& work, const Loop& l) : w(work), loop(l) {}  // leaves the buffers alone: clearing them would cost more
 
   // Element `at` of the row on, m of them, ready for the row function; `keep` marks a broadcast input already filled.
   const char* load(int k, const char* from, int64_t at, int64_t m, bool keep) {
@@ -103,7 +135,6 @@ void Work::strided() const {
 
   int64_t out_item = out.itemsize(), out_stride = loop.stride(0);
   ConvertRow store = out.dtype() == result ? nullptr : convert_row(result, out.dtype());
-  size_t result_item = itemsize(result);
 
   // m results from `buffer` to the output row
   auto put = [&](char* to, int64_t stride, const char* buffer, char* scratch, int64_t m) {
@@ -118,7 +149,7 @@ void Work::strided() const {
   if (loop.row() >= short_row || loop.ndim == 1) {
     bool direct_out = !store && out_stride == out_item;
     parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
-      Blocks blocks{w, loop};
+      Blocks blocks(w, loop);
       loop.each_row(begin, end, [&](char* const* p, int64_t n) {
         for (int64_t at = 0; at < n; at += block) {
           int64_t m = std::min(block, n - at);
@@ -134,39 +165,72 @@ void Work::strided() const {
     return;
   }
 
-  // Short rows: gather a block's worth of them per input, compute once, scatter.
-  bool direct_out = !store && loop.contiguous(0, out_item);
-  parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
-    Blocks blocks{w, loop};
-    for (int64_t at = begin; at < end; at += block) {
-      int64_t stop = std::min(at + block, end), m = stop - at, done = 0;
+  short_rows(w, loop);
+}
+
+// Rows too short to be worth a call each: whole rows are gathered to a block per input, computed at once, and scattered.
+void Work::short_rows(const Work& w, const Loop& loop) const {
+  const Tensor& out = c.out();
+  int64_t row = loop.row(), tile = block / row * row, grain = pointwise_grain / row * row;
+  size_t out_item = out.itemsize(), result_item = itemsize(result);
+  ConvertRow store = out.dtype() == result ? nullptr : convert_row(result, out.dtype());
+  bool out_run = loop.contiguous(0, out_item), run[max_inputs], periodic[max_inputs];
+  for (int k = 0; k < nin; ++k) {
+    if (!in[k].tensor) continue;
+    int op = w.in[k].operand;
+    run[k] = loop.contiguous(op, in[k].tensor->itemsize());
+    periodic[k] = true;  // the same row again and again, as a bias has it: gathered once
+    for (int d = 1; d < loop.ndim; ++d) periodic[k] &= loop.strides[op][d] == 0;
+  }
+  parallel_for(loop.numel, grain, [&](int64_t begin, int64_t end) {
+    Blocks blocks(w, loop);
+    for (int64_t at = begin; at < end; at += tile) {
+      int64_t m = std::min(tile, end - at);
       const char* from[max_inputs];
-      for (int k = 0; k < nin; ++k) from[k] = in[k].tensor ? blocks.buffers[k].bytes : constant[k];
-      loop.each_row(at, stop, [&](char* const* p, int64_t n) {
-        for (int k = 0; k < nin; ++k) {
-          if (!in[k].tensor) continue;
-          // in the tensor's own dtype for now: no element is wider than the buffer allows
-          size_t item = in[k].tensor->itemsize();
-          int64_t stride = loop.stride(w.in[k].operand);
-          gather_row(blocks.buffers[k].bytes + done * item, p[w.in[k].operand], stride, item, n);
+      for (int k = 0; k < nin; ++k) {
+        if (!in[k].tensor) {
+          from[k] = constant[k];
+          continue;
         }
-        done += n;
-      });
-      for (int k = 0; k < nin; ++k)
-        if (in[k].convert) {
-          std::memcpy(blocks.raw.bytes, blocks.buffers[k].bytes, m * in[k].tensor->itemsize());
-          in[k].convert(blocks.buffers[k].bytes, blocks.raw.bytes, m);
+        size_t item = in[k].tensor->itemsize();
+        char* buffer = blocks.buffers[k].bytes;
+        from[k] = buffer;
+        if (periodic[k] && at > begin) continue;
+        const char* source;
+        if (run[k]) {
+          source = loop.base[w.in[k].operand] + at * item;
+        } else {
+          char* target = in[k].convert ? blocks.raw.bytes : buffer;
+          visit_size(item, [&]<class T>() {
+            walk_tile(loop, w.in[k].operand, at, m, [&](char* p) {
+              std::memcpy(target, p, sizeof(T));
+              target += sizeof(T);
+            });
+          });
+          source = in[k].convert ? blocks.raw.bytes : buffer;
         }
-      if (direct_out) {
-        fn(loop.base[0] + at * out_item, from, m);
+        if (in[k].convert) in[k].convert(buffer, source, m);
+        else from[k] = source;
+      }
+      char* to = out_run ? loop.base[0] + at * out_item : blocks.result.bytes;
+      if (out_run && !store) {
+        fn(to, from, m);
         continue;
       }
       fn(blocks.result.bytes, from, m);
-      done = 0;
-      loop.each_row(at, stop, [&](char* const* p, int64_t n) {
-        put(p[0], out_stride, blocks.result.bytes + done * result_item, blocks.raw.bytes, n);
-        done += n;
-      });
+      const char* results = blocks.result.bytes;
+      if (store) {
+        char* stored = out_run ? to : blocks.raw.bytes;
+        store(stored, results, m);
+        results = stored;
+      }
+      if (!out_run)
+        visit_size(store ? out_item : result_item, [&]<class T>() {
+          walk_tile(loop, 0, at, m, [&](char* p) {
+            std::memcpy(p, results, sizeof(T));
+            results += sizeof(T);
+          });
+        });
     }
   });
 }
@@ -182,6 +246,8 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
 
   Work w{c, t.rows[int(entry)][isa_level()], t.result[int(entry)]};
   w.nin = t.nin;
+  // Comparing 16-bit floats with a number: the number is rounded like them, so that bfloat16(0.1) == 0.1.
+  bool rounds = entry != compute && w.result == Dtype::boolean;
   Buffer numbers[max_inputs];  // touched only where there are numbers
   bool plain = out.contiguous() && out.dtype() == w.result, has_constants = false;
   for (int k = 0; k < t.nin; ++k) {
@@ -198,12 +264,24 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
         continue;
       }
       // a single element is a number, too
-      alignas(16) char element[16];
-      convert_row(x.dtype(), in.dtype)(element, x.raw(), 1);
+      alignas(16) char element[16], rounded[16];
+      char* from = x.raw();
+      Dtype dtype = x.dtype();
+      if (rounds && dtype != compute) {
+        convert_row(dtype, compute)(rounded, from, 1);
+        from = rounded;
+        dtype = compute;
+      }
+      convert_row(dtype, in.dtype)(element, from, 1);
       fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
     } else {
       alignas(16) char element[16];
-      write_number(element, in.dtype, v);
+      write_number(element, rounds ? compute : in.dtype, v);
+      if (rounds) {
+        alignas(16) char rounded[16];
+        std::memcpy(rounded, element, 16);
+        convert_row(compute, in.dtype)(element, rounded, 1);
+      }
       fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
     }
     w.constant[k] = numbers[k].bytes;
