@@ -211,18 +211,20 @@ def to(self, *args, **kwargs):
         dtype, device = other.dtype, other.device
     out = self
     if device is not None:
-        out = _on_device(out, _C.device(device))
+        out = _on_device(out, _C.device(device), isinstance(device, int))
     if dtype is not None and dtype is not out.dtype:
         out = _C.to_dtype(out, dtype)
     out = _with_format(out, memory_format)
     return out.clone() if copy and out is self else out
 
 
-def _on_device(tensor, device):
+def _on_device(tensor, device, index_only=False):
     here = tensor.device.type
     if device.type == here:
         return tensor
     if device.type == "cuda":
+        if device.index is not None and index_only:
+            raise RuntimeError("Cannot access accelerator device when none is available.")
         raise AssertionError("Torch not compiled with CUDA enabled")
     if device.type == "meta":
         return _C.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
@@ -510,4 +512,11 @@ def unflatten(self, dim, sizes):
         low, high = -max(self.dim(), 1), max(self.dim(), 1) - 1
         raise IndexError(f"Dimension out of range (expected to be in range of [{low}, {high}], but got {dim})")
     dim = dim % self.dim()
+    if -1 not in sizes:
+        product = 1
+        for size in sizes:
+            product *= size
+        if product != self.shape[dim]:
+            raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} "
+                               f"({self.shape[dim]}) in the input tensor")  # fmt: skip
     return self.reshape(self.shape[:dim] + sizes + self.shape[dim + 1 :])

@@ -133,6 +133,13 @@ void run_out(Call& c, std::span<const Tensor> given) {
   if (needs && grad_enabled())
     throw runtime_error(c.op.name, "(): functions with out=... arguments don't support automatic differentiation, but one "
                         "of the arguments requires grad.");
+  for (auto& out : given)
+    if (out)
+      each_tensor(c, [&](const Tensor& t) {
+        if (!t.is(out) && overlap(t, out) == Overlap::partial)
+          throw runtime_error("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+                              "single memory location. Please clone() the tensor before performing the operation.");
+      });
   bool was = modes().inference;
   modes().inference = false;
   try {

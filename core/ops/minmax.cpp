@@ -52,7 +52,8 @@ Tensor comparable(const Tensor& t) {
 template <bool Max> void extreme_kernel(Call& c, const Dims& dims, int out_at) {
   Tensor in = comparable(c.in(0)), out = c.out(out_at);
   Tensor direct = in.dtype() == out.dtype() ? out : empty(out.sizes(), in.dtype());
-  visit_ordered(c.op.name.c_str(), in.dtype(), [&]<class T>() {
+  std::string kernel = c.op.name + (c.op.overload.empty() && c.op.name.size() == 3 ? "_all" : "");
+  visit_ordered(kernel.c_str(), in.dtype(), [&]<class T>() {
     ReducePlan p = plan_reduction(in, dims, false);
     reduce<T>(p, Extreme<T, Max>{}, direct.data<T>());
   });
@@ -88,6 +89,8 @@ template <bool Max> void extreme_index_kernel(const char* name, const Tensor& in
 void check_not_empty(const Call& c, const Dims& dims, bool named) {
   const Tensor& t = c.in(0);
   if (t.numel()) return;
+  if (!named && c.op.name.starts_with("arg"))
+    throw index_error(c.op.name, "(): Expected reduction dim to be specified for input.numel() == 0.");
   if (!named)
     throw runtime_error(c.op.name, "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                         "with the 'dim' argument.");

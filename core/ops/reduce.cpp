@@ -399,7 +399,7 @@ void variance_rule(Call& c, const Value& dim, bool keepdim, bool with_mean) {
   const Tensor& t = c.in(0);
   if (is_complex(t.dtype())) throw not_implemented(c.op.name, ": complex input is not implemented");
   if (!differentiable(t.dtype()))
-    throw runtime_error(c.op.name, " only support floating point and complex dtypes");
+    throw runtime_error("std and var only support floating point and complex dtypes");
   Dims sizes = reduced_sizes(t.sizes(), reduced_dims(dim, t.ndim()), keepdim);
   c.out_meta(0, t.dtype(), sizes);
   if (with_mean) c.out_meta(1, t.dtype(), sizes);

@@ -240,8 +240,7 @@ const Op& expand = def({
         int64_t old = d < lead ? 1 : t.size(d - lead), size = wanted[d];
         if (size == -1) {
           if (d < lead)
-            throw runtime_error("expand(torch.", info(t.dtype()).type_name, "{", show(t.sizes()), "}, size=", show(wanted),
-                                "): the expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", d);
+            throw runtime_error("The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension ", d);
           size = old;
         }
         if (size < 0) throw runtime_error("expand: sizes must be non-negative or -1, got ", show(wanted));
@@ -315,7 +314,8 @@ const Op& select = def({
       const Tensor& t = c.in(0);
       if (t.ndim() == 0) throw index_error("select() cannot be applied to a 0-dim tensor.");
       int64_t d = dim_of(c, 1, t.ndim()), i = c.i(2), n = t.size(d);
-      if (i < -n || i >= n) throw index_error("index ", i, " is out of bounds for dimension ", d, " with size ", n);
+      if (i < -n || i >= n)
+        throw index_error("select(): index ", i, " out of range for tensor of size ", show(t.sizes()), " at dimension ", d);
       if (i < 0) i += n;
       Dims sizes(t.sizes()), strides(t.strides());
       sizes.erase(d);

@@ -23,8 +23,12 @@ const char* type_name(PyObject* o) {
   if (is_tensor(o)) return "Tensor";
   if (is_dtype(o)) return "torch.dtype";
   const char* name = Py_TYPE(o)->tp_name;
-  const char* dot = strrchr(name, '.');
-  return dot ? dot + 1 : name;
+  if (!strncmp(name, "rushlight.", 10)) {  // device, Size, ...: as PyTorch calls them
+    static thread_local std::string text;
+    text = "torch." + std::string(name + 10);
+    return text.c_str();
+  }
+  return name;
 }
 
 // int, bool excluded where torch excludes it; NumPy integers and 0-d integer tensors count.
@@ -269,6 +273,13 @@ bool read_out(const Op& op, PyObject* o, Bound& b) {
 
 }  // namespace
 
+// A list of ints whose element k (from zero) is none.
+static std::string bad_element(const Op& op, const Param& p, PyObject* o, Py_ssize_t k) {
+  if (k == 0) return cat_text(op.name, "(): argument '", p.name, "' (position 1) must be tuple of ints, not ", type_name(o));
+  return cat_text(op.name, "(): argument '", p.name, "' failed to unpack the object at pos ", k + 1,
+                  " with error \"type must be tuple of ints,but got ", type_name(o), "\"");
+}
+
 bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
           std::string* why) {
   const size_t n = op.params.size();
@@ -278,6 +289,14 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
   auto wrong = [&](size_t i, PyObject* o, int position) {
     if (why) {
       const Param& p = op.params[i];
+      if (p.type == Type::ints && (PyTuple_Check(o) || PyList_Check(o))) {
+        int64_t ignored;
+        for (Py_ssize_t k = 0; k < PySequence_Fast_GET_SIZE(o); ++k)
+          if (!int_value(PySequence_Fast_GET_ITEM(o, k), ignored)) {
+            *why = bad_element(op, p, PySequence_Fast_GET_ITEM(o, k), k);
+            return false;
+          }
+      }
       *why = cat_text(op.name, "(): argument '", p.name, "'",
                       position >= 0 ? cat_text(" (position ", position + 1, ")") : "", " must be ", p.type_text, ", not ",
                       type_name(o));
@@ -311,9 +330,7 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
       int64_t* out = b.take_ints(rest);
       for (Py_ssize_t i = 0; i < rest; ++i)
         if (!int_value(args[given + i], out[i])) {
-          if (why)
-            *why = cat_text(op.name, "(): argument '", p.name, "' (position ", given + 1, ") must be tuple of ints, not ",
-                            type_name(args[given + i]));
+          if (why) *why = bad_element(op, p, args[given + i], i);
           return false;
         }
       b.values[next] = Value(IntSpan(out, rest));
@@ -392,11 +409,21 @@ std::string show_default(const Param& p) {
 
 [[noreturn]] void no_match(const OverloadSet& set, PyObject* self, PyObject* const* args, Py_ssize_t nargs,
                            PyObject* kwnames) {
-  if (set.ops.size() == 1) {
+  // Only one overload takes that many arguments: say what is wrong with it.
+  size_t given = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0) + (self ? 1 : 0);
+  const Op* plausible = set.ops.size() == 1 ? set.ops[0] : nullptr;
+  int plausible_count = plausible ? 1 : 0;
+  if (!plausible)
+    for (auto* op : set.ops) {
+      size_t least = 0;
+      for (auto& p : op->params) least += !p.has_default && !(p.optional && p.keyword_only);
+      if (given >= least && given <= op->params.size()) plausible = op, ++plausible_count;
+    }
+  if (plausible_count == 1) {
     Bound b;
     std::string why;
-    bind(*set.ops[0], b, self, args, nargs, kwnames, &why);
-    throw Error(ErrorKind::type, why);
+    bind(*plausible, b, self, args, nargs, kwnames, &why);
+    if (!why.empty()) throw Error(ErrorKind::type, why);
   }
   std::string text = set.name + "() received an invalid combination of arguments - got (";
   Py_ssize_t nk = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
@@ -416,15 +443,8 @@ std::string show_default(const Param& p) {
       text += p.type_text + " " + p.name + show_default(p);
     }
     text += ")";
-    Bound b;
-    std::string why;
-    try {
-      bind(*op, b, self, args, nargs, kwnames, &why);
-    } catch (const Error& e) {
-      why = e.text;
-    }
-    text += "\n      didn't match because " + why;
   }
+  text += "\n";
   throw Error(ErrorKind::type, text);
 }
 

@@ -39,9 +39,9 @@ Dtype leaf_dtype(PyObject* o) {
   return Dtype::none;
 }
 
-[[noreturn]] void no_number(PyObject* o, size_t depth) {
-  if (depth) throw type_error("too many dimensions '", Py_TYPE(o)->tp_name, "'");
-  throw type_error("new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
+[[noreturn]] void no_number(PyObject* o) {
+  if (PyUnicode_Check(o) || PyBytes_Check(o)) throw type_error("new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
+  throw runtime_error("Could not infer dtype of ", Py_TYPE(o)->tp_name);
 }
 
 Dims shape_of(PyObject* o) {
@@ -61,7 +61,7 @@ Dims shape_of(PyObject* o) {
 void infer(PyObject* o, Dtype& d, size_t depth) {
   if (!is_sequence(o)) {
     Dtype leaf = leaf_dtype(o);
-    if (leaf == Dtype::none) no_number(o, depth);
+    if (leaf == Dtype::none) no_number(o);
     d = d == Dtype::none ? leaf : promote(d, leaf);
     return;
   }
@@ -71,7 +71,7 @@ void infer(PyObject* o, Dtype& d, size_t depth) {
     infer(PySequence_Fast_GET_ITEM(fast.get(), i), d, depth + 1);
 }
 
-template <class T> T leaf_value(PyObject* o, size_t depth) {
+template <class T> T leaf_value(PyObject* o) {
   if (PyFloat_CheckExact(o)) return convert<T>(PyFloat_AS_DOUBLE(o));
   if (is_tensor(o)) {
     Tensor t = as_tensor(o);
@@ -79,7 +79,15 @@ template <class T> T leaf_value(PyObject* o, size_t depth) {
     return visit(t.dtype(), [&]<class S>() { return convert<T>(*t.data<S>()); });
   }
   Value v;
-  if (!number_value(o, v)) no_number(o, depth);
+  try {
+    if (!number_value(o, v)) no_number(o);
+  } catch (const Error& e) {
+    if (PyLong_Check(o)) throw value_error(e.text);  // an int that does not fit
+    throw;
+  }
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+    if (v.tag == Value::integer && int64_t(T(v.i)) != v.i && (v.i > 0 || std::is_signed_v<T>))
+      throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).ctype_name, " without overflow");
   if (v.tag == Value::integer || v.tag == Value::boolean) return convert<T>(v.i);
   if (v.tag == Value::real) return convert<T>(v.d);
   if constexpr (!std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
@@ -90,7 +98,7 @@ template <class T> T leaf_value(PyObject* o, size_t depth) {
 template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& out) {
   if (dim == shape.size()) {
     if (is_sequence(o)) throw value_error("expected a number at dim ", dim, ", got a sequence");
-    *out++ = leaf_value<T>(o, dim);
+    *out++ = leaf_value<T>(o);
     return;
   }
   if (!is_sequence(o)) throw type_error("expected a sequence of length ", shape[dim], " at dim ", dim, ", got '", Py_TYPE(o)->tp_name, "'");

@@ -112,6 +112,7 @@ PyMethodDef functions[] = {
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "is_grad_enabled()\n--\n\nWhether operations are recorded now."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS,
      "is_inference_mode_enabled()\n--\n\nWhether inference mode is on."},
+    {"_is_grad_enabled", is_grad_enabled, METH_NOARGS, nullptr},
     {"_set_grad_enabled", set_grad_function, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

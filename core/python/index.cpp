@@ -42,6 +42,14 @@ void add_mask(TensorList& indices, size_t dim, const Tensor& mask, const Tensor&
   }
 }
 
+// One position along a dimension; `named` is the dimension's number in the tensor that the user indexed.
+Tensor take(const Tensor& t, int64_t dim, int64_t index, int64_t named) {
+  int64_t n = t.size(dim);
+  if (index < -n || index >= n)
+    throw index_error("index ", index, " is out of bounds for dimension ", named, " with size ", n);
+  return op_select().call({t, dim, index});
+}
+
 struct Parsed {
   Tensor view;         // after the basic part of the key
   TensorList indices;  // by dimension of view; empty handles are full slices
@@ -51,6 +59,7 @@ struct Parsed {
 
 int64_t slice_bound(PyObject* o) {
   if (is_tensor(o)) return to_int(o);
+  if (!PyIndex_Check(o)) throw type_error("slice indices must be integers or None or have an __index__ method");
   Py n(PyNumber_Index(o));
   if (!n) throw PythonError();
   int overflow;
@@ -85,12 +94,12 @@ Parsed parse(const Tensor& self, PyObject* key) {
   if (named > self.ndim()) throw index_error("too many indices for tensor of dimension ", self.ndim());
   Parsed p;
   p.view = self;
-  int64_t dim = 0;
+  int64_t dim = 0, dropped = 0;  // dimensions of view passed; dimensions of self that ints have removed
   bool ellipsis_seen = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* o = items[i];
     if (plain_int(o)) {
-      p.view = op_select().call({p.view, dim, to_int(o)});
+      p.view = take(p.view, dim, to_int(o), dim + dropped++);
       p.touched = true;
     } else if (PySlice_Check(o)) {
       auto* s = reinterpret_cast<PySliceObject*>(o);
@@ -122,7 +131,7 @@ Parsed parse(const Tensor& self, PyObject* key) {
       Tensor t = index_tensor(o);
       if (t.ndim() == 0 && is_integral(t.dtype()) && t.dtype() != Dtype::u8) {
         Py number(scalar_to_python(t));
-        p.view = op_select().call({p.view, dim, to_int(number.get())});
+        p.view = take(p.view, dim, to_int(number.get()), dim + dropped++);
         p.touched = true;
         continue;
       }
@@ -149,8 +158,10 @@ Parsed parse(const Tensor& self, PyObject* key) {
       if (p.indices.size() <= size_t(dim)) p.indices.resize(dim + 1);
       p.indices[dim] = t.dtype() == Dtype::i64 ? t : find_op("to_dtype").call({t, Dtype::i64});
       ++dim;
+    } else if (PyUnicode_Check(o)) {
+      throw type_error("new(): invalid data type 'str'");
     } else if (PyIndex_Check(o)) {
-      p.view = op_select().call({p.view, dim, to_int(o)});
+      p.view = take(p.view, dim, to_int(o), dim + dropped++);
       p.touched = true;
     } else {
       throw index_error("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got ",
@@ -177,7 +188,7 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
       if (t.ndim() == 0)
         throw index_error("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
                           "convert a 0-dim tensor to a number");
-      return to_python(op_select().call({t, 0, to_int(key)}));
+      return to_python(take(t, 0, to_int(key), 0));
     }
     Parsed p = parse(t, key);
     if (p.advanced) return to_python(op_index().call({p.view, p.indices}));
@@ -219,6 +230,7 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
     }
     // leading dimensions of size one are dropped: x[0] = torch.ones(1, 1, 3)
     while (source.ndim() > p.view.ndim() && source.size(0) == 1) source = op_select().call({source, 0, 0});
+    if (!same(source.sizes(), p.view.sizes())) source = find_op("expand").call({source, p.view.sizes()});
     find_op("copy_").call_inplace({p.view, source});
     return 0;
   });

@@ -147,7 +147,13 @@ PyObject* nb_positive(PyObject* a) {
   });
 }
 PyObject* nb_absolute(PyObject* a) { return unary("abs", a); }
-PyObject* nb_invert(PyObject* a) { return unary("bitwise_not", a); }
+PyObject* nb_invert(PyObject* a) {
+  if (differentiable(ref(a).dtype())) {
+    PyErr_SetString(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+    return nullptr;
+  }
+  return unary("bitwise_not", a);
+}
 
 PyObject* richcompare(PyObject* a, PyObject* b, int op) {
   return guarded([&]() -> PyObject* {
@@ -330,12 +336,19 @@ PyObject* m_is_contiguous(PyObject* o, PyObject* args, PyObject* kw) {
 }
 
 void check_plain_write(const Tensor& t, const char* name) {
+  if (t->requires_grad && grad_enabled())
+    throw runtime_error("a leaf Variable that requires grad is being used in an in-place operation.");
   if (t.needs_grad() && grad_enabled())
-    throw runtime_error("you can't ", name, " a tensor that requires gradients");
+    throw not_implemented(name, " on a tensor with history is not implemented");
 }
 PyObject* m_resize_(PyObject* o, PyObject* args, PyObject* kw) {
   return guarded([&]() -> PyObject* {
     Tensor t = self_of(o);
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (kw && PyDict_Next(kw, &at, &key, &value))
+      if (PyUnicode_CompareWithASCIIString(key, "memory_format"))
+        throw type_error("resize_() got an unexpected keyword argument '", PyUnicode_AsUTF8(key), "'");
     if (t.needs_grad()) throw runtime_error("cannot resize variables that require grad");
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     Dims sizes = to_dims(n == 1 ? PyTuple_GET_ITEM(args, 0) : args);
@@ -543,6 +556,7 @@ PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,
 
 void add_tensor_type(PyObject* module) {
   tensor_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
+  tensor_type->tp_name = "Tensor";  // what Python's own TypeErrors print; __module__ stays rushlight
   auto* type = reinterpret_cast<PyObject*>(tensor_type);
   for (auto* m = autograd_methods; m->ml_name; ++m) {
     Py d(checked(PyDescr_NewMethod(tensor_type, m)));

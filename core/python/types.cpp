@@ -227,7 +227,8 @@ PyType_Spec size_spec = {"rushlight.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots}
 
 PyObject* set_default_dtype_py(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
-    if (!is_dtype(o) || !is_float(of(o))) throw type_error("only floating-point types are supported as the default type");
+    if (!is_dtype(o)) throw type_error("invalid dtype object: only floating-point types are supported as the default type");
+    if (!is_float(of(o))) throw type_error("only floating-point types are supported as the default type");
     set_default_dtype(of(o));
     Py_RETURN_NONE;
   });
@@ -242,6 +243,10 @@ PyObject* promote_types_py(PyObject*, PyObject* const* a, Py_ssize_t n) {
 PyObject* can_cast_py(PyObject*, PyObject* const* a, Py_ssize_t n, PyObject*) {
   return guarded([&]() -> PyObject* {
     if (n != 2) throw type_error("can_cast() takes 2 dtypes");
+    for (int i = 0; i < 2; ++i)
+      if (!is_dtype(a[i]))
+        throw type_error("can_cast(): argument '", i ? "to" : "from_", "' (position ", i + 1, ") must be torch.dtype, not ",
+                         Py_TYPE(a[i])->tp_name);
     return PyBool_FromLong(can_cast(to_dtype(a[0]), to_dtype(a[1])));
   });
 }
