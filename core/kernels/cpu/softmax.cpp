@@ -1,0 +1,142 @@
+// Softmax by rows where dim is the last dimension, by blocks of columns otherwise.
+#include "kernels/cpu/softmax.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/lanes.h"
+#include "kernels/mathfn.h"
+#include "kernels/parallel.h"
+#include "kernels/with_isa.h"
+
+namespace rushlight::cpu {
+namespace {
+
+constexpr int64_t column_block = 64;
+
+template <class T>
+RL_INLINE T larger(T a, T b) {
+  return a > b ? a : b;
+}
+// A row of -inf alone has no maximum to subtract; its result is NaN anyway.
+template <class T>
+constexpr T lowest = -std::numeric_limits<T>::infinity();
+
+template <class T>
+RL_INLINE void softmax_row(int64_t n, bool log, const T* x, T* y) {
+  Lanes<T> lanes(lowest<T>);
+  int64_t i = 0;
+  for (; i + lane_count <= n; i += lane_count)
+    for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
+  for (int k = 0; i < n; ++i, ++k) lanes.lane[k] = larger(x[i], lanes.lane[k]);
+  const T top = lanes.combine([](T a, T b) { return larger(a, b); });
+  if (log) {
+    const T shift = top + fn::log(lane_sum<T>(n, [&](int64_t j) { return fn::exp(x[j] - top); }));
+    const T rest = shift - top;
+    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - top) - rest;
+    return;
+  }
+  for (int64_t j = 0; j < n; ++j) y[j] = fn::exp(x[j] - top);
+  const T sum = lane_sum<T>(n, [&](int64_t j) { return y[j]; });
+  for (int64_t j = 0; j < n; ++j) y[j] = y[j] / sum;
+}
+
+template <class T>
+RL_INLINE void softmax_columns(int64_t n, int64_t inner, int64_t width, bool log, const T* x, T* y) {
+  T top[column_block], sum[column_block];
+  for (int64_t j = 0; j < width; ++j) top[j] = lowest<T>, sum[j] = 0;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; ++j) top[j] = larger(x[i * inner + j], top[j]);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; ++j) {
+      const T e = fn::exp(x[i * inner + j] - top[j]);
+      y[i * inner + j] = e;
+      sum[j] += e;
+    }
+  if (log)
+    for (int64_t j = 0; j < width; ++j) sum[j] = fn::log(sum[j]);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; ++j) {
+      T& out = y[i * inner + j];
+      out = log ? (x[i * inner + j] - top[j]) - sum[j] : out / sum[j];
+    }
+}
+
+template <class T>
+RL_INLINE void backward_row(int64_t n, bool log, const T* g, const T* y, T* gx) {
+  if (log) {
+    const T sum = lane_sum<T>(n, [&](int64_t j) { return g[j]; });
+    for (int64_t j = 0; j < n; ++j) gx[j] = g[j] - fn::exp(y[j]) * sum;
+  } else {
+    const T sum = lane_sum<T>(n, [&](int64_t j) { return g[j] * y[j]; });
+    for (int64_t j = 0; j < n; ++j) gx[j] = (g[j] - sum) * y[j];
+  }
+}
+
+template <class T>
+RL_INLINE void backward_columns(int64_t n, int64_t inner, int64_t width, bool log, const T* g, const T* y,
+                                T* gx) {
+  T sum[column_block];
+  for (int64_t j = 0; j < width; ++j) sum[j] = 0;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; ++j) {
+      const int64_t at = i * inner + j;
+      sum[j] += log ? g[at] : g[at] * y[at];
+    }
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < width; ++j) {
+      const int64_t at = i * inner + j;
+      gx[at] = log ? g[at] - fn::exp(y[at]) * sum[j] : (g[at] - sum[j]) * y[at];
+    }
+}
+
+// Calls row(offset) or columns(offset, width) for every piece, in parallel.
+template <class Row, class Columns>
+void over_pieces(const SoftmaxShape& s, Row&& row, Columns&& columns) {
+  if (s.inner == 1) {
+    parallel_for(s.outer, std::max<int64_t>(1, 8192 / s.dim), [&](int64_t begin, int64_t end) {
+      with_isa([&] {
+        for (int64_t r = begin; r < end; ++r) row(r * s.dim);
+      });
+    });
+    return;
+  }
+  const int64_t blocks = (s.inner + column_block - 1) / column_block;
+  parallel_for(s.outer * blocks, std::max<int64_t>(1, 8192 / (s.dim * std::min(s.inner, column_block))),
+               [&](int64_t begin, int64_t end) {
+                 with_isa([&] {
+                   for (int64_t r = begin; r < end; ++r) {
+                     const int64_t j = r % blocks * column_block;
+                     columns(r / blocks * s.dim * s.inner + j, std::min(column_block, s.inner - j));
+                   }
+                 });
+               });
+}
+
+}  // namespace
+
+template <class T>
+void softmax(const SoftmaxShape& s, bool log, const T* x, T* y) {
+  if (s.dim == 0) return;
+  over_pieces(
+      s, [&](int64_t at) { softmax_row(s.dim, log, x + at, y + at); },
+      [&](int64_t at, int64_t width) { softmax_columns(s.dim, s.inner, width, log, x + at, y + at); });
+}
+
+template <class T>
+void softmax_backward(const SoftmaxShape& s, bool log, const T* gy, const T* y, T* gx) {
+  if (s.dim == 0) return;
+  over_pieces(
+      s, [&](int64_t at) { backward_row(s.dim, log, gy + at, y + at, gx + at); },
+      [&](int64_t at, int64_t width) {
+        backward_columns(s.dim, s.inner, width, log, gy + at, y + at, gx + at);
+      });
+}
+
+#define INSTANTIATE(T) \
+  template void softmax(const SoftmaxShape&, bool, const T*, T*); \
+  template void softmax_backward(const SoftmaxShape&, bool, const T*, const T*, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+
+}  // namespace rushlight::cpu
