@@ -383,7 +383,7 @@ const Op& sgn = def({
     .grad = [](const Call& c, const Tensor& g) {
       if (!is_complex(c.out().dtype())) return Grads{fresh_zeros(g)};
       // turning part only: (g - sgn * Re(g * conj(sgn))) / |x|, and 0 at 0
-      Tensor r = abs(c.in(0)), radial = mul(c.out(), find_op("real")(chain(g, c.out())));
+      Tensor r = abs(c.in(0)), radial = mul(c.out(), real(chain(g, c.out())));
       return Grads{masked_fill(div(sub(g, radial), r), eq(r, 0), 0)};
     },
     .ref = "np.sign(input)",

@@ -16,7 +16,9 @@ extern const Op &eq, &ne, &lt, &le, &gt, &ge, &maximum, &minimum, &clamp, &clamp
 // logic.cpp
 extern const Op &logical_and, &logical_or, &logical_not, &where, &masked_fill;
 // copy.cpp
-extern const Op &clone, &to_dtype, &copy_, &fill_, &zero_, &conj;
+extern const Op &clone, &to_dtype, &copy_, &fill_, &zero_;
+// complex.cpp
+extern const Op &real, &imag, &conj;
 // activation.cpp, smooth.cpp
 extern const Op &relu, &softplus;
 // special.cpp
