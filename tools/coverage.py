@@ -4,7 +4,8 @@
     python tools/coverage.py --report FILE      FILE is what `check_vectors.py rushlight -v` printed
 
 An object is partial when it has an attribute `__rushlight_partial__` (a text: what is missing) or stands in PARTIAL; a
-function that does nothing but raise NotImplementedError counts as missing.
+function that does nothing but raise NotImplementedError counts as missing, and one that calls an operator which the core does not have
+is partial.
 """
 
 import argparse
@@ -48,6 +49,18 @@ def only_raises(value):
     return len(body) == 1 and isinstance(body[0], ast.Raise) and "NotImplementedError" in ast.unparse(body[0])
 
 
+def absent_operators(value):
+    """The operators that a Python function or class asks the core for and that the core does not have."""
+    if not (inspect.isfunction(value) or inspect.isclass(value)):
+        return []
+    try:
+        asked = set(re.findall(r"\b_C\.(\w+)", inspect.getsource(value)))
+    except (OSError, TypeError):
+        return []
+    core = importlib.import_module("rushlight")._C
+    return sorted(name for name in asked if not hasattr(core, name))
+
+
 def state_of(space, holder, name):
     """("implemented" | "partial" | "missing", what is missing of a partial one)."""
     if holder is None:
@@ -61,6 +74,8 @@ def state_of(space, holder, name):
     if only_raises(value):
         return "missing", ""
     reason = PARTIAL.get(f"{space}.{name}") or getattr(value, "__rushlight_partial__", None)
+    if not reason and absent_operators(value):
+        reason = "needs the operator " + ", ".join(absent_operators(value))
     return ("partial", str(reason)) if reason else ("implemented", "")
 
 
