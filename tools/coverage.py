@@ -3,9 +3,8 @@
     python tools/coverage.py                    the names; the section about answers stays as it is in the file
     python tools/coverage.py --report FILE      FILE is what `check_vectors.py rushlight -v` printed
 
-An object is partial when it has an attribute `__rushlight_partial__` (a text: what is missing) or stands in PARTIAL; a
-function that does nothing but raise NotImplementedError counts as missing, and one that calls an operator which the core does not have
-is partial.
+An object is partial when it has an attribute `__rushlight_partial__` (a text: what is missing), stands in PARTIAL, or
+calls an operator that the core does not have. A function that only raises NotImplementedError counts as missing.
 """
 
 import argparse
@@ -101,8 +100,8 @@ def names_part():
     lines = [
         "# Coverage",
         "",
-        f"What exists here of the public names of PyTorch {version}. `tools/coverage.py` writes this page; a",
-        "test compares the two. Partial: the name exists, and the part that is missing says so by NotImplementedError.",
+        f"What exists here of the public names of PyTorch {version}. `tools/coverage.py` writes this page; a test",
+        "compares the two. Partial: the name exists, and the part that is missing raises an error that names it.",
         "",
         "| namespace | names | implemented | partial | missing | share |",
         "|---|---:|---:|---:|---:|---:|",
