@@ -41,19 +41,18 @@ def make_tensor(
         raise ValueError("`requires_grad=True` is only supported for floating point and complex dtypes, "
                          f"but got dtype={dtype}")  # fmt: skip
     low, high = _bounds(dtype, low, high)
+    stored = (*shape[:-1], 2 * shape[-1]) if noncontiguous and shape and math.prod(shape) > 1 else shape
     if floating:
-        values = _uniform(shape, dtype, low, high)
+        values = _uniform(stored, dtype, low, high)
     else:
         low, high = math.ceil(low), math.ceil(high)
         if low >= high:
             raise RuntimeError(
                 f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
             )
-        values = _C.randint(low, high, shape, dtype=dtype)
-    if noncontiguous and shape and math.prod(shape) > 1:
-        gaps = _C.zeros(*shape[:-1], 2 * shape[-1], dtype=dtype)
-        gaps[..., ::2] = values
-        values = gaps[..., ::2]
+        values = _C.randint(low, high, stored, dtype=dtype)
+    if stored != shape:
+        values = values[..., 1::2]
     if memory_format is not None:
         values = values.contiguous(memory_format=memory_format)
     if exclude_zero:
