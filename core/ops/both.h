@@ -1,0 +1,14 @@
+// Operators outside the pointwise family that exist in two forms: name makes a changed copy, name_ changes its input.
+#pragma once
+#include "op/op.h"
+
+namespace rushlight::ops {
+
+struct Both {
+  const Op &made, &written;
+};
+// Defines both forms from one block. spec.sig is that of the first; body writes to c.out(), which holds the input's values
+// already. Without a rule the output is shaped like argument 0.
+Both def_both(Spec spec, void (*body)(Call&));
+
+}  // namespace rushlight::ops

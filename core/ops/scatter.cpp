@@ -1,0 +1,642 @@
+// gather and its inverse: scatter, scatter_add, scatter_reduce, and the operators that write whole positions along one
+// dimension: index_add, index_copy, index_fill.
+#include "kernels/copy.h"
+#include "kernels/cpu/index.h"
+#include "kernels/loop.h"
+#include "ops/both.h"
+#include "ops/index.h"
+#include "ops/ops.h"
+#include "ops/view.h"
+
+namespace rushlight::ops {
+
+namespace {
+
+// ---- checks ----
+void check_dtype(const Op& op, const Tensor& index) {
+  if (index.dtype() != Dtype::i64 && index.dtype() != Dtype::i32)
+    throw runtime_error(op.name, "(): Expected dtype int32/int64 for index");
+}
+int64_t at_least_1(int64_t n) { return n ? n : 1; }
+int64_t size_of(const Tensor& t, int64_t d) { return t.ndim() ? t.size(d) : 1; }
+int64_t stride_of(const Tensor& t, int64_t d) { return t.ndim() ? t.stride(d) : 0; }
+
+void scatter_check(const Call& c, const Tensor& t, int64_t dim, const Tensor& index, const Tensor* source) {
+  int64_t d = wrap_dim(dim, t.ndim());
+  check_dtype(c.op, index);
+  if (source && source->dtype() != t.dtype())
+    throw runtime_error("scatter(): Expected self.dtype to be equal to src.dtype");
+  if (index.numel() == 0) return;
+  if (at_least_1(index.ndim()) != at_least_1(t.ndim()))
+    throw runtime_error("Index tensor must have the same number of dimensions as self tensor");
+  if (source && at_least_1(index.ndim()) != at_least_1(source->ndim()))
+    throw runtime_error("Index tensor must have the same number of dimensions as src tensor");
+  bool fits = true;
+  for (int64_t k = 0; k < index.ndim(); ++k) {
+    if (k != d && index.size(k) > size_of(t, k)) fits = false;
+    if (source && index.size(k) > size_of(*source, k)) fits = false;
+  }
+  if (fits) return;
+  if (source)
+    throw runtime_error("Expected index ", show(index.sizes()), " to be no larger than self ",
+                        show(t.sizes()), " apart from dimension ", d, " and to be no larger size than src ",
+                        show(source->sizes()));
+  throw runtime_error("Expected index ", show(index.sizes()), " to be no larger than self ", show(t.sizes()),
+                      " apart from dimension ", d);
+}
+
+// int64 numbers in row-major order, all of them inside the dimension.
+Tensor checked_index(const Tensor& index, const Tensor& t, int64_t d) {
+  Tensor numbers = packed(index, Dtype::i64, index.sizes());
+  const int64_t* from = numbers.data<int64_t>();
+  if (int64_t at = cpu::first_outside(from, numbers.numel(), 0, size_of(t, d)); at >= 0)
+    throw runtime_error("index ", from[at], " is out of bounds for dimension ", d, " with size ",
+                        size_of(t, d));
+  return numbers;
+}
+
+// ---- loops ----
+// t as an operand of a loop over index: its own strides, none along the indexed dimension.
+int add_along(Loop& loop, const Tensor& t, const Tensor& index, int64_t d) {
+  Dims strides(t.strides());
+  if (t.ndim()) strides[d] = 0;
+  strides.resize(index.ndim());
+  return loop.add(t.raw(), index.sizes(), strides, t.itemsize());
+}
+
+template <class T> void gather_rows(const Tensor& out, const Tensor& t, const Tensor& index, int64_t d) {
+  Loop loop(index.sizes());
+  loop.add(out);
+  loop.add(index);
+  add_along(loop, t, index, d);
+  loop.finish();
+  int64_t step = stride_of(t, d) * int64_t(sizeof(T));
+  int64_t so = loop.stride(0), si = loop.stride(1), st = loop.stride(2);
+  loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t n) {
+    for (int64_t i = 0; i < n; ++i)
+      *reinterpret_cast<T*>(p[0] + i * so) = *reinterpret_cast<const T*>(
+          p[2] + i * st + *reinterpret_cast<const int64_t*>(p[1] + i * si) * step);
+  });
+}
+
+// write(target, source) for every position of index, in row-major order along the dimension. The work is split along another
+// dimension, so that no two chunks meet in one element; source may be one element for all.
+template <class T, class F>
+void scatter_rows(const Tensor& t, const Tensor& index, const Tensor& source, bool one, int64_t d,
+                  F&& write) {
+  int64_t split = -1;
+  for (int64_t k = 0; k < index.ndim(); ++k)
+    if (k != d && (split < 0 || index.size(k) > index.size(split))) split = k;
+  int64_t parts = split < 0 ? 1 : index.size(split);
+  int64_t grain = std::max<int64_t>(1, pointwise_grain / std::max<int64_t>(index.numel() / parts, 1));
+  int64_t step = stride_of(t, d) * int64_t(sizeof(T));
+  auto narrow_raw = [&](const Tensor& x, int64_t begin) {
+    return x.raw() + (split < 0 ? 0 : begin * x.stride(split)) * int64_t(x.itemsize());
+  };
+  parallel_for(parts, grain, [&](int64_t begin, int64_t end) {
+    Dims sizes(index.sizes());
+    if (split >= 0) sizes[split] = end - begin;
+    Dims to_strides(t.strides()), from_strides(one ? IntSpan() : source.strides());
+    if (t.ndim()) to_strides[d] = 0;
+    to_strides.resize(sizes.size());
+    from_strides.resize(sizes.size());
+    Loop loop(sizes);
+    loop.add(narrow_raw(index, begin), sizes, index.strides(), sizeof(int64_t));
+    loop.add(narrow_raw(t, begin), sizes, to_strides, sizeof(T));
+    loop.add(one ? source.raw() : narrow_raw(source, begin), sizes, from_strides, sizeof(T));
+    loop.finish();
+    int64_t si = loop.stride(0), st = loop.stride(1), ss = loop.stride(2);
+    loop.for_each_row([&](char* const* p, int64_t n) {
+      for (int64_t i = 0; i < n; ++i)
+        write(*reinterpret_cast<T*>(p[1] + i * st + *reinterpret_cast<const int64_t*>(p[0] + i * si) * step),
+              *reinterpret_cast<const T*>(p[2] + i * ss));
+    });
+  });
+}
+
+enum class Reduce { none, sum, prod, mean, amax, amin };
+
+template <class T> T scaled(T a, T b) {
+  if constexpr (std::is_same_v<T, bool>) return a && b;
+  else if constexpr (std::is_integral_v<T>)
+    return T(std::make_unsigned_t<T>(a) * uint64_t(std::make_unsigned_t<T>(b)));
+  else if constexpr (HalfPrecision<T>) return T(float(a) * float(b));
+  else return a * b;
+}
+template <class T> double order_key(T x) {
+  if constexpr (HalfPrecision<T>) return float(x);
+  else return x;
+}
+// nan wins
+template <bool largest, class T> T extreme(T a, T b) {
+  if constexpr (std::is_integral_v<T>) return largest ? std::max(a, b) : std::min(a, b);
+  else {
+    auto x = order_key(a), y = order_key(b);
+    return x != x ? a : y != y ? b : (largest ? y > x : y < x) ? b : a;
+  }
+}
+
+void scatter_values(const Tensor& t, const Tensor& given_index, const Tensor& source, bool one, int64_t d,
+                    Reduce how) {
+  if (given_index.numel() == 0) return;
+  Tensor index = checked_index(given_index, t, d);
+  if (how == Reduce::none) {
+    visit_size(t.itemsize(), [&]<class T>() {
+      scatter_rows<T>(t, index, source, one, d, [](T& a, const T& b) { a = b; });
+    });
+    return;
+  }
+  visit(
+      t.dtype(),
+      [&]<class T>() {
+        auto run = [&](auto write) { scatter_rows<T>(t, index, source, one, d, write); };
+        switch (how) {
+          case Reduce::prod: return run([](T& a, const T& b) { a = scaled(a, b); });
+          case Reduce::amax:
+          case Reduce::amin:
+            if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
+              throw_unsupported("scatter_reduce", t.dtype());
+            else if (how == Reduce::amax) return run([](T& a, const T& b) { a = extreme<true>(a, b); });
+            else return run([](T& a, const T& b) { a = extreme<false>(a, b); });
+          default: return run([](T& a, const T& b) { cpu::add_to(a, b); });
+        }
+      },
+      "scatter");
+}
+
+// The source of a scatter, safe to read while the target is written.
+Tensor apart(const Tensor& source, const Tensor& t) {
+  if (overlap(source, t) == Overlap::none) return source;
+  Tensor own = empty(source.sizes(), source.dtype());
+  rushlight::copy(own, source);
+  return own;
+}
+
+Tensor number_element(const Value& v, Dtype d) {
+  Tensor t = empty(IntSpan{}, d);
+  rushlight::fill(t, v);
+  return t;
+}
+
+}  // namespace
+
+// ---- gather ----
+const Op& gather = def({
+    .sig = "gather(Tensor input, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor",
+    .doc = "For each element of index, the element of input at the same place except along dim, where index "
+           "says which.",
+    .rule =
+        [](Call& c) {
+          const Tensor &t = c.in(0), &index = c.in(2);
+          int64_t d = wrap_dim(c.i(1), t.ndim());
+          check_dtype(c.op, index);
+          if (index.numel()) {
+            if (at_least_1(index.ndim()) != at_least_1(t.ndim()))
+              throw runtime_error("Index tensor must have the same number of dimensions as input tensor");
+            for (int64_t k = 0; k < index.ndim(); ++k)
+              if (k != d && index.size(k) > size_of(t, k))
+                throw runtime_error("Size does not match at dimension ", k, " expected index ",
+                                    show(index.sizes()), " to be no larger than self ", show(t.sizes()),
+                                    " apart from dimension ", d);
+          }
+          c.out_meta(0, t.dtype(), Dims(index.sizes()));
+        },
+    .cpu =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          if (c.out().numel() == 0) return;
+          int64_t d = wrap_dim(c.i(1), t.ndim());
+          Tensor index = checked_index(c.in(2), t, d);
+          visit_size(t.itemsize(), [&]<class T>() { gather_rows<T>(c.out(), t, index, d); });
+        },
+    .saves = save(In2),
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          static const Op& add_into = find_op("scatter_add_");
+          return Grads{add_into.call_inplace({full(c.in_sizes(0), g.dtype(), 0), c.i(1), c.in(2), g})};
+        },
+    .ref = "np.take_along_axis(input, index, dim)",
+    .samples = {"x(3,4), 1, i(3,2; 0, 4)", "x(3,4), 0, i(2,4; 0, 3)", "x(4), -1, i(6; 0, 4)"},
+});
+
+namespace {
+
+// ---- scatter ----
+void scatter_rule(Call& c) {
+  scatter_check(c, c.in(0), c.i(1), c.in(2), c.arg(3).tag == Value::tensor ? &c.in(3) : nullptr);
+  c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+}
+void scatter_into(Call& c, Reduce how) {
+  const Tensor& t = c.out();
+  int64_t d = wrap_dim(c.i(1), t.ndim());
+  if (c.arg(3).tag == Value::tensor) scatter_values(t, c.in(2), apart(c.in(3), t), false, d, how);
+  else scatter_values(t, c.in(2), number_element(c.arg(3), t.dtype()), true, d, how);
+}
+Tensor without_written(const Call& c, const Tensor& g) {
+  static const Op& scatter_number = find_op("scatter", "value");
+  return scatter_number.call({g, c.i(1), c.in(2), 0});
+}
+// The gradient of the source lies where index points; a source larger than index gets zeros in the rest.
+Tensor gathered(const Call& c, const Tensor& g) {
+  Tensor part = gather(g, c.i(1), c.in(2));
+  IntSpan sizes = c.in_sizes(2);
+  if (same(sizes, part.sizes())) return part;
+  Tensor whole = full(sizes, g.dtype(), 0), corner = whole;
+  for (size_t d = 0; d < sizes.size(); ++d)
+    corner = slice(corner, int64_t(d), 0, part.ndim() ? part.size(d) : 1);
+  copy_.call_inplace({corner, part});
+  return whole;
+}
+
+// before the form with a number, which would read a 0-d tensor out
+const Both scatter_src = def_both(
+    {
+        .sig = "scatter.src(Tensor input, int dim, Tensor index, Tensor src) -> Tensor",
+        .doc = "A copy with the elements of src at the places along dim that index names.",
+        .forms = function | method | out_form,
+        .rule = scatter_rule,
+        .saves = save(In2),
+        .grad =
+            [](const Call& c, const Tensor& g) {
+              return Grads{c.wants(0) ? without_written(c, g) : Tensor(), Tensor(),
+                           c.wants(2) ? gathered(c, g) : Tensor()};
+            },
+        .grad_name = "ScatterBackward0",
+        .samples = {"x(3,4), 0, perm(1,4), x(1,4)"},
+    },
+    [](Call& c) { scatter_into(c, Reduce::none); });
+
+const Both scatter_value = def_both(
+    {
+        .sig = "scatter.value(Tensor input, int dim, Tensor index, Scalar value) -> Tensor",
+        .doc = "A copy with value at the places along dim that index names.",
+        .forms = function | method | out_form,
+        .rule = scatter_rule,
+        .saves = save(In2),
+        .grad = [](const Call& c, const Tensor& g) { return Grads{without_written(c, g)}; },
+        .grad_name = "ScatterBackward1",
+        .samples = {"x(3,4), 1, i(3,2; 0, 4), 2.5"},
+    },
+    [](Call& c) { scatter_into(c, Reduce::none); });
+
+Reduce named_add_or_multiply(std::string_view s) {
+  if (s == "add") return Reduce::sum;
+  if (s == "multiply") return Reduce::prod;
+  throw runtime_error("reduce argument must be either add or multiply.");
+}
+void scatter_named_rule(Call& c) {
+  named_add_or_multiply(c.s(4));
+  scatter_rule(c);
+}
+const Both scatter_reduce_old = def_both(
+    {
+        .sig = "scatter.reduce(Tensor input, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor",
+        .doc = "A copy with the elements of src added or multiplied (reduce) to the places that index names.",
+        .forms = function | method | out_form,
+        .rule = scatter_named_rule,
+    },
+    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); });
+const Both scatter_value_reduce = def_both(
+    {
+        .sig = "scatter.value_reduce(Tensor input, int dim, Tensor index, Scalar value, *, str reduce) -> "
+               "Tensor",
+        .doc = "A copy with value added or multiplied (reduce) to the places that index names.",
+        .forms = function | method | out_form,
+        .rule = scatter_named_rule,
+    },
+    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); });
+
+const Both scatter_add_both = def_both(
+    {
+        .sig = "scatter_add(Tensor input, int dim, Tensor index, Tensor src) -> Tensor",
+        .doc = "A copy with the elements of src added to the places along dim that index names.",
+        .rule = scatter_rule,
+        .saves = save(In2),
+        .grad =
+            [](const Call& c, const Tensor& g) {
+              return Grads{c.wants(0) ? g : Tensor(), Tensor(), c.wants(2) ? gathered(c, g) : Tensor()};
+            },
+        .samples = {"x(3,4), 1, i(3,2; 0, 4), x(3,2)", "x(3,4), 0, i(5,4; 0, 3), x(5,4)"},
+    },
+    [](Call& c) { scatter_into(c, Reduce::sum); });
+
+// ---- scatter_reduce ----
+Reduce named_reduce(std::string_view s) {
+  if (s == "sum") return Reduce::sum;
+  if (s == "prod") return Reduce::prod;
+  if (s == "mean") return Reduce::mean;
+  if (s == "amax") return Reduce::amax;
+  if (s == "amin") return Reduce::amin;
+  throw runtime_error("reduce argument must be either sum, prod, mean, amax or amin, got ", s);
+}
+Value neutral(Reduce how, Dtype d) {
+  if (how == Reduce::prod) return Value(1);
+  if (how != Reduce::amax && how != Reduce::amin) return Value(0);
+  bool lowest = how == Reduce::amax;
+  if (is_float(d)) return Value(lowest ? -INFINITY : INFINITY);
+  if (d == Dtype::boolean) return Value(!lowest);
+  if (d == Dtype::u8) return Value(lowest ? 0 : 255);
+  int bits = 8 * int(itemsize(d));
+  int64_t high = bits == 64 ? INT64_MAX : (int64_t(1) << (bits - 1)) - 1;
+  return Value(lowest ? -high - 1 : high);
+}
+void scatter_reduce_into(Call& c) {
+  Reduce how = named_reduce(c.s(4));
+  const Tensor& t = c.out();
+  int64_t d = wrap_dim(c.i(1), t.ndim());
+  Tensor source = apart(c.in(3), t);
+  if (!c.b(5))
+    scatter_values(t, c.in(2), number_element(neutral(how, t.dtype()), t.dtype()), true, d, Reduce::none);
+  scatter_values(t, c.in(2), source, false, d, how);
+  if (how != Reduce::mean) return;
+  Tensor counts = full(t.sizes(), Dtype::i64, c.b(5) ? 1 : 0);
+  scatter_values(counts, c.in(2), full({}, Dtype::i64, 1), true, d, Reduce::sum);
+  visit(t.dtype(), [&]<class T>() {
+    Loop loop(t.sizes());
+    loop.add(t);
+    loop.add(counts);
+    loop.finish();
+    loop.for_each_row([&](char* const* p, int64_t n) {
+      for (int64_t i = 0; i < n; ++i) {
+        T& x = *reinterpret_cast<T*>(p[0] + i * loop.stride(0));
+        int64_t k = std::max<int64_t>(*reinterpret_cast<int64_t*>(p[1] + i * loop.stride(1)), 1);
+        if constexpr (std::is_same_v<T, bool>) continue;
+        else if constexpr (std::is_integral_v<T>) x = T(x / k - (x % k != 0 && x < 0));
+        else if constexpr (HalfPrecision<T>) x = T(float(x) / float(k));
+        else x /= T(double(k));
+      }
+    });
+  });
+}
+
+Grads scatter_reduce_grad(const Call& c, const Tensor& g) {
+  static const Op& reduce = find_op("scatter_reduce");
+  Reduce how = named_reduce(c.s(4));
+  const Value &dim = c.arg(1), &index = c.arg(2);
+  bool include = c.b(5);
+  Tensor to_self, to_src;
+  if (how == Reduce::sum) {
+    to_self = g;
+    to_src = c.wants(2) ? gather(g, dim, index) : Tensor();
+  } else if (how == Reduce::mean) {
+    Tensor counts = full(c.in_sizes(0), g.dtype(), include ? 1 : 0);
+    counts = scatter_add(counts, dim, index, full(c.in_sizes(2), g.dtype(), 1));
+    to_self = g / clamp_min(counts, 1);
+    to_src = c.wants(2) ? gather(to_self, dim, index) : Tensor();
+  } else if (how == Reduce::prod) {
+    const Tensor &self = c.in(0), &src = c.in(3);
+    Tensor no_zeros = masked_fill(self, eq(self, 0), 1);
+    Tensor from_others = reduce.call({no_zeros, dim, index, src, "prod", include});
+    to_self = g * from_others / no_zeros;
+    if (c.wants(2)) {
+      Tensor zero = eq(src, 0);
+      Tensor zeros_there =
+          scatter_add(full(self.sizes(), g.dtype(), 0), dim, index, to_dtype(zero, g.dtype()));
+      Tensor lone = logical_and(zero, eq(gather(zeros_there, dim, index), 1));
+      Tensor without = reduce.call({self, dim, index, masked_fill(src, lone, 1), "prod", include});
+      to_src = where(lone, gather(g * without, dim, index),
+                     gather(g * c.out(), dim, index) / masked_fill(src, zero, 1));
+    }
+  } else {
+    const Tensor &self = c.in(0), &src = c.in(3);
+    Tensor at_src = gather(c.out(), dim, index);
+    Tensor self_hit = to_dtype(eq(self, c.out()), g.dtype()), src_hit = to_dtype(eq(src, at_src), g.dtype());
+    if (!include) self_hit = without_written(c, self_hit);
+    Tensor share = g / clamp_min(scatter_add(self_hit, dim, index, src_hit), 1);
+    to_self = self_hit * share;
+    to_src = c.wants(2) ? src_hit * gather(share, dim, index) : Tensor();
+    if (!include) {  // places that nothing was written to keep their own value
+      return {where(ne(without_written(c, full(self.sizes(), Dtype::f32, 1)), 0), g, 0), Tensor(), to_src};
+    }
+    return {to_self, Tensor(), to_src};
+  }
+  if (!include) to_self = without_written(c, to_self);
+  return {to_self, Tensor(), to_src};
+}
+
+const Both scatter_reduce = def_both(
+    {
+        .sig = "scatter_reduce(Tensor input, int dim, Tensor index, Tensor src, str reduce, *, bool "
+               "include_self=True) -> Tensor",
+        .doc = "A copy in which the places that index names hold the sum, prod, mean, amax or amin of the "
+               "elements of src sent "
+               "there, and of the input's own unless include_self is False.",
+        .rule =
+            [](Call& c) {
+              named_reduce(c.s(4));
+              scatter_rule(c);
+              if (c.in(2).numel() && !same(c.in(2).sizes(), c.in(3).sizes()) && c.in(3).needs_grad())
+                throw not_implemented("gradient of scatter_reduce with a src larger than index");
+            },
+        .saves = save(In0 | In2 | In3 | Out),
+        .grad = scatter_reduce_grad,
+        .samples = {"x(3,4), 1, i(3,6; 0, 4), x(3,6), 'sum'",
+                    "x(3,4), 1, i(3,6; 0, 4), pos(3,6), 'prod', include_self=False",
+                    "x(3,4), 1, i(3,6; 0, 4), x(3,6), 'mean'", "x(3,4), 0, i(5,4; 0, 3), x(5,4), 'amax'",
+                    "x(3,4), 0, i(5,4; 0, 3), x(5,4), 'amin', include_self=False"},
+    },
+    scatter_reduce_into);
+
+// ---- whole positions along one dimension ----
+void position_rule(Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes())); }
+
+// input, dim, index, source
+struct Positions {
+  int64_t d;
+  Tensor numbers;
+  Positions(const Call& c, bool negative, const char* prefix = "", bool as_index_error = false) {
+    const Tensor &t = c.in(0), &index = c.in(2);
+    d = wrap_dim(c.i(1), t.ndim());
+    numbers = packed(index, Dtype::i64, index.sizes());
+    int64_t size = size_of(t, d);
+    const int64_t* from = numbers.data<int64_t>();
+    if (int64_t at = cpu::first_outside(from, numbers.numel(), negative ? -size : 0, size); at >= 0) {
+      std::string text =
+          cat_text(prefix, "index ", from[at], " is out of bounds for dimension ", d, " with size ", size);
+      throw as_index_error ? index_error(text) : runtime_error(text);
+    }
+  }
+  cpu::Selection selection(const Tensor& t) const { return {t, d, numbers.data<int64_t>(), numbers.numel()}; }
+};
+
+void index_add_rule(Call& c) {
+  const Tensor &t = c.in(0), &index = c.in(2), &source = c.in(3);
+  int64_t d = wrap_dim(c.i(1), t.ndim());
+  if (index.ndim() > 1)
+    throw index_error("index_add_(): Index is supposed to be a vector, but got dim: ", index.ndim(),
+                      " with type: ", info(index.dtype()).scalar_name, " and size: ", show(index.sizes()));
+  if (index.dtype() != Dtype::i64 && index.dtype() != Dtype::i32)
+    throw runtime_error("index_add_(): Expected dtype int32/int64 for index but got: ",
+                        info(index.dtype()).scalar_name);
+  if (t.dtype() != source.dtype())
+    throw runtime_error("index_add_(): self (", info(t.dtype()).scalar_name, ") and source (",
+                        info(source.dtype()).scalar_name, ") must have the same scalar type");
+  if (source.ndim() && d >= source.ndim())
+    throw runtime_error("index_add_(): Indexing dim ", d, " is out of bounds of the source tensor with dim ",
+                        source.ndim());
+  if (index.numel() != size_of(source, d))
+    throw runtime_error("index_add_(): Number of indices (", index.numel(),
+                        ") should be equal to source.size(dim): (", size_of(source, d), "), for dim: ", d);
+  Dims want(t.sizes());
+  if (t.ndim()) want[d] = index.numel();
+  Dims have(source.sizes());
+  if (t.ndim() ? !(have == want) : source.numel() != 1)
+    throw runtime_error(
+        "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape "
+        "= ",
+        show(t.sizes()), " source.shape = ", show(source.sizes()));
+  position_rule(c);
+}
+const Both index_add_both = def_both(
+    {
+        .sig = "index_add(Tensor input, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor",
+        .doc = "A copy with alpha times the positions of source added to the positions along dim that index "
+               "names.",
+        .rule = index_add_rule,
+        .saves = save(In2),
+        .grad =
+            [](const Call& c, const Tensor& g) {
+              static const Op& pick = find_op("index_select");
+              Tensor source;
+              if (c.wants(2)) {
+                source = pick(g, c.i(1), c.in(2));
+                if (c.d(4) != 1 || c.arg(4).tag == Value::complex) source = source * c.arg(4);
+                source = reshape(source, c.in_sizes(2));
+              }
+              return Grads{c.wants(0) ? g : Tensor(), Tensor(), source};
+            },
+        .samples = {"x(3,4), 0, i(5; 0, 3), x(5,4)", "x(2,3,4), -1, i(2; 0, 4), x(2,3,2), alpha=2"},
+    },
+    [](Call& c) {
+      const Tensor& t = c.out();
+      Positions p(c, false);
+      if (c.in(3).numel() == 0) return;
+      Tensor source = apart(packed(c.in(3)), t);
+      if (c.d(4) != 1 || c.arg(4).tag == Value::complex) {
+        Tensor by = number_element(c.arg(4), t.dtype()), scaled_source = empty(source.sizes(), t.dtype());
+        visit(t.dtype(), [&]<class T>() {
+          T factor = *by.data<T>(), *from = source.data<T>(), *to = scaled_source.data<T>();
+          for (int64_t i = 0; i < source.numel(); ++i) to[i] = scaled(from[i], factor);
+        });
+        source = scaled_source;
+      }
+      cpu::put_elements(t, p.selection(t), source, true);
+    });
+
+void index_copy_rule(Call& c) {
+  const Tensor &t = c.in(0), &index = c.in(2), &source = c.in(3);
+  int64_t d = wrap_dim(c.i(1), t.ndim());
+  if (index.ndim() > 1)
+    throw index_error("index_copy_(): Index should have dimension 1 or 0 (got ", index.ndim(), ")");
+  if (index.dtype() != Dtype::i64)
+    throw runtime_error("index_copy_(): Expected a long tensor for index, but got ",
+                        info(index.dtype()).scalar_name);
+  if (t.dtype() != source.dtype())
+    throw runtime_error("index_copy_(): self and source expected to have the same dtype, but got (self) ",
+                        info(t.dtype()).scalar_name, " and (source) ", info(source.dtype()).scalar_name);
+  if (source.ndim() && t.ndim() && source.ndim() != t.ndim())
+    throw index_error(
+        "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
+        "dimensionality (",
+        source.ndim(), "), destination dimensionality (", t.ndim(), ")");
+  if (source.ndim() == 0 && index.numel() != 1)
+    throw index_error("index_copy_(): When source is scalar, index should have one element (got ",
+                      index.numel(), ")");
+  for (int64_t k = 0; k < source.ndim(); ++k)
+    if (k != d && source.size(k) != size_of(t, k)) {
+      Dims a(t.sizes()), b(source.sizes());
+      a.erase(d);
+      b.erase(d);
+      auto joined = [](const Dims& v) {
+        std::string s;
+        for (size_t i = 0; i < v.size(); ++i) s += (i ? " " : "") + std::to_string(v[i]);
+        return s;
+      };
+      throw runtime_error(
+          "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: ",
+          joined(a), " at dimension ", d, " and source slice shape: ", joined(b), " at dimension 0.");
+    }
+  if (source.ndim() && index.numel() != source.size(d))
+    throw index_error("index_copy_(): Number of indices (", index.numel(),
+                      ") should be equal to source.size(dim) (", source.size(d), ")");
+  if (source.ndim() == 0 && t.ndim() > 1)
+    throw runtime_error("index_copy_(): Source/destination tensor must have same slice shapes.");
+  position_rule(c);
+}
+const Both index_copy = def_both(
+    {
+        .sig = "index_copy(Tensor input, int dim, Tensor index, Tensor source) -> Tensor",
+        .doc = "A copy with the positions of source written to the positions along dim that index names.",
+        .rule = index_copy_rule,
+        .saves = save(In2),
+        .grad =
+            [](const Call& c, const Tensor& g) {
+              static const Op &fill = find_op("index_fill"), &pick = find_op("index_select");
+              return Grads{c.wants(0) ? fill.call({g, c.i(1), c.in(2), 0}) : Tensor(), Tensor(),
+                           c.wants(2) ? reshape(pick(g, c.i(1), c.in(2)), c.in_sizes(2)) : Tensor()};
+            },
+        .samples = {"x(3,4), 1, perm(2), x(3,2)"},
+    },
+    [](Call& c) {
+      const Tensor& t = c.out();
+      Positions p(c, false, "index_copy_(): ", true);
+      if (c.in(3).numel() == 0) return;
+      cpu::put_elements(t, p.selection(t), apart(packed(c.in(3)), t), false);
+    });
+
+void index_fill_rule(Call& c) {
+  if (c.in(2).dtype() != Dtype::i64) throw index_error("index_fill_(): Expected dtype int64 for index.");
+  if (c.in(2).ndim() > 1) throw index_error("Index has to be a vector/scalar");
+  if (c.arg(3).tag == Value::tensor && c.in(3).ndim())
+    throw runtime_error("index_fill_ only supports a 0-dimensional value tensor, but got tensor with ",
+                        c.in(3).ndim(), " dimension(s).");
+  if (c.arg(3).tag == Value::complex && !is_complex(c.in(0).dtype()))
+    throw runtime_error("index_fill_(): Converting complex Scalar to non-complex type is not supported");
+  position_rule(c);
+}
+void index_fill_into(Call& c) {
+  const Tensor& t = c.out();
+  Positions p(c, true, "", true);
+  Tensor value = c.arg(3).tag == Value::tensor ? packed(c.in(3), t.dtype(), {})
+                                               : number_element(c.arg(3), t.dtype());
+  cpu::put_elements(t, p.selection(t), value, false);
+}
+Grads index_fill_grad(const Call& c, const Tensor& g) {
+  static const Op &fill = find_op("index_fill"), &pick = find_op("index_select");
+  Grads out{c.wants(0) ? fill.call({g, c.i(1), c.in(2), 0}) : Tensor(), Tensor(), Tensor()};
+  if (c.slots() > 2 && c.wants(2)) {
+    int64_t n = c.in_sizes(0).empty() ? 1 : c.in_sizes(0)[wrap_dim(c.i(1), c.in_sizes(0).size())];
+    Tensor positive = where(lt(c.in(2), 0), c.in(2) + Value(n), c.in(2));
+    out[2] = find_op("sum")(pick(g, c.i(1), positive));
+  }
+  return out;
+}
+const Both index_fill = def_both(
+    {
+        .sig = "index_fill(Tensor input, int dim, Tensor index, Scalar value) -> Tensor",
+        .doc = "A copy with value at the positions along dim that index names.",
+        .forms = function | method,
+        .rule = index_fill_rule,
+        .saves = save(In2),
+        .grad = index_fill_grad,
+        .samples = {"x(3,4), 1, i(2; 0, 4), 2.5"},
+    },
+    index_fill_into);
+const Both index_fill_tensor = def_both(
+    {
+        .sig = "index_fill.Tensor(Tensor input, int dim, Tensor index, Tensor value) -> Tensor",
+        .doc = "A copy with the value of a 0-d tensor at the positions along dim that index names.",
+        .forms = function | method,
+        .rule = index_fill_rule,
+        .saves = save(In2),
+        .grad = index_fill_grad,
+        .grad_name = "IndexFillBackward1",
+    },
+    index_fill_into);
+
+}  // namespace
+
+const Op& scatter_add = scatter_add_both.made;
+const Op& index_add = index_add_both.made;
+
+}  // namespace rushlight::ops

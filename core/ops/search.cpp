@@ -1,0 +1,248 @@
+// Places in sorted sequences, and counts of values: searchsorted, bucketize, bincount, histc.
+#include <cmath>
+
+#include "autograd/node.h"
+#include "kernels/copy.h"
+#include "kernels/cpu/index.h"
+#include "kernels/parallel.h"
+#include "ops/index.h"
+#include "ops/ops.h"
+
+namespace rushlight::ops {
+
+namespace {
+
+template <class T> auto comparable(T x) {
+  if constexpr (HalfPrecision<T>) return float(x);
+  else return x;
+}
+
+// For each value the first place in its row of `sorted` whose element is not smaller (right: is larger).
+template <class T, class Out>
+void search_rows(const Tensor& sorted, const int64_t* order, const Tensor& values, const Tensor& out,
+                 bool right) {
+  int64_t length = sorted.ndim() ? sorted.size(-1) : 1,
+          per_row = sorted.ndim() == 1 || values.ndim() == 0 ? values.numel() : values.size(-1);
+  const T *sequence = sorted.data<T>(), *from = values.data<T>();
+  Out* to = out.data<Out>();
+  parallel_for(values.numel(), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t base = sorted.ndim() == 1 ? 0 : i / per_row * length;
+      auto value = comparable(from[i]);
+      int64_t low = 0, high = length;
+      while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        auto x = comparable(sequence[base + (order ? order[base + middle] : middle)]);
+        if (right ? !(x > value) : !(x >= value)) low = middle + 1;
+        else high = middle;
+      }
+      to[i] = Out(low);
+    }
+  });
+}
+
+void search(Call& c, const Tensor& sequence, const Tensor& sorter, const Tensor& values, bool right) {
+  Dtype common = promote(sequence.dtype(), values.dtype());
+  if (values->wrapped_number) common = result_type(std::initializer_list<Value>{sequence, values});
+  Tensor sorted = packed(sequence, common, sequence.sizes()), wanted = packed(values, common, values.sizes());
+  Tensor order;
+  if (sorter) {
+    order = packed(sorter, Dtype::i64, sorter.sizes());
+    if (cpu::first_outside(order.data<int64_t>(), order.numel(), 0, sorted.size(-1)) >= 0)
+      throw runtime_error("torch.searchsorted(): sorter index out of range");
+  }
+  const int64_t* places = order ? order.data<int64_t>() : nullptr;
+  visit(
+      common,
+      [&]<class T>() {
+        if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
+          throw_unsupported("searchsorted_out_cpu", common);
+        else if (c.out().dtype() == Dtype::i32)
+          search_rows<T, int32_t>(sorted, places, wanted, c.out(), right);
+        else search_rows<T, int64_t>(sorted, places, wanted, c.out(), right);
+      },
+      "searchsorted_out_cpu");
+}
+
+Tensor number_tensor(const Value& v) {
+  Dtype d = v.tag == Value::boolean ? Dtype::boolean : v.tag == Value::integer ? Dtype::i64 : default_dtype();
+  Tensor t = empty(IntSpan{}, d);
+  rushlight::fill(t, v);
+  t->wrapped_number = true;
+  return t;
+}
+
+// sorted_sequence, input, out_int32, right, side, sorter
+void searchsorted_rule(Call& c) {
+  const Tensor& seq = c.in(0);
+  bool tensor = c.arg(1).tag == Value::tensor;
+  if (seq.ndim() == 0)
+    throw runtime_error(
+        "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
+  if (c.has(4)) {
+    if (c.s(4) != "left" && c.s(4) != "right")
+      throw runtime_error("torch.searchsorted(): side can only be 'left' or 'right' but got ", c.s(4));
+    if (c.b(3) && c.s(4) == "left")
+      throw runtime_error(
+          "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was "
+          "True");
+  }
+  Dims sizes = tensor ? Dims(c.in(1).sizes()) : Dims();
+  bool fits = seq.ndim() == 1 ||
+              (sizes.size() == size_t(seq.ndim()) &&
+               same(IntSpan(sizes).first(sizes.size() - 1), seq.sizes().first(seq.ndim() - 1)));
+  if (!fits)
+    throw runtime_error(
+        "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+        "boundaries "
+        "tensor and input value tensor must match, but we got boundaries tensor ",
+        show(seq.sizes()), " and input value tensor ", show(sizes));
+  if (c.has(5)) {
+    if (!same(c.in(5).sizes(), seq.sizes()))
+      throw runtime_error(
+          "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor ",
+          show(seq.sizes()), "and got sorter tensor ", show(c.in(5).sizes()));
+    if (c.in(5).dtype() != Dtype::i64)
+      throw runtime_error("torch.searchsorted(): sorter must be a tensor of long dtype but got dtype ",
+                          info(c.in(5).dtype()).scalar_name);
+  }
+  c.out_meta(0, c.b(2) ? Dtype::i32 : Dtype::i64, std::move(sizes));
+}
+void searchsorted_kernel(Call& c) {
+  Tensor values = c.arg(1).tag == Value::tensor ? c.in(1) : number_tensor(c.arg(1));
+  search(c, c.in(0), c.has(5) ? c.in(5) : Tensor(), values, c.b(3) || (c.has(4) && c.s(4) == "right"));
+}
+#define RL_SEARCH "*, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor"
+const Op& searchsorted = def({
+    .sig = "searchsorted(Tensor sorted_sequence, Tensor input, " RL_SEARCH,
+    .doc = "Places at which the values of input keep sorted_sequence sorted: before equal elements, or "
+           "(right) behind them.",
+    .forms = function | out_form,
+    .rule = searchsorted_rule,
+    .cpu = searchsorted_kernel,
+    .samples = {"arange(5), x(2,3)", "arange(5), x(4), right=True"},
+});
+const Op& searchsorted_number = def({
+    .sig = "searchsorted.Scalar(Tensor sorted_sequence, Scalar input, " RL_SEARCH,
+    .doc = "The same for one number.",
+    .forms = function | out_form,
+    .rule = searchsorted_rule,
+    .cpu = searchsorted_kernel,
+});
+
+void bucketize_rule(Call& c) {
+  if (c.in(1).ndim() != 1)
+    throw runtime_error("boundaries tensor must be 1 dimension, but got dim(", c.in(1).ndim(), ")");
+  c.out_meta(0, c.b(2) ? Dtype::i32 : Dtype::i64,
+             c.arg(0).tag == Value::tensor ? Dims(c.in(0).sizes()) : Dims());
+}
+void bucketize_kernel(Call& c) {
+  search(c, c.in(1), {}, c.arg(0).tag == Value::tensor ? c.in(0) : number_tensor(c.arg(0)), c.b(3));
+}
+const Op& bucketize = def({
+    .sig = "bucketize(Tensor input, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor",
+    .doc = "Number of the bucket, among those that sorted boundaries separate, in which each value lies.",
+    .forms = function | out_form,
+    .rule = bucketize_rule,
+    .cpu = bucketize_kernel,
+    .samples = {"x(2,3), arange(3)", "x(4), arange(3), right=True"},
+});
+const Op& bucketize_number = def({
+    .sig = "bucketize.Scalar(Scalar input, Tensor boundaries, *, bool out_int32=False, bool right=False) -> "
+           "Tensor",
+    .doc = "The same for one number.",
+    .forms = function,
+    .rule = bucketize_rule,
+    .cpu = bucketize_kernel,
+});
+
+const Op& bincount = def({
+    .sig = "bincount(Tensor input, Tensor? weights=None, int minlength=0) -> Tensor",
+    .doc =
+        "How often each number 0, 1, ... occurs in a vector, or the sum of the weights of its occurrences.",
+    .forms = function | method,
+    .cpu =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          if (t.is_meta()) throw not_implemented("bincount on the meta device");
+          if (c.i(2) < 0) throw runtime_error("minlength should be >= 0");
+          if (!is_integral(t.dtype())) throw_unsupported("bincount_cpu", t.dtype());
+          if (c.has(1) && (c.in(1).ndim() != 1 || c.in(1).numel() != t.numel()))
+            throw runtime_error("weights should be 1-d and have the same length as input");
+          Tensor numbers = packed(t, Dtype::i64, t.sizes());
+          const int64_t* from = numbers.data<int64_t>();
+          int64_t n = numbers.numel(), length = c.i(2);
+          bool negative = false;
+          for (int64_t i = 0; i < n; ++i) {
+            negative |= from[i] < 0;
+            length = std::max(length, from[i] == INT64_MAX ? INT64_MAX : from[i] + 1);
+          }
+          if (t.ndim() != 1 || negative)
+            throw runtime_error("bincount only supports 1-d non-negative integral inputs.");
+          Dtype d = !c.has(1) ? Dtype::i64 : c.in(1).dtype() == Dtype::f32 ? Dtype::f32 : Dtype::f64;
+          Tensor out = full(Dims{length}, d, 0);
+          out->inference = modes().inference;
+          if (!c.has(1)) {
+            for (int64_t i = 0; i < n; ++i) ++out.data<int64_t>()[from[i]];
+          } else {
+            Tensor weights = packed(c.in(1), d, c.in(1).sizes());
+            visit_float(d, [&]<class T>() {
+              for (int64_t i = 0; i < n; ++i) out.data<T>()[from[i]] += weights.data<T>()[i];
+            });
+          }
+          c.outs[0] = out;
+        },
+    .ref = "np.bincount(input, weights, minlength)",
+    .samples = {"i(9; 0, 5)", "i(9; 0, 5), x(9), 7"},
+});
+
+const Op& histc = def({
+    .sig = "histc(Tensor input, int bins=100, float min=0.0, float max=0.0) -> Tensor",
+    .doc = "Counts of the values in bins of equal width between min and max (by default the smallest and "
+           "largest value).",
+    .rule =
+        [](Call& c) {
+          if (!is_float(c.in(0).dtype())) throw_unsupported("histogram_cpu", c.in(0).dtype());
+          if (c.i(1) <= 0)
+            throw runtime_error("torch.histogram(): bins must be > 0, but got ", c.i(1), " for dimension 0");
+          if (!(c.d(3) >= c.d(2))) throw runtime_error("torch.histc: max must be larger than min");
+          c.out_meta(0, c.in(0).dtype(), Dims{c.i(1)});
+        },
+    .cpu =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          bool wide = t.dtype() == Dtype::f64;
+          Tensor values = packed(t, wide ? Dtype::f64 : Dtype::f32, t.sizes());
+          visit_float(values.dtype(), [&]<class T>() {
+            const T* x = values.data<T>();
+            int64_t n = values.numel(), bins = c.i(1);
+            T low = T(c.d(2)), high = T(c.d(3));
+            if (low == high && n) {
+              low = high = x[0];
+              for (int64_t i = 0; i < n; ++i) {
+                if (x[i] != x[i]) low = high = x[i];
+                low = x[i] < low ? x[i] : low;
+                high = x[i] > high ? x[i] : high;
+                if (low != low) break;
+              }
+            }
+            if (!std::isfinite(low) || !std::isfinite(high))
+              throw runtime_error("torch.histc: range of [", low, ", ", high, "] is not finite");
+            if (low == high) low -= 1, high += 1;
+            std::vector<int64_t> counts(bins);
+            for (int64_t i = 0; i < n; ++i) {
+              if (!(x[i] >= low && x[i] <= high)) continue;
+              int64_t at = int64_t((x[i] - low) * T(bins) / (high - low));
+              ++counts[std::clamp<int64_t>(at, 0, bins - 1)];
+            }
+            visit(c.out().dtype(), [&]<class Out>() {
+              for (int64_t i = 0; i < bins; ++i) c.out().data<Out>()[i] = convert<Out>(counts[i]);
+            });
+          });
+        },
+    .samples = {"x(20), 5, -1, 1", "x(20), 4"},
+});
+
+}  // namespace
+
+}  // namespace rushlight::ops
