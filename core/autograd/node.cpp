@@ -20,23 +20,25 @@ Node::~Node() {
 // destroy() called while another destroy() runs on this thread only queues the node. Tensor deallocation releases its node
 // through unref(), so both kinds of link end here and the stack stays flat.
 void destroy(Node* n) {
-  struct Dying {
+  struct Queue {
     bool busy = false;
     std::vector<Node*> nodes;
   };
-  static thread_local Dying dying;
-  if (dying.busy) {
-    dying.nodes.push_back(n);
+  static constinit thread_local Queue* queue = nullptr;  // lives as long as the thread's last node may
+  if (!queue) queue = new Queue;
+  Queue& q = *queue;
+  if (q.busy) {
+    q.nodes.push_back(n);
     return;
   }
-  dying.busy = true;
+  q.busy = true;
   delete n;
-  while (!dying.nodes.empty()) {
-    n = dying.nodes.back();
-    dying.nodes.pop_back();
+  while (!q.nodes.empty()) {
+    n = q.nodes.back();
+    q.nodes.pop_back();
     delete n;
   }
-  dying.busy = false;
+  q.busy = false;
 }
 
 void release_autograd(TensorObject* t) {

@@ -15,6 +15,7 @@ struct Modes {
   bool inference = false;
   bool anomaly = false;
   bool anomaly_check_nan = true;
+  bool saved_hooks = false;  // saved_tensors_hooks are active
 };
 #if defined(__linux__)
 extern constinit thread_local Modes thread_modes __attribute__((tls_model("initial-exec")));

@@ -103,7 +103,7 @@ void refuse_inference(const Tensor& t) {
         "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
         "`torch.no_grad()` instead of `torch.inference_mode()`.");
 }
-bool hooked() { return !hook_stack().pairs.empty(); }
+bool hooked() { return modes().saved_hooks; }
 }  // namespace
 
 void Saved::keep_input(const Tensor& t, uint32_t at_version) {
@@ -166,9 +166,11 @@ int Saved::traverse(visitproc visit, void* arg) const {
 void push_saved_hooks(PyObject* pack, PyObject* unpack) {
   if (!hook_stack().disabled.empty()) throw Error(ErrorKind::runtime, hook_stack().disabled);
   hook_stack().pairs.push_back({Py::share(pack), Py::share(unpack)});
+  modes().saved_hooks = true;
 }
 void pop_saved_hooks() {
   if (!hook_stack().pairs.empty()) hook_stack().pairs.pop_back();
+  modes().saved_hooks = !hook_stack().pairs.empty();
 }
 void disable_saved_hooks(const char* message) { hook_stack().disabled = message ? message : ""; }
 
