@@ -90,9 +90,11 @@ def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=
         create_graph: record the gradient computation, for higher derivatives.
         inputs: leaves to accumulate into (default: all).
     """
+    if gradient is None and inputs is None and not create_graph and retain_graph is None:
+        return _C._backward(self, False, False)  # by far the most frequent call
     from . import autograd
 
-    autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+    return autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 # ---- printing ----

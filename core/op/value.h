@@ -26,7 +26,7 @@ struct Value {
     Device dev;
     PyObject* o;
   };
-  Value() : z{0, 0} {}
+  Value() : i(0) {}
   Value(std::nullptr_t) : Value() {}
   Value(const Tensor& x) : Value() { if (x) { tag = tensor; t = x.get(); } }
   Value(bool x) : Value() { tag = boolean; i = x; }

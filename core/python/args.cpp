@@ -13,8 +13,8 @@ int64_t* Bound::take_ints(size_t n) {
     ints_used += n;
     return p;
   }
-  long_ints.emplace_back(n);
-  return long_ints.back().data();
+  more().long_ints.emplace_back(n);
+  return more().long_ints.back().data();
 }
 
 namespace {
@@ -182,8 +182,8 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
       } else {
         return false;
       }
-      b.reals.push_back(std::move(xs));
-      v = Value(std::span<const double>(b.reals.back()));
+      b.more().reals.push_back(std::move(xs));
+      v = Value(std::span<const double>(b.more().reals.back()));
       return true;
     }
     case Type::tensor_list: {
@@ -197,8 +197,8 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
           throw type_error("expected Tensor as element ", i, " in argument 0, but got ", type_name(item));
         }
       }
-      b.lists.push_back(std::move(list));
-      v = Value(b.lists.back());
+      b.more().tensors.push_back(std::move(list));
+      v = Value(b.more().tensors.back());
       return true;
     }
     case Type::dtype:
@@ -527,10 +527,12 @@ Value default_of(const Param& p) { return p.fallback; }
 }  // namespace
 
 PyObject* call_binary(const Op& op, PyObject* a, PyObject* b) {
-  Value values[Bound::max_params];
+  constexpr size_t most = 6;  // parameters of an operator that has a number slot
+  Value values[most];
   Tensor keep_a, keep_b;
   if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
   size_t n = op.params.size();
+  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
   for (size_t i = 2; i < n; ++i) values[i] = default_of(op.params[i]);
   Call c(op, {values, n});
   run(c);
@@ -538,10 +540,12 @@ PyObject* call_binary(const Op& op, PyObject* a, PyObject* b) {
 }
 
 PyObject* call_binary_inplace(const Op& op, PyObject* a, PyObject* b) {
-  Value values[Bound::max_params];
+  constexpr size_t most = 6;  // parameters of an operator that has a number slot
+  Value values[most];
   Tensor keep_a, keep_b;
   if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
   size_t n = op.params.size();
+  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
   for (size_t i = 2; i < n; ++i) values[i] = default_of(op.params[i]);
   Call c(op, {values, n});
   run_inplace(c);

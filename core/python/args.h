@@ -1,6 +1,7 @@
 // Binding of Python arguments to the parameters of an op, and the callable objects that stand for op names.
 #pragma once
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,16 @@ struct Bound {
   Value values[max_params];
   int64_t ints[64];
   size_t ints_used = 0;
-  std::deque<std::vector<int64_t>> long_ints;  // lists that do not fit
-  std::deque<std::vector<double>> reals;
-  std::deque<TensorList> lists;
+  struct Lists {  // what does not fit above; few calls need it
+    std::deque<std::vector<int64_t>> long_ints;
+    std::deque<std::vector<double>> reals;
+    std::deque<TensorList> tensors;
+  };
+  std::unique_ptr<Lists> lists;
+  Lists& more() {
+    if (!lists) lists = std::make_unique<Lists>();
+    return *lists;
+  }
   TensorList keep;       // temporaries made from arrays and numbers
   TensorList outs;       // out=
   bool has_out = false;
