@@ -1,0 +1,139 @@
+// Rows of a matrix by index, and the gradient: rows added up in a dense matrix, in the order of the indices.
+#include "kernels/parallel.h"
+#include "ops/dense.h"
+#include "ops/ops.h"
+
+#include <cstring>
+#include <vector>
+
+namespace rushlight::ops {
+
+namespace {
+
+extern const Op& embedding_backward;
+
+// The indices as contiguous int64; raises for those that name no row.
+Tensor checked_indices(const Tensor& t, int64_t rows) {
+  Tensor indices = dense(t, Dtype::i64);
+  const int64_t* index = indices.data<int64_t>();
+  for (int64_t i = 0; i < indices.numel(); ++i)
+    if (index[i] < 0 || index[i] >= rows) throw index_error("index out of range in self");
+  return indices;
+}
+
+void check_index_dtype(const Tensor& t) {
+  if (t.dtype() == Dtype::i64 || t.dtype() == Dtype::i32) return;
+  throw runtime_error(
+      "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
+      "got "
+      "torch.",
+      info(t.dtype()).type_name, " instead (while checking arguments for embedding)");
+}
+
+}  // namespace
+
+const Op& embedding = def({
+    .sig = "embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool "
+           "sparse=False) -> "
+           "Tensor",
+    .doc = "Rows of weight, one for each index. The row padding_idx gets no gradient.",
+    .forms = Forms::function,
+    .rule =
+        [](Call& c) {
+          const Tensor& weight = c.in(0);
+          if (weight.ndim() != 2) throw runtime_error("'weight' must be 2-D");
+          check_index_dtype(c.in(1));
+          if (c.b(4) && weight.needs_grad())
+            throw not_implemented("embedding: sparse gradients are not implemented");
+          Dims sizes(c.in(1).sizes());
+          sizes.push_back(weight.size(1));
+          c.out_meta(0, weight.dtype(), std::move(sizes));
+        },
+    .cpu =
+        [](Call& c) {
+          Tensor weight = dense(c.in(0)), indices = checked_indices(c.in(1), weight.size(0));
+          const int64_t* index = indices.data<int64_t>();
+          size_t row = weight.size(1) * weight.itemsize();
+          const char* from = weight.raw();
+          char* to = c.out().raw();
+          parallel_for(indices.numel(), std::max<int64_t>(1, 65536 / std::max<int64_t>(row, 1)),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t i = begin; i < end; ++i)
+                           std::memcpy(to + i * row, from + index[i] * row, row);
+                       });
+        },
+    .saves = save(In1),
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{embedding_backward(g, c.in(1), c.in_sizes(0)[0], c.i(2), c.b(3)), Tensor()};
+        },
+    .ref = "weight[indices]",
+    .samples = {"x(4,3), i(5; 0, 4)", "x(4,3), i(2,3; 0, 4)"},
+});
+
+namespace {
+
+const Op& embedding_backward = def({
+    .sig =
+        "embedding_dense_backward(Tensor grad_output, Tensor indices, int num_weights, int padding_idx, bool "
+        "scale_grad_by_freq) -> Tensor",
+    .doc = "Rows of grad_output added up at their indices.",
+    .forms = Forms::function,
+    .rule =
+        [](Call& c) {
+          if (c.in(0).ndim() == 0)
+            throw runtime_error("embedding_dense_backward: grad_output needs at least one dimension");
+          check_index_dtype(c.in(1));
+          c.out_meta(0, c.in(0).dtype(), Dims{c.i(2), c.in(0).size(-1)});
+        },
+    .cpu =
+        [](Call& c) {
+          Dtype d = compute_type(c.out().dtype());
+          Tensor g = dense(c.in(0), d), indices = checked_indices(c.in(1), c.i(2));
+          Result out(c.out(), d);
+          const int64_t* index = indices.data<int64_t>();
+          int64_t n = indices.numel(), width = g.size(-1);
+          check(n * width == g.numel(),
+                "embedding_dense_backward: sizes of grad_output and indices do not match");
+          std::vector<int64_t> uses;
+          if (c.b(4)) {
+            uses.resize(c.i(2));
+            for (int64_t i = 0; i < n; ++i) ++uses[index[i]];
+          }
+          rushlight::fill(out.work(), Value(0));
+          visit(d, [&]<class T>() {
+            if constexpr (!std::is_same_v<T, bool>) {
+              const T* from = g.data<T>();
+              T* to = out.data<T>();
+              // chunks of columns, so that every sum runs in the order of the indices
+              parallel_for(width, n * width < 65536 ? width : 64, [&](int64_t begin, int64_t end) {
+                for (int64_t i = 0; i < n; ++i) {
+                  if (index[i] == c.i(3)) continue;
+                  T* row = to + index[i] * width;
+                  const T* add = from + i * width;
+                  if (uses.empty())
+                    for (int64_t j = begin; j < end; ++j) row[j] = T(row[j] + add[j]);
+                  else
+                    for (int64_t j = begin; j < end; ++j)
+                      row[j] = T(row[j] + add[j] / convert<T>(uses[index[i]]));
+                }
+              });
+            }
+          });
+          out.store();
+        },
+    .saves = save(In1),
+    .grad =
+        [](const Call& c, const Tensor& gg) {
+          if (c.b(4))
+            throw not_implemented(
+                "embedding: second derivatives with scale_grad_by_freq are not implemented");
+          Tensor rows = embedding(gg, c.in(1));
+          if (c.i(3) < 0) return Grads{rows, Tensor()};
+          return Grads{mul(rows, unsqueeze.call({ne(c.in(1), c.i(3)), -1})), Tensor()};
+        },
+});
+
+}  // namespace
+
+}  // namespace rushlight::ops
