@@ -9,7 +9,8 @@
 namespace rushlight {
 
 constexpr int max_operands = 8;
-constexpr int64_t pointwise_grain = 16384;  // elements per parallel chunk; fixed, so that chunks never depend on threads
+constexpr int64_t pointwise_grain =
+    16384;  // elements per parallel chunk; fixed, so that chunks never depend on threads
 
 struct Loop {
   int ndim = 0, nops = 0;

@@ -30,7 +30,9 @@ struct MapTable {
 // ---- type lists. The 16-bit floats have no entries: the driver computes them in float32. ----
 template <class... T> struct Types {};
 template <class A, class B> struct JoinTypes;
-template <class... A, class... B> struct JoinTypes<Types<A...>, Types<B...>> { using type = Types<A..., B...>; };
+template <class... A, class... B> struct JoinTypes<Types<A...>, Types<B...>> {
+  using type = Types<A..., B...>;
+};
 template <class A, class B> using Join = typename JoinTypes<A, B>::type;
 
 using Bools = Types<bool>;
@@ -61,10 +63,18 @@ template <class F, class T, bool Mask, size_t N = 0> constexpr size_t arity() {
   else return arity<F, T, Mask, N + 1>();
 }
 
-template <class T, class R> struct RowResult { using type = T; };   // integer arithmetic promotes to int: back to T
-template <class T> struct RowResult<T, bool> { using type = bool; };
-template <std::floating_point T> struct RowResult<T, std::complex<T>> { using type = std::complex<T>; };
-template <std::floating_point T> struct RowResult<std::complex<T>, T> { using type = T; };
+template <class T, class R> struct RowResult {
+  using type = T;
+};  // integer arithmetic promotes to int: back to T
+template <class T> struct RowResult<T, bool> {
+  using type = bool;
+};
+template <std::floating_point T> struct RowResult<T, std::complex<T>> {
+  using type = std::complex<T>;
+};
+template <std::floating_point T> struct RowResult<std::complex<T>, T> {
+  using type = T;
+};
 
 // The mask is read as bytes: GCC vectorises comparisons of those, but not loads of bool.
 template <class F, class R, class... P> RL_INLINE void element_loop(R* to, int64_t n, const P*... from) {
@@ -93,10 +103,16 @@ RL_INLINE void row_loop(char* out, const char* const* in, int64_t n, std::index_
 template <class F, class T, bool Mask> struct Rows {
   static constexpr size_t nin = arity<F, T, Mask>();
   using Index = std::make_index_sequence<nin - Mask>;
-  RL_TARGET_V2 static void v2(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
+  RL_TARGET_V2 static void v2(char* out, const char* const* in, int64_t n) {
+    row_loop<F, T, Mask>(out, in, n, Index());
+  }
 #if defined(__x86_64__)
-  RL_TARGET_V3 static void v3(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
-  RL_TARGET_V4 static void v4(char* out, const char* const* in, int64_t n) { row_loop<F, T, Mask>(out, in, n, Index()); }
+  RL_TARGET_V3 static void v3(char* out, const char* const* in, int64_t n) {
+    row_loop<F, T, Mask>(out, in, n, Index());
+  }
+  RL_TARGET_V4 static void v4(char* out, const char* const* in, int64_t n) {
+    row_loop<F, T, Mask>(out, in, n, Index());
+  }
 #else
   static constexpr RowFn v3 = v2, v4 = v2;
 #endif
@@ -122,9 +138,15 @@ inline void run_whole_map(Call& c, const void* table) { run_map(c, *static_cast<
 
 }  // namespace detail
 
-template <class List, class F> constexpr const MapTable& static_table(F) { return detail::table_of<List, F, false>; }
-template <class List, class F> constexpr const MapTable& static_mask_table(F) { return detail::table_of<List, F, true>; }
-template <class List, class F> constexpr Kernel map(F) { return {detail::run_whole_map, &detail::table_of<List, F, false>}; }
+template <class List, class F> constexpr const MapTable& static_table(F) {
+  return detail::table_of<List, F, false>;
+}
+template <class List, class F> constexpr const MapTable& static_mask_table(F) {
+  return detail::table_of<List, F, true>;
+}
+template <class List, class F> constexpr Kernel map(F) {
+  return {detail::run_whole_map, &detail::table_of<List, F, false>};
+}
 template <class List, class F> constexpr Kernel map_mask(F) {
   return {detail::run_whole_map, &detail::table_of<List, F, true>};
 }

@@ -16,14 +16,19 @@ Dtype combine(Dtype strong, Dtype weak) {
 
 struct Groups {
   Dtype tensors = Dtype::none, scalars = Dtype::none, numbers = Dtype::none;
-  static void join(Dtype& group, Dtype d) { group = group == Dtype::none || group == d ? d : promote(group, d); }
+  static void join(Dtype& group, Dtype d) {
+    group = group == Dtype::none || group == d ? d : promote(group, d);
+  }
   void add(const Value& v) {
     switch (v.tag) {
       case Value::tensor: {
         TensorObject* t = v.t;
         if (t->ndim) join(tensors, t->dtype);
         else if (!t->wrapped_number) join(scalars, t->dtype);
-        else join(numbers, is_complex(t->dtype) ? default_complex() : is_float(t->dtype) ? default_dtype() : t->dtype);
+        else
+          join(numbers, is_complex(t->dtype) ? default_complex()
+                        : is_float(t->dtype) ? default_dtype()
+                                             : t->dtype);
         break;
       }
       case Value::tensors:
@@ -59,7 +64,10 @@ Dtype promoted(const Call& c) {
       break;
     }
     if (first == Dtype::none && !v.t->wrapped_number) first = v.t->dtype;
-    else if (first != v.t->dtype) { uniform = false; break; }
+    else if (first != v.t->dtype) {
+      uniform = false;
+      break;
+    }
   }
   if (uniform && first != Dtype::none) return first;
   Groups g;

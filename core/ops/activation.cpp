@@ -17,11 +17,14 @@ const Op& relu_backward = def({
     .family = pointwise,
     .forms = no_forms,
     .rule = rule::broadcast,
-    .cpu = map<Floats>([]<class T>(T g, T y) { return y > 0 ? g : y != y ? g : T(0); }),
+    .cpu = map<Floats>([]<class T>(T g, T y) { return y > 0    ? g
+                                                      : y != y ? g
+                                                               : T(0); }),
     .saves = save(In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? c.op(g, c.in(1)) : Tensor(), c.wants(1) ? fresh_zeros(g) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? c.op(g, c.in(1)) : Tensor(), c.wants(1) ? fresh_zeros(g) : Tensor()};
+        },
     .grad_name = "ThresholdBackwardBackward0",
     .ref = "np.where(output > 0, grad_output, 0)",
     .samples = {"x(2,3), y(2,3)"},
@@ -37,10 +40,11 @@ const Op& relu = def({
         tensor([0., 2.]))",
     .family = pointwise,
     .forms = function | method | inplace,
-    .rule = [](Call& c) {
-      if (c.in(0).dtype() == Dtype::boolean) throw runtime_error("Boolean inputs not supported for relu");
-      rule::same(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (c.in(0).dtype() == Dtype::boolean) throw runtime_error("Boolean inputs not supported for relu");
+          rule::same(c);
+        },
     .cpu = map<Real>([]<class T>(T x) { return fn::maximum(x, T(0)); }),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{relu_backward(g, c.out())}; },
@@ -65,27 +69,30 @@ const Op& prelu = def({
     .sig = "prelu(Tensor input, Tensor weight) -> Tensor",
     .doc = "leaky_relu with a learnt slope: one number, or one per channel (dimension 1).",
     .forms = function | method,
-    .cpu = [](Call& c) {
-      static const Op& kernel = find_op("_prelu_kernel");
-      const Tensor &x = c.in(0), &w = c.in(1);
-      if (x.dtype() != w.dtype())
-        throw runtime_error("prelu: Type promoting not supported. Got ", info(x.dtype()).scalar_name, " and ",
-                            info(w.dtype()).scalar_name);
-      if (w.ndim() > 1)
-        throw runtime_error("prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = ", w.ndim());
-      if (w.numel() == 1) {
-        c.outs = TensorList{kernel(x, x.ndim() ? w : find_op("view")(w, Dims()))};
-        return;
-      }
-      int64_t channels = x.ndim() > 1 ? x.size(1) : 1;
-      if (x.ndim() == 0) throw runtime_error("Not allow zero-dim input tensor.");
-      if (channels != w.numel())
-        throw runtime_error("Mismatch of parameter numbers and input channel size. Found parameter numbers = ", w.numel(),
-                            " and channel size = ", channels, ".");
-      Dims sizes(x.ndim(), 1);
-      sizes[1] = channels;
-      c.outs = TensorList{kernel(x, find_op("view")(w, sizes))};
-    },
+    .cpu =
+        [](Call& c) {
+          static const Op& kernel = find_op("_prelu_kernel");
+          const Tensor &x = c.in(0), &w = c.in(1);
+          if (x.dtype() != w.dtype())
+            throw runtime_error("prelu: Type promoting not supported. Got ", info(x.dtype()).scalar_name,
+                                " and ", info(w.dtype()).scalar_name);
+          if (w.ndim() > 1)
+            throw runtime_error("prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = ",
+                                w.ndim());
+          if (w.numel() == 1) {
+            c.outs = TensorList{kernel(x, x.ndim() ? w : find_op("view")(w, Dims()))};
+            return;
+          }
+          int64_t channels = x.ndim() > 1 ? x.size(1) : 1;
+          if (x.ndim() == 0) throw runtime_error("Not allow zero-dim input tensor.");
+          if (channels != w.numel())
+            throw runtime_error(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = ", w.numel(),
+                " and channel size = ", channels, ".");
+          Dims sizes(x.ndim(), 1);
+          sizes[1] = channels;
+          c.outs = TensorList{kernel(x, find_op("view")(w, sizes))};
+        },
     .composite = true,
     .ref = "np.where(input > 0, input, weight * input)",
     .samples = {"x(2,3), pos(1)"},
@@ -99,11 +106,12 @@ const Op& prelu_kernel = def({
     .rule = rule::broadcast,
     .cpu = map<Floats>([](auto x, auto w) { return x > 0 ? x : x * w; }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor positive = gt(c.in(0), 0);
-      return Grads{c.wants(0) ? where(positive, g, mul(g, c.in(1))) : Tensor(),
-                   c.wants(1) ? where(positive, 0, mul(g, c.in(0))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor positive = gt(c.in(0), 0);
+          return Grads{c.wants(0) ? where(positive, g, mul(g, c.in(1))) : Tensor(),
+                       c.wants(1) ? where(positive, 0, mul(g, c.in(0))) : Tensor()};
+        },
     .grad_name = "PreluKernelBackward0",
     .ref = "np.where(input > 0, input, weight * input)",
     .samples = {"x(2,3), pos(2,3)", "x(2,3), pos(3)"},
@@ -115,17 +123,20 @@ const Op& hardtanh = def({
     .doc = "input limited to [min_val, max_val]; unlike clamp, no gradient passes at the bounds.",
     .family = pointwise,
     .forms = nn_forms,
-    .rule = [](Call& c) {
-      if (c.in(0).dtype() == Dtype::boolean) throw runtime_error("Bool inputs not supported for hardtanh");
-      if (c.in(0).dtype() == Dtype::u8 && (c.d(1) < 0 || c.d(2) < 0))
-        throw runtime_error("cannot do hardtanh on an unsigned type with negative limits");
-      rule::same(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (c.in(0).dtype() == Dtype::boolean)
+            throw runtime_error("Bool inputs not supported for hardtanh");
+          if (c.in(0).dtype() == Dtype::u8 && (c.d(1) < 0 || c.d(2) < 0))
+            throw runtime_error("cannot do hardtanh on an unsigned type with negative limits");
+          rule::same(c);
+        },
     .cpu = map<Real>([](auto x, auto lo, auto hi) { return fn::clamp(x, lo, hi); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{pass_where(logical_and(gt(c.in(0), c.arg(1)), lt(c.in(0), c.arg(2))), g)};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{pass_where(logical_and(gt(c.in(0), c.arg(1)), lt(c.in(0), c.arg(2))), g)};
+        },
     .ref = "np.clip(input, min_val, max_val)",
     .samples = {"x(2,3)", "x(2,3), 0.0, 6.0"},
     .modules = "nn",
@@ -139,9 +150,10 @@ const Op& hardsigmoid = def({
     .rule = rule::same,
     .cpu = map<Floats>([]<class T>(T x) { return fn::clamp(x + T(3), T(0), T(6)) / T(6); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{pass_where(logical_and(gt(c.in(0), -3), lt(c.in(0), 3)), mul(g, 1.0 / 6))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{pass_where(logical_and(gt(c.in(0), -3), lt(c.in(0), 3)), mul(g, 1.0 / 6))};
+        },
     .ref = "np.clip(input + 3, 0, 6) / 6",
     .samples = {"x(2,3)"},
     .modules = "nn",
@@ -155,11 +167,12 @@ const Op& hardswish = def({
     .rule = rule::same,
     .cpu = map<Floats>([]<class T>(T x) { return x * fn::clamp(x + T(3), T(0), T(6)) / T(6); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      const Tensor& x = c.in(0);
-      Tensor middle = mul(g, add(mul(x, 1.0 / 3), 0.5));
-      return Grads{where(lt(x, -3), 0, where(le(x, 3), middle, g))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          const Tensor& x = c.in(0);
+          Tensor middle = mul(g, add(mul(x, 1.0 / 3), 0.5));
+          return Grads{where(lt(x, -3), 0, where(le(x, 3), middle, g))};
+        },
     .ref = "input * np.clip(input + 3, 0, 6) / 6",
     .samples = {"x(2,3)"},
     .modules = "nn",
@@ -183,11 +196,15 @@ const Op& softshrink = def({
     .doc = "input moved towards 0 by lambd, and 0 within [-lambd, lambd].",
     .family = pointwise,
     .forms = nn_forms,
-    .rule = [](Call& c) {
-      if (c.d(1) < 0) throw runtime_error("lambda must be greater or equal to 0, but found to be ", c.d(1), ".");
-      rule::same(c);
-    },
-    .cpu = map<Floats>([]<class T>(T x, T l) { return x > l ? x - l : x < -l ? x + l : x * T(0); }),
+    .rule =
+        [](Call& c) {
+          if (c.d(1) < 0)
+            throw runtime_error("lambda must be greater or equal to 0, but found to be ", c.d(1), ".");
+          rule::same(c);
+        },
+    .cpu = map<Floats>([]<class T>(T x, T l) { return x > l    ? x - l
+                                                      : x < -l ? x + l
+                                                               : x * T(0); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{pass_where(gt(abs(c.in(0)), c.arg(1)), g)}; },
     .ref = "np.where(input > lambd, input - lambd, np.where(input < -lambd, input + lambd, 0))",

@@ -29,10 +29,12 @@ void add_rule(Call& c) {
 void sub_rule(Call& c) {
   if (is_bool(c.arg(0)) || is_bool(c.arg(1))) {
     if (is_bool(c.arg(0)) && is_bool(c.arg(1)) && c.arg(1).tag == Value::tensor)
-      throw runtime_error("Subtraction, the `-` operator, with two bool tensors is not supported. "
-                          "Use the `^` or `logical_xor()` operator instead.");
-    throw runtime_error("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert "
-                        "a mask, use the `~` or `logical_not()` operator instead.");
+      throw runtime_error(
+          "Subtraction, the `-` operator, with two bool tensors is not supported. "
+          "Use the `^` or `logical_xor()` operator instead.");
+    throw runtime_error(
+        "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert "
+        "a mask, use the `~` or `logical_not()` operator instead.");
   }
   add_rule(c);
 }
@@ -68,7 +70,8 @@ bool has_zero(const Value& divisor, Dtype as) {
   return zero;
 }
 void check_divisor(const Call& c, const Value& divisor) {
-  if (!differentiable(c.compute) && c.compute != Dtype::boolean && c.out().numel() && has_zero(divisor, c.compute))
+  if (!differentiable(c.compute) && c.compute != Dtype::boolean && c.out().numel() &&
+      has_zero(divisor, c.compute))
     throw runtime_error("ZeroDivisionError");
 }
 
@@ -76,8 +79,7 @@ void check_divisor(const Call& c, const Value& divisor) {
 constexpr auto product = []<class T>(T a, T b) {
   if constexpr (is_complex_type<T>)
     return T(a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real());
-  else
-    return a * b;
+  else return a * b;
 };
 
 constexpr auto trunc_divide = []<class T>(T a, T b) {
@@ -119,13 +121,15 @@ const Op& add = def({
         tensor([11., 12.]))",
     .family = pointwise,
     .rule = add_rule,
-    .cpu = [](Call& c) {
-      if (is_one(c.arg(2))) run_map(c, static_table<All>([](auto a, auto b) { return a + b; }));
-      else run_map(c, static_table<All>([](auto a, auto b, auto alpha) { return a + alpha * b; }));
-    },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{g, c.wants(1) ? is_one(c.arg(2)) ? g : chain(g, c.arg(2)) : Tensor()};
-    },
+    .cpu =
+        [](Call& c) {
+          if (is_one(c.arg(2))) run_map(c, static_table<All>([](auto a, auto b) { return a + b; }));
+          else run_map(c, static_table<All>([](auto a, auto b, auto alpha) { return a + alpha * b; }));
+        },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{g, c.wants(1) ? is_one(c.arg(2)) ? g : chain(g, c.arg(2)) : Tensor()};
+        },
     .ref = "input + alpha * other",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "x(2,3), y(3), alpha=2", "x(2,3), 1.5"},
 });
@@ -135,13 +139,15 @@ const Op& sub = def({
     .doc = "Difference input - alpha * other, broadcast against each other. Bool tensors are refused.",
     .family = pointwise,
     .rule = sub_rule,
-    .cpu = [](Call& c) {
-      if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return a - b; }));
-      else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return a - alpha * b; }));
-    },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{g, c.wants(1) ? is_one(c.arg(2)) ? neg(g) : neg(chain(g, c.arg(2))) : Tensor()};
-    },
+    .cpu =
+        [](Call& c) {
+          if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return a - b; }));
+          else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return a - alpha * b; }));
+        },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{g, c.wants(1) ? is_one(c.arg(2)) ? neg(g) : neg(chain(g, c.arg(2))) : Tensor()};
+        },
     .ref = "input - alpha * other",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "x(2,3), y(3), alpha=2", "x(2,3), 1.5"},
     .aliases = {"subtract"},
@@ -188,9 +194,11 @@ const Op& mul = def({
     .rule = rule::broadcast,
     .cpu = map<All>(product),
     .saves = {.for0 = In1, .for1 = In0},
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? chain(g, c.arg(1)) : Tensor(), c.wants(1) ? chain(g, c.arg(0)) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? chain(g, c.arg(1)) : Tensor(),
+                       c.wants(1) ? chain(g, c.arg(0)) : Tensor()};
+        },
     .ref = "input * other",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "x(2,3), 1.5"},
     .aliases = {"multiply"},
@@ -198,35 +206,42 @@ const Op& mul = def({
 
 const Op& div = def({
     .sig = "div(Tensor input, Operand other, *, str? rounding_mode=None) -> Tensor",
-    .doc = R"(Quotient input / other. Integers give the default float, unless rounding_mode is 'trunc' (towards zero) or
+    .doc =
+        R"(Quotient input / other. Integers give the default float, unless rounding_mode is 'trunc' (towards zero) or
         'floor', which keep the dtype.)",
     .family = pointwise,
-    .rule = [](Call& c) {
-      if (!c.has(2)) return rule::to_float(c);
-      if (c.s(2) != "trunc" && c.s(2) != "floor")
-        throw runtime_error("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", c.s(2), "'");
-      rule::broadcast(c);
-    },
-    .cpu = [](Call& c) {
-      if (!rounds(c)) return run_map(c, static_table<FloatsAndComplex>([](auto a, auto b) { return a / b; }));
-      if (c.s(2) == "trunc") {
-        check_divisor(c, c.arg(1));
-        run_map(c, static_table<Real>(trunc_divide), {c.arg(0), c.arg(1)}, "div_trunc_cpu");
-      } else {
-        check_divisor(c, c.arg(1));
-        run_map(c, static_table<Real>(floor_divide_fn), {c.arg(0), c.arg(1)}, "div_floor_cpu");
-      }
-    },
+    .rule =
+        [](Call& c) {
+          if (!c.has(2)) return rule::to_float(c);
+          if (c.s(2) != "trunc" && c.s(2) != "floor")
+            throw runtime_error(
+                "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", c.s(2), "'");
+          rule::broadcast(c);
+        },
+    .cpu =
+        [](Call& c) {
+          if (!rounds(c))
+            return run_map(c, static_table<FloatsAndComplex>([](auto a, auto b) { return a / b; }));
+          if (c.s(2) == "trunc") {
+            check_divisor(c, c.arg(1));
+            run_map(c, static_table<Real>(trunc_divide), {c.arg(0), c.arg(1)}, "div_trunc_cpu");
+          } else {
+            check_divisor(c, c.arg(1));
+            run_map(c, static_table<Real>(floor_divide_fn), {c.arg(0), c.arg(1)}, "div_floor_cpu");
+          }
+        },
     .saves = {.for0 = In1, .for1 = In0 | In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      if (rounds(c)) return Grads{fresh_zeros(g), fresh_zeros(g)};
-      return Grads{c.wants(0) ? chain_over(g, c.arg(1)) : Tensor(),
-                   c.wants(1) ? neg(chain(g, div(div(c.in(0), c.arg(1)), c.arg(1)))) : Tensor()};
-    },
-    .ref = "input / other if rounding_mode is None else np.trunc(input / other) if rounding_mode == 'trunc' else "
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          if (rounds(c)) return Grads{fresh_zeros(g), fresh_zeros(g)};
+          return Grads{c.wants(0) ? chain_over(g, c.arg(1)) : Tensor(),
+                       c.wants(1) ? neg(chain(g, div(div(c.in(0), c.arg(1)), c.arg(1)))) : Tensor()};
+        },
+    .ref = "input / other if rounding_mode is None else np.trunc(input / other) if rounding_mode == 'trunc' "
+           "else "
            "np.floor(input / other)",
-    .samples = {"x(2,3), pos(2,3)", "x(3,1), pos(1,4)", "x(2,3), 1.5", "x(2,3), pos(3), rounding_mode='floor'",
-                "x(2,3), pos(3), rounding_mode='trunc'"},
+    .samples = {"x(2,3), pos(2,3)", "x(3,1), pos(1,4)", "x(2,3), 1.5",
+                "x(2,3), pos(3), rounding_mode='floor'", "x(2,3), pos(3), rounding_mode='trunc'"},
     .aliases = {"divide", "true_divide"},
 });
 
@@ -235,10 +250,11 @@ const Op& floor_divide = def({
     .doc = "Quotient rounded towards minus infinity. It has no derivative.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = [](Call& c) {
-      check_divisor(c, c.arg(1));
-      run_map(c, static_table<Real>(floor_divide_fn), {c.arg(0), c.arg(1)}, "div_floor_cpu");
-    },
+    .cpu =
+        [](Call& c) {
+          check_divisor(c, c.arg(1));
+          run_map(c, static_table<Real>(floor_divide_fn), {c.arg(0), c.arg(1)}, "div_floor_cpu");
+        },
     .grad = no_derivative,
     .grad_name = "NotImplemented",
     .ref = "np.floor_divide(input, other)",
@@ -253,7 +269,8 @@ void remainder_kernel(Call& c) {
 }
 void fmod_kernel(Call& c) {
   check_divisor(c, c.arg(1));
-  run_map(c, static_table<Real>([](auto a, auto b) { return fn::fmod(a, b); }), {c.arg(0), c.arg(1)}, "fmod_cpu");
+  run_map(c, static_table<Real>([](auto a, auto b) { return fn::fmod(a, b); }), {c.arg(0), c.arg(1)},
+          "fmod_cpu");
 }
 Grads remainder_grad(const Call& c, const Tensor& g) {
   return {g, c.wants(1) ? neg(mul(g, div(c.arg(0), c.arg(1), Value("floor")))) : Tensor()};
@@ -314,12 +331,15 @@ const Op& neg = def({
     .sig = "neg(Tensor input) -> Tensor",
     .doc = "Each element with its sign changed.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      if (is_bool(c.arg(0)))
-        throw runtime_error("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
-                            "mask, use the `~` or `logical_not()` operator instead.");
-      rule::same(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (is_bool(c.arg(0)))
+            throw runtime_error(
+                "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
+                "a "
+                "mask, use the `~` or `logical_not()` operator instead.");
+          rule::same(c);
+        },
     .cpu = map<Numeric>([](auto x) { return -x; }),
     .grad = [](const Call&, const Tensor& g) { return Grads{neg(g)}; },
     .ref = "-input",
@@ -330,10 +350,11 @@ const Op& positive = def({
     .sig = "positive(Tensor input) -> Tensor",
     .doc = "The input itself: the unary + operator.",
     .forms = function | method,
-    .cpu = [](Call& c) {
-      if (is_bool(c.arg(0))) throw runtime_error("The `+` operator, on a bool tensor is not supported.");
-      c.outs = TensorList{c.in(0)};
-    },
+    .cpu =
+        [](Call& c) {
+          if (is_bool(c.arg(0))) throw runtime_error("The `+` operator, on a bool tensor is not supported.");
+          c.outs = TensorList{c.in(0)};
+        },
     .composite = true,
     .ref = "+input",
     .samples = {"x(2,3)"},
@@ -355,12 +376,14 @@ const Op& sign = def({
     .sig = "sign(Tensor input) -> Tensor",
     .doc = "-1, 0 or 1, as each element is negative, zero or positive. NaN gives 0.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      if (is_complex(c.in(0).dtype()))
-        throw not_implemented("Unlike NumPy, rushlight.sign is not intended to support complex numbers. "
-                              "Please use rushlight.sgn instead.");
-      rule::same(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (is_complex(c.in(0).dtype()))
+            throw not_implemented(
+                "Unlike NumPy, rushlight.sign is not intended to support complex numbers. "
+                "Please use rushlight.sgn instead.");
+          rule::same(c);
+        },
     .cpu = map<RealAndBool>([]<class T>(T x) { return T((x > T(0)) - (x < T(0))); }),
     .grad = [](const Call&, const Tensor& g) { return Grads{fresh_zeros(g)}; },
     .ref = "np.sign(input)",
@@ -380,12 +403,13 @@ const Op& sgn = def({
       }
     }),
     .saves = save(In0 | Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      if (!is_complex(c.out().dtype())) return Grads{fresh_zeros(g)};
-      // turning part only: (g - sgn * Re(g * conj(sgn))) / |x|, and 0 at 0
-      Tensor r = abs(c.in(0)), radial = mul(c.out(), real(chain(g, c.out())));
-      return Grads{masked_fill(div(sub(g, radial), r), eq(r, 0), 0)};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          if (!is_complex(c.out().dtype())) return Grads{fresh_zeros(g)};
+          // turning part only: (g - sgn * Re(g * conj(sgn))) / |x|, and 0 at 0
+          Tensor r = abs(c.in(0)), radial = mul(c.out(), real(chain(g, c.out())));
+          return Grads{masked_fill(div(sub(g, radial), r), eq(r, 0), 0)};
+        },
     .ref = "np.sign(input)",
 });
 
@@ -405,10 +429,11 @@ const Op& square = def({
     .sig = "square(Tensor input) -> Tensor",
     .doc = "input * input.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      rule::same(c);
-      if (c.compute == Dtype::boolean) c.compute = c.meta0.dtype = Dtype::i64;
-    },
+    .rule =
+        [](Call& c) {
+          rule::same(c);
+          if (c.compute == Dtype::boolean) c.compute = c.meta0.dtype = Dtype::i64;
+        },
     .cpu = map<Numeric>([](auto x) { return x * x; }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, mul(c.in(0), 2))}; },
@@ -423,10 +448,11 @@ const Op& addcmul = def({
     .rule = rule::broadcast,
     .cpu = map<Numeric>([](auto a, auto b, auto d, auto value) { return a + value * b * d; }),
     .saves = {.for1 = In2, .for2 = In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{g, c.wants(1) ? chain(g, mul(c.in(2), c.arg(3))) : Tensor(),
-                   c.wants(2) ? chain(g, mul(c.in(1), c.arg(3))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{g, c.wants(1) ? chain(g, mul(c.in(2), c.arg(3))) : Tensor(),
+                       c.wants(2) ? chain(g, mul(c.in(1), c.arg(3))) : Tensor()};
+        },
     .ref = "input + value * tensor1 * tensor2",
     .samples = {"x(2,3), y(2,3), z(2,3)", "x(3), y(2,1), z(1,3), value=0.5"},
 });
@@ -435,19 +461,22 @@ const Op& addcdiv = def({
     .sig = "addcdiv(Tensor input, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
     .doc = "input + value * tensor1 / tensor2, for floating-point and complex tensors.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      if (!differentiable(c.in(1).dtype()) && !differentiable(c.in(2).dtype()))
-        throw runtime_error("Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
-                            "perform a true division of tensor1 and tensor2. Divide with true_divide or floor_divide, "
-                            "multiply by value and add input instead.");
-      rule::broadcast(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (!differentiable(c.in(1).dtype()) && !differentiable(c.in(2).dtype()))
+            throw runtime_error(
+                "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
+                "perform a true division of tensor1 and tensor2. Divide with true_divide or floor_divide, "
+                "multiply by value and add input instead.");
+          rule::broadcast(c);
+        },
     .cpu = map<FloatsAndComplex>([](auto a, auto b, auto d, auto value) { return a + value * b / d; }),
     .saves = {.for1 = In2, .for2 = In1 | In2},
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{g, c.wants(1) ? chain(g, mul(reciprocal(c.in(2)), c.arg(3))) : Tensor(),
-                   c.wants(2) ? neg(chain(g, div(mul(c.in(1), c.arg(3)), square(c.in(2))))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{g, c.wants(1) ? chain(g, mul(reciprocal(c.in(2)), c.arg(3))) : Tensor(),
+                       c.wants(2) ? neg(chain(g, div(mul(c.in(1), c.arg(3)), square(c.in(2))))) : Tensor()};
+        },
     .ref = "input + value * tensor1 / tensor2",
     .samples = {"x(2,3), y(2,3), pos(2,3)", "x(3), y(2,1), pos(1,3), value=0.5"},
 });

@@ -15,11 +15,14 @@ constexpr auto shift_left = []<class T>(T a, T n) -> T {
 constexpr auto shift_right = []<class T>(T a, T n) -> T {
   return a >> (in_width(n) ? n : T(8 * sizeof(T) - 1));  // all that is left then is the sign
 };
-void left_kernel(Call& c) { run_map(c, static_table<Integers>(shift_left), {c.arg(0), c.arg(1)}, "lshift_cpu"); }
+void left_kernel(Call& c) {
+  run_map(c, static_table<Integers>(shift_left), {c.arg(0), c.arg(1)}, "lshift_cpu");
+}
 void right_kernel(Call& c) {
   if (c.compute == Dtype::u8)  // no sign to keep
-    return run_map(c, static_table<Types<uint8_t>>([](uint8_t a, uint8_t n) { return uint8_t(n < 8 ? a >> n : 0); }),
-                   {c.arg(0), c.arg(1)}, "rshift_cpu");
+    return run_map(
+        c, static_table<Types<uint8_t>>([](uint8_t a, uint8_t n) { return uint8_t(n < 8 ? a >> n : 0); }),
+        {c.arg(0), c.arg(1)}, "rshift_cpu");
   run_map(c, static_table<Integers>(shift_right), {c.arg(0), c.arg(1)}, "rshift_cpu");
 }
 

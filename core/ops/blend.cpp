@@ -33,10 +33,12 @@ const Op& lerp_tensor = def({
     .rule = lerp_rule,
     .cpu = map<FloatsAndComplex>(lerp_fn),
     .saves = {.for0 = In2, .for1 = In2, .for2 = In0 | In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? chain(g, rsub(c.in(2), 1)) : Tensor(), c.wants(1) ? chain(g, c.in(2)) : Tensor(),
-                   c.wants(2) ? chain(g, sub(c.in(1), c.in(0))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? chain(g, rsub(c.in(2), 1)) : Tensor(),
+                       c.wants(1) ? chain(g, c.in(2)) : Tensor(),
+                       c.wants(2) ? chain(g, sub(c.in(1), c.in(0))) : Tensor()};
+        },
     .grad_name = "LerpBackward1",
     .ref = "input + weight * (end - input)",
     .samples = {"x(2,3), y(2,3), z(2,3)", "x(3,1), y(1,4), z(4)"},
@@ -48,13 +50,14 @@ const Op& lerp = def({
     .family = pointwise,
     .rule = lerp_rule,
     .cpu = map<FloatsAndComplex>(lerp_fn),
-    .grad = [](const Call& c, const Tensor& g) {
-      if (c.arg(2).tag == Value::complex) {
-        c128 w = c.arg(2).as_complex();
-        return Grads{chain(g, 1.0 - w), chain(g, w)};
-      }
-      return Grads{c.wants(0) ? mul(g, 1 - c.d(2)) : Tensor(), c.wants(1) ? mul(g, c.d(2)) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          if (c.arg(2).tag == Value::complex) {
+            c128 w = c.arg(2).as_complex();
+            return Grads{chain(g, 1.0 - w), chain(g, w)};
+          }
+          return Grads{c.wants(0) ? mul(g, 1 - c.d(2)) : Tensor(), c.wants(1) ? mul(g, c.d(2)) : Tensor()};
+        },
     .ref = "input + weight * (end - input)",
     .samples = {"x(2,3), y(2,3), 0.3", "x(3,1), y(1,4), 0.8"},
 });
@@ -66,11 +69,12 @@ const Op& copysign = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([](auto x, auto sign) { return fn::copysign(x, sign); }),
     .saves = save(In0 | Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor to_x;
-      if (c.wants(0)) to_x = mul(g, masked_fill(div(c.out(), c.in(0)), eq(c.in(0), 0), 0));
-      return Grads{to_x, c.wants(1) ? fresh_zeros(g) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor to_x;
+          if (c.wants(0)) to_x = mul(g, masked_fill(div(c.out(), c.in(0)), eq(c.in(0), 0), 0));
+          return Grads{to_x, c.wants(1) ? fresh_zeros(g) : Tensor()};
+        },
     .ref = "np.copysign(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "x(2,3), -1.0"},
 });
@@ -79,13 +83,14 @@ const Op& heaviside = def({
     .sig = "heaviside(Tensor input, Tensor values) -> Tensor",
     .doc = "0 for negative elements, 1 for positive ones, and the element of `values` at zero.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      if (is_complex(c.in(0).dtype()) || is_complex(c.in(1).dtype()))
-        throw runtime_error("heaviside is not yet implemented for complex tensors.");
-      if (c.in(0).dtype() != c.in(1).dtype())
-        throw runtime_error("heaviside is not yet implemented for tensors with different dtypes.");
-      rule::broadcast(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (is_complex(c.in(0).dtype()) || is_complex(c.in(1).dtype()))
+            throw runtime_error("heaviside is not yet implemented for complex tensors.");
+          if (c.in(0).dtype() != c.in(1).dtype())
+            throw runtime_error("heaviside is not yet implemented for tensors with different dtypes.");
+          rule::broadcast(c);
+        },
     .cpu = map<RealAndBool>([]<class T>(T x, T v) { return x == T(0) ? v : T(x > T(0)); }),
     .ref = "np.heaviside(input, values)",
     .samples = {"ties(2,3), y(2,3)", "ties(3,1), y(1,4)"},

@@ -97,11 +97,12 @@ const Op& maximum = def({
     .rule = extreme_rule,
     .cpu = map<RealAndBool>([](auto a, auto b) { return fn::maximum(a, b); }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor ties = eq(c.in(0), c.in(1));
-      return Grads{c.wants(0) ? shared(g, gt(c.in(0), c.in(1)), ties) : Tensor(),
-                   c.wants(1) ? shared(g, lt(c.in(0), c.in(1)), ties) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor ties = eq(c.in(0), c.in(1));
+          return Grads{c.wants(0) ? shared(g, gt(c.in(0), c.in(1)), ties) : Tensor(),
+                       c.wants(1) ? shared(g, lt(c.in(0), c.in(1)), ties) : Tensor()};
+        },
     .ref = "np.maximum(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -114,11 +115,12 @@ const Op& minimum = def({
     .rule = extreme_rule,
     .cpu = map<RealAndBool>([](auto a, auto b) { return fn::minimum(a, b); }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor ties = eq(c.in(0), c.in(1));
-      return Grads{c.wants(0) ? shared(g, lt(c.in(0), c.in(1)), ties) : Tensor(),
-                   c.wants(1) ? shared(g, gt(c.in(0), c.in(1)), ties) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor ties = eq(c.in(0), c.in(1));
+          return Grads{c.wants(0) ? shared(g, lt(c.in(0), c.in(1)), ties) : Tensor(),
+                       c.wants(1) ? shared(g, gt(c.in(0), c.in(1)), ties) : Tensor()};
+        },
     .ref = "np.minimum(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -131,10 +133,11 @@ const Op& fmax = def({
     .rule = extreme_rule,
     .cpu = map<RealAndBool>([](auto a, auto b) { return (a >= b) | (b != b) ? a : b; }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor first = logical_or(ge(c.in(0), c.in(1)), isnan(c.in(1)));
-      return Grads{where_zero(first, g), where_zero(logical_not(first), g)};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor first = logical_or(ge(c.in(0), c.in(1)), isnan(c.in(1)));
+          return Grads{where_zero(first, g), where_zero(logical_not(first), g)};
+        },
     .ref = "np.fmax(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -147,10 +150,11 @@ const Op& fmin = def({
     .rule = extreme_rule,
     .cpu = map<RealAndBool>([](auto a, auto b) { return (a <= b) | (b != b) ? a : b; }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor first = logical_or(le(c.in(0), c.in(1)), isnan(c.in(1)));
-      return Grads{where_zero(first, g), where_zero(logical_not(first), g)};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor first = logical_or(le(c.in(0), c.in(1)), isnan(c.in(1)));
+          return Grads{where_zero(first, g), where_zero(logical_not(first), g)};
+        },
     .ref = "np.fmin(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -159,7 +163,8 @@ const Op& fmin = def({
 namespace {
 
 void clamp_rule(Call& c) {
-  if (!c.has(1) && !c.has(2)) throw runtime_error("torch.clamp: At least one of 'min' or 'max' must not be None");
+  if (!c.has(1) && !c.has(2))
+    throw runtime_error("torch.clamp: At least one of 'min' or 'max' must not be None");
   if (is_complex(c.in(0).dtype()) || c.arg(1).tag == Value::complex || c.arg(2).tag == Value::complex)
     throw not_implemented("clamp is not supported for complex types");
   rule::broadcast(c);
@@ -167,14 +172,16 @@ void clamp_rule(Call& c) {
 void clamp_kernel(Call& c) {
   if (c.has(1) && c.has(2))
     run_map(c, static_table<RealAndBool>([](auto x, auto lo, auto hi) {
-      auto y = fn::clamp(x, lo, hi);
-      y = lo != lo ? lo : y;  // a nan bound shows
-      return hi != hi ? hi : y;
-    }));
+              auto y = fn::clamp(x, lo, hi);
+              y = lo != lo ? lo : y;  // a nan bound shows
+              return hi != hi ? hi : y;
+            }));
   else if (c.has(1))
-    run_map(c, static_table<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }), {c.arg(0), c.arg(1)}, "clamp_cpu");
+    run_map(c, static_table<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }),
+            {c.arg(0), c.arg(1)}, "clamp_cpu");
   else
-    run_map(c, static_table<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }), {c.arg(0), c.arg(2)}, "clamp_cpu");
+    run_map(c, static_table<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }),
+            {c.arg(0), c.arg(2)}, "clamp_cpu");
 }
 // Elements on a bound still pass their gradient.
 Tensor inside(const Call& c) {
@@ -186,23 +193,25 @@ Tensor inside(const Call& c) {
 
 const Op& clamp_tensor = def({
     .sig = "clamp.Tensor(Tensor input, Tensor? min=None, Tensor? max=None) -> Tensor",
-    .doc = "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
+    .doc =
+        "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
     .family = pointwise,
     .rule = clamp_rule,
     .cpu = clamp_kernel,
     .saves = save(In0 | In1 | In2),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor to_min, to_max;
-      if (c.wants(1)) {
-        Tensor low = lt(c.in(0), c.in(1));
-        to_min = where_zero(c.has(2) ? logical_and(low, lt(c.in(1), c.in(2))) : low, g);
-      }
-      if (c.wants(2)) {
-        Tensor high = gt(c.in(0), c.in(2));
-        to_max = where_zero(c.has(1) ? logical_or(high, lt(c.in(2), c.in(1))) : high, g);
-      }
-      return Grads{c.wants(0) ? where_zero(inside(c), g) : Tensor(), to_min, to_max};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor to_min, to_max;
+          if (c.wants(1)) {
+            Tensor low = lt(c.in(0), c.in(1));
+            to_min = where_zero(c.has(2) ? logical_and(low, lt(c.in(1), c.in(2))) : low, g);
+          }
+          if (c.wants(2)) {
+            Tensor high = gt(c.in(0), c.in(2));
+            to_max = where_zero(c.has(1) ? logical_or(high, lt(c.in(2), c.in(1))) : high, g);
+          }
+          return Grads{c.wants(0) ? where_zero(inside(c), g) : Tensor(), to_min, to_max};
+        },
     .grad_name = "ClampBackward0",
     .ref = "np.clip(input, min, max)",
     .samples = {"x(2,3), min=y(2,3)", "x(2,3), max=y(3)"},
@@ -211,12 +220,14 @@ const Op& clamp_tensor = def({
 
 const Op& clamp = def({
     .sig = "clamp.Scalar(Tensor input, Operand? min=None, Operand? max=None) -> Tensor",
-    .doc = "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
+    .doc =
+        "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
     .family = pointwise,
     .rule = clamp_rule,
     .cpu = clamp_kernel,
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) { return Grads{where_zero(inside(c), g), Tensor(), Tensor()}; },
+    .grad = [](const Call& c,
+               const Tensor& g) { return Grads{where_zero(inside(c), g), Tensor(), Tensor()}; },
     .grad_name = "ClampBackward1",
     .ref = "np.clip(input, min, max)",
     .samples = {"x(2,3), -0.5, 0.5", "x(2,3), min=0", "x(2,3), max=0.3"},
@@ -230,10 +241,11 @@ const Op& clamp_min = def({
     .rule = rule::broadcast,
     .cpu = map<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? where_zero(ge(c.in(0), c.arg(1)), g) : Tensor(),
-                   c.wants(1) ? where_zero(lt(c.in(0), c.arg(1)), g) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? where_zero(ge(c.in(0), c.arg(1)), g) : Tensor(),
+                       c.wants(1) ? where_zero(lt(c.in(0), c.arg(1)), g) : Tensor()};
+        },
     .ref = "np.maximum(input, min)",
     .samples = {"x(2,3), 0.1", "x(2,3), y(3)"},
 });
@@ -245,10 +257,11 @@ const Op& clamp_max = def({
     .rule = rule::broadcast,
     .cpu = map<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? where_zero(le(c.in(0), c.arg(1)), g) : Tensor(),
-                   c.wants(1) ? where_zero(gt(c.in(0), c.arg(1)), g) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? where_zero(le(c.in(0), c.arg(1)), g) : Tensor(),
+                       c.wants(1) ? where_zero(gt(c.in(0), c.arg(1)), g) : Tensor()};
+        },
     .ref = "np.minimum(input, max)",
     .samples = {"x(2,3), 0.1", "x(2,3), y(3)"},
 });
@@ -331,10 +344,12 @@ const Op& signbit = def({
     .doc = "True where the sign bit is set: negative numbers, and -0.0.",
     .family = pointwise,
     .forms = function | method | out_form,
-    .rule = [](Call& c) {
-      if (is_complex(c.in(0).dtype())) throw not_implemented("signbit is not implemented for complex tensors.");
-      rule::to_bool(c);
-    },
+    .rule =
+        [](Call& c) {
+          if (is_complex(c.in(0).dtype()))
+            throw not_implemented("signbit is not implemented for complex tensors.");
+          rule::to_bool(c);
+        },
     .cpu = map<RealAndBool>([]<class T>(T x) -> bool {
       if constexpr (std::floating_point<T>) return fn::copysign(T(1), x) < 0;
       else return x < T(0);
@@ -357,24 +372,27 @@ const Op& isreal = def({
 
 const Op& nan_to_num = def({
     .sig = "nan_to_num(Tensor input, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor",
-    .doc = "nan replaced by `nan` (0), infinities by `posinf` and `neginf` (the largest and lowest finite numbers).",
+    .doc = "nan replaced by `nan` (0), infinities by `posinf` and `neginf` (the largest and lowest finite "
+           "numbers).",
     .family = pointwise,
     .rule = rule::same,
-    .cpu = [](Call& c) {
-      if (!differentiable(c.compute)) return run_map(c, static_table<IntegersAndBool>([](auto x) { return x; }));
-      double largest = 0;
-      visit(real_of(c.compute), [&]<class T>() {
-        if constexpr (!is_complex_type<T>) largest = double(std::numeric_limits<T>::max());
-      });
-      run_map(c, static_table<FloatsAndComplex>([]<class T>(T x, T nan, T high, T low) {
-                if constexpr (is_complex_type<T>)
-                  return T(finite(x.real(), nan.real(), high.real(), low.real()),
-                           finite(x.imag(), nan.real(), high.real(), low.real()));
-                else return finite(x, nan, high, low);
-              }),
-              {c.arg(0), c.has(1) ? c.arg(1) : Value(0), c.has(2) ? c.arg(2) : Value(largest),
-               c.has(3) ? c.arg(3) : Value(-largest)});
-    },
+    .cpu =
+        [](Call& c) {
+          if (!differentiable(c.compute))
+            return run_map(c, static_table<IntegersAndBool>([](auto x) { return x; }));
+          double largest = 0;
+          visit(real_of(c.compute), [&]<class T>() {
+            if constexpr (!is_complex_type<T>) largest = double(std::numeric_limits<T>::max());
+          });
+          run_map(c, static_table<FloatsAndComplex>([]<class T>(T x, T nan, T high, T low) {
+                    if constexpr (is_complex_type<T>)
+                      return T(finite(x.real(), nan.real(), high.real(), low.real()),
+                               finite(x.imag(), nan.real(), high.real(), low.real()));
+                    else return finite(x, nan, high, low);
+                  }),
+                  {c.arg(0), c.has(1) ? c.arg(1) : Value(0), c.has(2) ? c.arg(2) : Value(largest),
+                   c.has(3) ? c.arg(3) : Value(-largest)});
+        },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{where_zero(isfinite(c.in(0)), g)}; },
     .ref = "np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)",

@@ -7,18 +7,21 @@ namespace rushlight::ops {
 
 const Op& clone = def({
     .sig = "clone(Tensor input, *, any memory_format=None) -> Tensor",
-    .doc = "A copy with its own memory. Dense inputs keep their strides; memory_format=contiguous_format gives row order.",
-    .rule = [](Call& c) {
-      rule::same(c);
-      if (c.has(1)) {  // the name of the format is all that is looked at: preserve or contiguous
-        PyObject* text = PyObject_Str(c.arg(1).o);
-        if (!text) throw PythonError();
-        const char* name = PyUnicode_AsUTF8(text);
-        bool row_order = name && std::string_view(name).find("contiguous_format") != std::string_view::npos;
-        Py_DECREF(text);
-        if (row_order) c.meta0.strided = false;
-      }
-    },
+    .doc = "A copy with its own memory. Dense inputs keep their strides; memory_format=contiguous_format "
+           "gives row order.",
+    .rule =
+        [](Call& c) {
+          rule::same(c);
+          if (c.has(1)) {  // the name of the format is all that is looked at: preserve or contiguous
+            PyObject* text = PyObject_Str(c.arg(1).o);
+            if (!text) throw PythonError();
+            const char* name = PyUnicode_AsUTF8(text);
+            bool row_order = name &&
+                             std::string_view(name).find("contiguous_format") != std::string_view::npos;
+            Py_DECREF(text);
+            if (row_order) c.meta0.strided = false;
+          }
+        },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(0)); },
     .grad = [](const Call&, const Tensor& g) { return Grads{g}; },
     .ref = "input.copy()",
@@ -28,14 +31,16 @@ const Op& clone = def({
 const Op& to_dtype = def({
     .sig = "to_dtype(Tensor input, dtype dtype) -> Tensor",
     .doc = "A copy with another dtype, with the strides of a dense input.",
-    .rule = [](Call& c) {
-      rule::same(c);
-      c.meta0.dtype = c.arg(1).dt;
-    },
+    .rule =
+        [](Call& c) {
+          rule::same(c);
+          c.meta0.dtype = c.arg(1).dt;
+        },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(0)); },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{g.dtype() == c.in_dtype(0) ? g : to_dtype(g, c.in_dtype(0))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{g.dtype() == c.in_dtype(0) ? g : to_dtype(g, c.in_dtype(0))};
+        },
     .grad_name = "ToCopyBackward0",
     .ref = "input.astype(dtype)",
     .samples = {"x(2,3), dtype=float64", "x(2,3), dtype=int64"},
@@ -44,43 +49,56 @@ const Op& to_dtype = def({
 const Op& copy_ = def({
     .sig = "copy_(Tensor! input, Tensor src, bool non_blocking=False) -> Tensor",
     .doc = "Writes src into input, broadcast and converted to its dtype.",
-    .rule = [](Call& c) {
-      Dims sizes = rushlight::broadcast(c.in(0).sizes(), c.in(1).sizes());
-      c.out_meta(0, c.in(0).dtype(), std::move(sizes));
-    },
+    .rule =
+        [](Call& c) {
+          Dims sizes = rushlight::broadcast(c.in(0).sizes(), c.in(1).sizes());
+          c.out_meta(0, c.in(0).dtype(), std::move(sizes));
+        },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(1)); },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? fresh_zeros(g) : Tensor(), c.wants(1) ? g : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? fresh_zeros(g) : Tensor(), c.wants(1) ? g : Tensor()};
+        },
     .grad_name = "CopyBackwards",
+    .ref = "np.broadcast_to(src, input.shape)",
+    .samples = {"x(2,3), y(2,3)", "x(2,3), y(3)"},
 });
 
 const Op& fill_tensor = def({
     .sig = "fill_.Tensor(Tensor! input, Tensor value) -> Tensor",
     .doc = "Sets every element to the value of a 0-d tensor.",
-    .rule = [](Call& c) {
-      if (c.in(1).ndim())
-        throw runtime_error("fill_ only supports 0-dimension value tensor but got tensor with ", c.in(1).ndim(), " dimensions.");
-      c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-    },
+    .rule =
+        [](Call& c) {
+          if (c.in(1).ndim())
+            throw runtime_error("fill_ only supports 0-dimension value tensor but got tensor with ",
+                                c.in(1).ndim(), " dimensions.");
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(1)); },
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? fresh_zeros(g) : Tensor(), c.wants(1) ? g : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? fresh_zeros(g) : Tensor(), c.wants(1) ? g : Tensor()};
+        },
     .grad_name = "FillBackward3",
+    .ref = "np.full_like(input, value)",
+    .samples = {"x(2,3), y()"},
 });
 
 const Op& fill_ = def({
     .sig = "fill_.Scalar(Tensor! input, Scalar value) -> Tensor",
     .doc = "Sets every element to value.",
-    .rule = [](Call& c) {
-      if (c.arg(1).tag == Value::complex && c.arg(1).z[1] != 0 && !is_complex(c.in(0).dtype()))
-        throw runtime_error("value cannot be converted to type ", info(c.in(0).dtype()).ctype_name, " without overflow");
-      c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-    },
+    .rule =
+        [](Call& c) {
+          if (c.arg(1).tag == Value::complex && c.arg(1).z[1] != 0 && !is_complex(c.in(0).dtype()))
+            throw runtime_error("value cannot be converted to type ", info(c.in(0).dtype()).ctype_name,
+                                " without overflow");
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { rushlight::fill(c.out(), c.arg(1)); },
     .grad = [](const Call&, const Tensor& g) { return Grads{fresh_zeros(g)}; },
     .grad_name = "FillBackward2",
+    .ref = "np.full_like(input, value)",
+    .samples = {"x(2,3), 1.5"},
 });
 
 const Op& zero_ = def({
@@ -90,6 +108,8 @@ const Op& zero_ = def({
     .cpu = [](Call& c) { rushlight::fill(c.out(), Value(0)); },
     .grad = [](const Call&, const Tensor& g) { return Grads{fresh_zeros(g)}; },
     .grad_name = "ZeroBackward0",
+    .ref = "np.zeros_like(input)",
+    .samples = {"x(2,3)"},
 });
 
 }  // namespace rushlight::ops

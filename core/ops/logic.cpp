@@ -52,10 +52,8 @@ constexpr auto choose = []<class T>(bool m, T a, T b) -> T {
   // complex numbers as bits or parts, which vectorise
   if constexpr (std::same_as<T, c64>)
     return std::bit_cast<c64>(m ? std::bit_cast<uint64_t>(a) : std::bit_cast<uint64_t>(b));
-  else if constexpr (std::same_as<T, c128>)
-    return {m ? a.real() : b.real(), m ? a.imag() : b.imag()};
-  else
-    return m ? a : b;
+  else if constexpr (std::same_as<T, c128>) return {m ? a.real() : b.real(), m ? a.imag() : b.imag()};
+  else return m ? a : b;
 };
 
 void where_rule(Call& c) {
@@ -63,9 +61,12 @@ void where_rule(Call& c) {
   if (mask != Dtype::boolean && mask != Dtype::u8)
     throw runtime_error("where expected condition to be a boolean tensor, but got a tensor with dtype ",
                         info(mask).scalar_name);
-  if (mask == Dtype::u8 && PyErr_WarnEx(PyExc_UserWarning, "where received a uint8 condition tensor. This behavior is "
-                                        "deprecated and will be removed in a future version of PyTorch. Use a boolean "
-                                        "condition instead.", 1) < 0)
+  if (mask == Dtype::u8 &&
+      PyErr_WarnEx(PyExc_UserWarning,
+                   "where received a uint8 condition tensor. This behavior is "
+                   "deprecated and will be removed in a future version of PyTorch. Use a boolean "
+                   "condition instead.",
+                   1) < 0)
     throw PythonError();
   Value operands[] = {c.arg(1), c.arg(2)};
   c.compute = result_type(operands);
@@ -91,11 +92,14 @@ const Op& where = def({
     .rule = where_rule,
     .cpu = map_mask<All>(choose),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{Tensor(), c.wants(1) ? where(c.in(0), g, 0) : Tensor(), c.wants(2) ? where(c.in(0), 0, g) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{Tensor(), c.wants(1) ? where(c.in(0), g, 0) : Tensor(),
+                       c.wants(2) ? where(c.in(0), 0, g) : Tensor()};
+        },
     .ref = "np.where(condition, input, other)",
-    .samples = {"mask(2,3), x(2,3), y(2,3)", "mask(2,1), x(1,4), 1.5", "mask(2,3), 0, x(3)", "mask(2,3), 1.0, 2.0"},
+    .samples = {"mask(2,3), x(2,3), y(2,3)", "mask(2,1), x(1,4), 1.5", "mask(2,3), 0, x(3)",
+                "mask(2,3), 1.0, 2.0"},
 });
 
 namespace {
@@ -104,12 +108,13 @@ void masked_fill_rule(Call& c) {
   const Tensor &x = c.in(0), &mask = c.in(1);
   if (mask.dtype() != Dtype::boolean) {
     const char* given = info(mask.dtype()).ctype_name;
-    throw runtime_error(c.in_place ? "masked_fill_" : "masked_fill", " only supports boolean masks, but got mask with dtype ",
-                        given);
+    throw runtime_error(c.in_place ? "masked_fill_" : "masked_fill",
+                        " only supports boolean masks, but got mask with dtype ", given);
   }
   const Value& v = c.arg(2);
   if (v.tag == Value::complex && v.z[1] != 0 && !is_complex(x.dtype()))
-    throw runtime_error("value cannot be converted to type ", info(x.dtype()).ctype_name, " without overflow");
+    throw runtime_error("value cannot be converted to type ", info(x.dtype()).ctype_name,
+                        " without overflow");
   if (v.tag == Value::tensor && v.as_tensor().ndim())
     throw runtime_error("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with ",
                         v.as_tensor().ndim(), " dimension(s).");
@@ -130,10 +135,11 @@ const Op& masked_fill_tensor = def({
     .rule = masked_fill_rule,
     .cpu = masked_fill_kernel,
     .saves = save(In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? masked_fill(g, c.in(1), 0) : Tensor(), Tensor(),
-                   c.wants(2) ? where(c.in(1), g, 0) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? masked_fill(g, c.in(1), 0) : Tensor(), Tensor(),
+                       c.wants(2) ? where(c.in(1), g, 0) : Tensor()};
+        },
     .grad_name = "MaskedFillBackward1",
     .ref = "np.where(mask, value, input)",
     .samples = {"x(2,3), mask(2,3), y()"},

@@ -113,10 +113,11 @@ const Op& logaddexp = def({
       }
     }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? chain(g, sigmoid(sub(c.in(0), c.in(1)))) : Tensor(),
-                   c.wants(1) ? chain(g, sigmoid(sub(c.in(1), c.in(0)))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? chain(g, sigmoid(sub(c.in(0), c.in(1)))) : Tensor(),
+                       c.wants(1) ? chain(g, sigmoid(sub(c.in(1), c.in(0)))) : Tensor()};
+        },
     .ref = "np.logaddexp(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -132,10 +133,11 @@ const Op& logaddexp2 = def({
       return a == b ? a + T(1) : top + fn::log1p(fn::exp2(-gap)) * T(1.44269504088896340736);
     }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? mul(g, sigmoid(mul(sub(c.in(0), c.in(1)), ln2))) : Tensor(),
-                   c.wants(1) ? mul(g, sigmoid(mul(sub(c.in(1), c.in(0)), ln2))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? mul(g, sigmoid(mul(sub(c.in(0), c.in(1)), ln2))) : Tensor(),
+                       c.wants(1) ? mul(g, sigmoid(mul(sub(c.in(1), c.in(0)), ln2))) : Tensor()};
+        },
     .ref = "np.logaddexp2(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -145,21 +147,24 @@ const Op& xlogy = def({
     .doc = "input * log(other), and 0 where input is 0 (unless other is nan).",
     .family = pointwise,
     .rule = rule::to_float,
-    .cpu = map<Floats>([]<class T>(T x, T y) { return y != y ? y : x == 0 ? T(0) : x * fn::log(y); }),
+    .cpu = map<Floats>([]<class T>(T x, T y) { return y != y   ? y
+                                                      : x == 0 ? T(0)
+                                                               : x * fn::log(y); }),
     .saves = {.for0 = In0 | In1, .for1 = In0 | In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor to_x, to_y;
-      if (c.wants(0)) {
-        // 0 * log(y) stays 0 for y <= 0, so its slope is 0 there too
-        bool number = c.arg(1).is_number();
-        Tensor slope = number ? add(fresh_zeros(g), std::log(c.arg(1).as_double())) : log(c.in(1));
-        Tensor nothing = eq(c.in(0), 0);
-        if (!number) nothing = logical_and(nothing, le(c.in(1), 0));
-        to_x = mul(g, masked_fill(slope, nothing, 0));
-      }
-      if (c.wants(1)) to_y = div(g * c.arg(0), c.in(1));
-      return Grads{to_x, to_y};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor to_x, to_y;
+          if (c.wants(0)) {
+            // 0 * log(y) stays 0 for y <= 0, so its slope is 0 there too
+            bool number = c.arg(1).is_number();
+            Tensor slope = number ? add(fresh_zeros(g), std::log(c.arg(1).as_double())) : log(c.in(1));
+            Tensor nothing = eq(c.in(0), 0);
+            if (!number) nothing = logical_and(nothing, le(c.in(1), 0));
+            to_x = mul(g, masked_fill(slope, nothing, 0));
+          }
+          if (c.wants(1)) to_y = div(g * c.arg(0), c.in(1));
+          return Grads{to_x, to_y};
+        },
     .ref = "np.where(np.asarray(input) == 0, 0.0, input * np.log(other))",
     .samples = {"x(2,3), pos(2,3)", "x(3,1), pos(1,4)", "x(2,3), 1.5", "2.0, pos(2,3)"},
     .modules = "special",
@@ -171,14 +176,18 @@ const Op& xlog1py = def({
     .family = pointwise,
     .forms = function | out_form,
     .rule = rule::to_float,
-    .cpu = map<Floats>([]<class T>(T x, T y) { return y != y ? y : x == 0 ? T(0) : x * fn::log1p(y); }),
+    .cpu = map<Floats>([]<class T>(T x, T y) { return y != y   ? y
+                                                      : x == 0 ? T(0)
+                                                               : x * fn::log1p(y); }),
     .saves = {.for0 = In0 | In1, .for1 = In0 | In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor to_x, to_y;
-      if (c.wants(0)) to_x = c.arg(1).is_number() ? mul(g, std::log1p(c.arg(1).as_double())) : mul(g, log1p(c.in(1)));
-      if (c.wants(1)) to_y = div(g * c.arg(0), add(c.in(1), 1));
-      return Grads{to_x, to_y};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor to_x, to_y;
+          if (c.wants(0))
+            to_x = c.arg(1).is_number() ? mul(g, std::log1p(c.arg(1).as_double())) : mul(g, log1p(c.in(1)));
+          if (c.wants(1)) to_y = div(g * c.arg(0), add(c.in(1), 1));
+          return Grads{to_x, to_y};
+        },
     .grad_name = "SpecialXlog1PyBackward0",
     .ref = "np.where(np.asarray(input) == 0, 0.0, input * np.log1p(other))",
     .samples = {"x(2,3), pos(2,3)", "x(2,3), 1.5", "2.0, pos(2,3)"},
@@ -241,19 +250,22 @@ const Op& round = def({
     .doc = "Each element rounded to `decimals` places; halves go to the even neighbour.",
     .family = pointwise,
     .rule = rule::same,
-    .cpu = [](Call& c) {
-      int64_t decimals = c.i(1);
-      if (decimals == 0)
-        return run_map(c, static_table<Real>([]<class T>(T x) {
-                         if constexpr (std::floating_point<T>) return fn::round(x);
-                         else return x;
-                       }));
-      double scale = std::pow(10.0, double(std::abs(decimals)));
-      if (decimals > 0)
-        run_map(c, static_table<Floats>([](auto x, auto s) { return fn::round(x * s) / s; }), {c.arg(0), scale});
-      else
-        run_map(c, static_table<Floats>([](auto x, auto s) { return fn::round(x / s) * s; }), {c.arg(0), scale});
-    },
+    .cpu =
+        [](Call& c) {
+          int64_t decimals = c.i(1);
+          if (decimals == 0)
+            return run_map(c, static_table<Real>([]<class T>(T x) {
+                             if constexpr (std::floating_point<T>) return fn::round(x);
+                             else return x;
+                           }));
+          double scale = std::pow(10.0, double(std::abs(decimals)));
+          if (decimals > 0)
+            run_map(c, static_table<Floats>([](auto x, auto s) { return fn::round(x * s) / s; }),
+                    {c.arg(0), scale});
+          else
+            run_map(c, static_table<Floats>([](auto x, auto s) { return fn::round(x / s) * s; }),
+                    {c.arg(0), scale});
+        },
     .grad = [](const Call&, const Tensor& g) { return Grads{fresh_zeros(g)}; },
     .ref = "np.round(input, decimals)",
     .samples = {"x(2,3)", "x(2,3), decimals=2"},

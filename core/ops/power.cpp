@@ -32,9 +32,7 @@ const MapTable* special_power(double e) {
   return nullptr;
 }
 
-void pow_kernel(Call& c) {
-  run_map(c, static_table<Numeric>(power), {c.arg(0), c.arg(1)});
-}
+void pow_kernel(Call& c) { run_map(c, static_table<Numeric>(power), {c.arg(0), c.arg(1)}); }
 
 // d(input ** exponent)/d input, for both kinds of exponent
 Tensor base_grad(const Call& c, const Tensor& g) {
@@ -65,17 +63,18 @@ const Op& pow = def({
     .rule = rule::broadcast,
     .cpu = pow_kernel,
     .saves = {.for0 = In0 | In1, .for1 = In0 | In1 | Out},
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor to_base, to_exponent;
-      if (c.wants(0)) to_base = base_grad(c, g);
-      if (c.wants(1)) {
-        Tensor slope = mul(c.out(), log(c.in(0)));
-        Tensor flat = eq(c.in(0), 0);  // 0 ** e does not change with e > 0
-        if (!is_complex(c.in(1).dtype())) flat = logical_and(flat, ge(c.in(1), 0));
-        to_exponent = chain(g, masked_fill(slope, flat, 0));
-      }
-      return Grads{to_base, to_exponent};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor to_base, to_exponent;
+          if (c.wants(0)) to_base = base_grad(c, g);
+          if (c.wants(1)) {
+            Tensor slope = mul(c.out(), log(c.in(0)));
+            Tensor flat = eq(c.in(0), 0);  // 0 ** e does not change with e > 0
+            if (!is_complex(c.in(1).dtype())) flat = logical_and(flat, ge(c.in(1), 0));
+            to_exponent = chain(g, masked_fill(slope, flat, 0));
+          }
+          return Grads{to_base, to_exponent};
+        },
     .grad_name = "PowBackward1",
     .ref = "np.power(input, exponent)",
     .samples = {"pos(2,3), y(2,3)", "pos(3,1), y(1,4)"},
@@ -85,21 +84,23 @@ const Op& pow_scalar = def({
     .sig = "pow.Tensor_Scalar(Tensor input, Operand exponent) -> Tensor",
     .doc = "input ** exponent for a number as exponent. Integers take non-negative integer exponents only.",
     .family = pointwise,
-    .rule = [](Call& c) {
-      rule::broadcast(c);
-      if (!differentiable(c.compute) && c.arg(1).is_number() && c.arg(1).as_double() < 0)
-        throw runtime_error("Integers to negative integer powers are not allowed.");
-    },
-    .cpu = [](Call& c) {
-      const Value& e = c.arg(1);
-      if (e.is_number() && e.tag != Value::complex)
-        if (const MapTable* t = special_power(e.as_double()); t && t->rows[int(Dtype::f32)][0])
-          if (differentiable(c.compute) || t->rows[int(Dtype::i64)][0])
-            if (c.compute != Dtype::boolean) return run_map(c, *t, {c.arg(0)});
-      if (c.compute == Dtype::boolean)
-        return run_map(c, static_table<Bools>([](bool x, bool y) { return x | !y; }), {c.arg(0), e});
-      pow_kernel(c);
-    },
+    .rule =
+        [](Call& c) {
+          rule::broadcast(c);
+          if (!differentiable(c.compute) && c.arg(1).is_number() && c.arg(1).as_double() < 0)
+            throw runtime_error("Integers to negative integer powers are not allowed.");
+        },
+    .cpu =
+        [](Call& c) {
+          const Value& e = c.arg(1);
+          if (e.is_number() && e.tag != Value::complex)
+            if (const MapTable* t = special_power(e.as_double()); t && t->rows[int(Dtype::f32)][0])
+              if (differentiable(c.compute) || t->rows[int(Dtype::i64)][0])
+                if (c.compute != Dtype::boolean) return run_map(c, *t, {c.arg(0)});
+          if (c.compute == Dtype::boolean)
+            return run_map(c, static_table<Bools>([](bool x, bool y) { return x | !y; }), {c.arg(0), e});
+          pow_kernel(c);
+        },
     .saves = {.for0 = In0},
     .grad = [](const Call& c, const Tensor& g) { return Grads{base_grad(c, g), Tensor()}; },
     .ref = "np.power(input, exponent)",
@@ -114,16 +115,18 @@ const Op& pow_base = def({
     .rule = rule::broadcast,
     .cpu = pow_kernel,
     .saves = save(Out | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      if (c.arg(0).is_number() && c.arg(0).as_complex() == 0.0) {
-        Tensor slope = mul(c.out(), -std::numeric_limits<double>::infinity());
-        return Grads{Tensor(), mul(g, masked_fill(slope, ge(c.in(1), 0), 0))};
-      }
-      c128 base = c.arg(0).as_complex();
-      Value log_base = c.arg(0).tag == Value::complex || base.real() < 0 ? Value(std::log(base)) : Value(std::log(base.real()));
-      if (!is_complex(c.out().dtype()) && base.real() < 0) log_base = Value(std::nan(""));
-      return Grads{Tensor(), chain(g, mul(c.out(), log_base))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          if (c.arg(0).is_number() && c.arg(0).as_complex() == 0.0) {
+            Tensor slope = mul(c.out(), -std::numeric_limits<double>::infinity());
+            return Grads{Tensor(), mul(g, masked_fill(slope, ge(c.in(1), 0), 0))};
+          }
+          c128 base = c.arg(0).as_complex();
+          Value log_base = c.arg(0).tag == Value::complex || base.real() < 0 ? Value(std::log(base))
+                                                                             : Value(std::log(base.real()));
+          if (!is_complex(c.out().dtype()) && base.real() < 0) log_base = Value(std::nan(""));
+          return Grads{Tensor(), chain(g, mul(c.out(), log_base))};
+        },
     .grad_name = "PowBackward2",
     .ref = "np.power(input, exponent)",
     .samples = {"2.5, x(2,3)"},
@@ -133,18 +136,19 @@ const Op& float_power = def({
     .sig = "float_power(Operand input, Operand exponent) -> Tensor",
     .doc = "input ** exponent in float64 (complex128 for complex arguments).",
     .forms = function | method,
-    .cpu = [](Call& c) {
-      bool is_z = false;
-      for (int k = 0; k < 2; ++k) {
-        const Value& v = c.arg(k);
-        is_z |= v.tag == Value::complex || (v.tag == Value::tensor && is_complex(v.as_tensor().dtype()));
-      }
-      Dtype wide = is_z ? Dtype::c128 : Dtype::f64;
-      auto cast = [&](const Value& v) { return to_dtype(v, wide); };
-      if (c.arg(0).is_number()) c.outs = TensorList{pow_base(c.arg(0), cast(c.arg(1)))};
-      else if (c.arg(1).is_number()) c.outs = TensorList{pow_scalar(cast(c.arg(0)), c.arg(1))};
-      else c.outs = TensorList{pow(cast(c.arg(0)), cast(c.arg(1)))};
-    },
+    .cpu =
+        [](Call& c) {
+          bool is_z = false;
+          for (int k = 0; k < 2; ++k) {
+            const Value& v = c.arg(k);
+            is_z |= v.tag == Value::complex || (v.tag == Value::tensor && is_complex(v.as_tensor().dtype()));
+          }
+          Dtype wide = is_z ? Dtype::c128 : Dtype::f64;
+          auto cast = [&](const Value& v) { return to_dtype(v, wide); };
+          if (c.arg(0).is_number()) c.outs = TensorList{pow_base(c.arg(0), cast(c.arg(1)))};
+          else if (c.arg(1).is_number()) c.outs = TensorList{pow_scalar(cast(c.arg(0)), c.arg(1))};
+          else c.outs = TensorList{pow(cast(c.arg(0)), cast(c.arg(1)))};
+        },
     .composite = true,
     .ref = "np.float_power(input, exponent)",
     .samples = {"pos(2,3), y(2,3)", "pos(2,3), 2"},
@@ -169,9 +173,7 @@ const Op& rsqrt = def({
     .rule = rule::to_float,
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::rsqrt(x); }),
     .saves = save(Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{chain(g, mul(pow_scalar(c.out(), 3), -0.5))};
-    },
+    .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, mul(pow_scalar(c.out(), 3), -0.5))}; },
     .ref = "1 / np.sqrt(input)",
     .samples = {"pos(2,3)"},
 });

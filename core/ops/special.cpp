@@ -10,8 +10,10 @@ constexpr double pi = 3.14159265358979323846, two_over_sqrt_pi = 1.1283791670955
 
 // Hurwitz zeta: sum over k of (q + k)^-s for s > 1, by Euler and Maclaurin after a few direct terms.
 double zeta(double s, double q) {
-  static constexpr double coefficients[] = {1. / 12, -1. / 720, 1. / 30240, -1. / 1209600, 1. / 47900160,
-                                            -691. / 1307674368000., 1. / 74724249600., -3617. / 10670622842880000.};
+  static constexpr double coefficients[] = {1. / 12,           -1. / 720,
+                                            1. / 30240,        -1. / 1209600,
+                                            1. / 47900160,     -691. / 1307674368000.,
+                                            1. / 74724249600., -3617. / 10670622842880000.};
   if (q <= 0) return q == std::floor(q) ? std::numeric_limits<double>::infinity() : std::nan("");
   double sum = 0;
   for (; q < 12; q += 1) sum += std::pow(q, -s);
@@ -51,9 +53,8 @@ const Op& erf = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([](auto x) { return fn::erf(x); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{mul(g, mul(exp(neg(square(c.in(0)))), two_over_sqrt_pi))};
-    },
+    .grad = [](const Call& c,
+               const Tensor& g) { return Grads{mul(g, mul(exp(neg(square(c.in(0)))), two_over_sqrt_pi))}; },
     .ref = "np.vectorize(__import__('math').erf)(input)",
     .modules = "special",
 });
@@ -65,9 +66,8 @@ const Op& erfc = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([](auto x) { return fn::erfc(x); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{mul(g, mul(exp(neg(square(c.in(0)))), -two_over_sqrt_pi))};
-    },
+    .grad = [](const Call& c,
+               const Tensor& g) { return Grads{mul(g, mul(exp(neg(square(c.in(0)))), -two_over_sqrt_pi))}; },
     .ref = "np.vectorize(__import__('math').erfc)(input)",
     .modules = "special",
 });
@@ -79,9 +79,10 @@ const Op& erfinv = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([](auto x) { return fn::erfinv(x); }),
     .saves = save(Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{mul(g, mul(exp(square(c.out())), 1 / two_over_sqrt_pi))};
-    },
+    .grad = [](const Call& c,
+               const Tensor& g) { return Grads{mul(g, mul(exp(square(c.out())), 1 / two_over_sqrt_pi))}; },
+    .ref =
+        "np.vectorize(lambda p: __import__('statistics').NormalDist().inv_cdf((p + 1) / 2) / 2**0.5)(input)",
     .samples = {"unit(2,3)"},
     .modules = "special",
 });
@@ -107,6 +108,9 @@ const Op& digamma = def({
     .cpu = map<Floats>([](auto x) { return fn::digamma(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{mul(g, polygamma(1, c.in(0)))}; },
+    .ref = "np.log(input + 50) - 0.5 / (input + 50) - 1 / (12 * (input + 50)**2) + 1 / (120 * (input + "
+           "50)**4) - "
+           "sum(1 / (input + k) for k in range(50))",
     .samples = {"pos(2,3)"},
     .aliases = {"special_psi"},
     .modules = "special",
@@ -117,22 +121,31 @@ const Op& polygamma = def({
     .doc = "n-th derivative of digamma.",
     .family = pointwise,
     .forms = function | out_form,
-    .rule = [](Call& c) {
-      if (c.i(0) < 0) throw runtime_error("polygamma(n, x) does not support negative n.");
-      rule::to_float(c);
-    },
-    .cpu = [](Call& c) {
-      int64_t n = c.i(0);
-      if (n == 0) return run_map(c, static_table<Floats>([](auto x) { return fn::digamma(x); }), {c.arg(1)});
-      if (n == 1) return run_map(c, static_table<Floats>([](auto x) { return fn::trigamma(x); }), {c.arg(1)});
-      double sign = n % 2 ? 1 : -1;
-      run_map(c, static_table<Floats>([]<class T>(T x, T order, T scale) {
-                return T(double(scale) * zeta(double(order), double(x)));
-              }),
-              {c.arg(1), double(n + 1), sign * std::tgamma(double(n + 1))});
-    },
+    .rule =
+        [](Call& c) {
+          if (c.i(0) < 0) throw runtime_error("polygamma(n, x) does not support negative n.");
+          rule::to_float(c);
+        },
+    .cpu =
+        [](Call& c) {
+          int64_t n = c.i(0);
+          if (n == 0)
+            return run_map(c, static_table<Floats>([](auto x) { return fn::digamma(x); }), {c.arg(1)});
+          if (n == 1)
+            return run_map(c, static_table<Floats>([](auto x) { return fn::trigamma(x); }), {c.arg(1)});
+          double sign = n % 2 ? 1 : -1;
+          run_map(c, static_table<Floats>([]<class T>(T x, T order, T scale) {
+                    return T(double(scale) * zeta(double(order), double(x)));
+                  }),
+                  {c.arg(1), double(n + 1), sign * std::tgamma(double(n + 1))});
+        },
     .saves = save(In1),
     .grad = [](const Call& c, const Tensor& g) { return Grads{mul(g, polygamma(c.i(0) + 1, c.in(1)))}; },
+    .ref = "(-1.0)**(n + 1) * __import__('math').factorial(n) * (sum((input + k)**-(n + 1.0) for k in "
+           "range(50)) + "
+           "(input + 50)**-float(n) / n + 0.5 * (input + 50)**-(n + 1.0) + (n + 1) / 12 * (input + 50)**-(n "
+           "+ 2.0) - "
+           "(n + 1) * (n + 2) * (n + 3) / 720 * (input + 50)**-(n + 4.0))",
     .samples = {"1, pos(2,3)", "2, pos(2,3)"},
     .modules = "special",
 });
@@ -141,15 +154,18 @@ const Op& mvlgamma = def({
     .sig = "mvlgamma(Tensor input, int p) -> Tensor",
     .doc = "Logarithm of the multivariate gamma function of dimension p.",
     .forms = function | method,
-    .cpu = [](Call& c) {
-      int64_t p = c.i(1);
-      if (p < 1) throw runtime_error("p has to be greater than or equal to 1");
-      static const Op& log_gamma = find_op("lgamma");
-      Tensor sum = log_gamma(c.in(0));
-      for (int64_t k = 1; k < p; ++k) sum = add(sum, log_gamma(sub(c.in(0), 0.5 * k)));
-      c.outs = TensorList{add(sum, 0.25 * p * (p - 1) * std::log(pi))};
-    },
+    .cpu =
+        [](Call& c) {
+          int64_t p = c.i(1);
+          if (p < 1) throw runtime_error("p has to be greater than or equal to 1");
+          static const Op& log_gamma = find_op("lgamma");
+          Tensor sum = log_gamma(c.in(0));
+          for (int64_t k = 1; k < p; ++k) sum = add(sum, log_gamma(sub(c.in(0), 0.5 * k)));
+          c.outs = TensorList{add(sum, 0.25 * p * (p - 1) * std::log(pi))};
+        },
     .composite = true,
+    .ref = "sum(np.vectorize(__import__('math').lgamma)(input - 0.5 * k) for k in range(p)) + p * (p - 1) / "
+           "4 * np.log(np.pi)",
     .samples = {"above1(2,3), p=2"},
     .aliases = {"special_multigammaln"},
 });
@@ -174,11 +190,14 @@ const Op& i1 = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([]<class T>(T x) { return T(bessel_i1(double(x))); }),
     .saves = save(In0 | Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      static const Op& order0 = find_op("i0");
-      Tensor ratio = where(eq(c.in(0), 0), 0.5, div(c.out(), c.in(0)));
-      return Grads{mul(g, sub(order0(c.in(0)), ratio))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          static const Op& order0 = find_op("i0");
+          Tensor ratio = where(eq(c.in(0), 0), 0.5, div(c.out(), c.in(0)));
+          return Grads{mul(g, sub(order0(c.in(0)), ratio))};
+        },
+    .ref = "np.mean([np.exp(input * np.cos(t)) * np.cos(t) for t in (np.arange(64) + 0.5) * np.pi / 64], "
+           "axis=0)",
     .modules = "special",
 });
 
@@ -206,9 +225,10 @@ const Op& ndtr = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([]<class T>(T x) { return T(0.5) * fn::erfc(x * T(-0.70710678118654752440)); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{mul(g, mul(exp(mul(square(c.in(0)), -0.5)), 0.39894228040143267794))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{mul(g, mul(exp(mul(square(c.in(0)), -0.5)), 0.39894228040143267794))};
+        },
     .ref = "0.5 * np.vectorize(__import__('math').erfc)(-input / 2**0.5)",
     .modules = "special",
 });
@@ -221,9 +241,11 @@ const Op& ndtri = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([]<class T>(T x) { return T(1.41421356237309504880) * fn::erfinv(T(2) * x - T(1)); }),
     .saves = save(Out),
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{mul(g, mul(exp(mul(square(c.out()), 0.5)), 1 / 0.39894228040143267794))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{mul(g, mul(exp(mul(square(c.out()), 0.5)), 1 / 0.39894228040143267794))};
+        },
+    .ref = "np.vectorize(__import__('statistics').NormalDist().inv_cdf)(input)",
     .samples = {"prob(2,3)"},
     .modules = "special",
 });

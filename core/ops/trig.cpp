@@ -64,7 +64,8 @@ const Op& acos = def({
     .rule = rule::to_float,
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::acos(x); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) { return Grads{neg(chain(g, rsqrt(one_minus(square(c.in(0))))))}; },
+    .grad = [](const Call& c,
+               const Tensor& g) { return Grads{neg(chain(g, rsqrt(one_minus(square(c.in(0))))))}; },
     .ref = "np.arccos(input)",
     .samples = {"unit(2,3)"},
     .aliases = {"arccos"},
@@ -89,11 +90,13 @@ const Op& atan2 = def({
     .rule = rule::to_float,
     .cpu = map<Floats>([](auto y, auto x) { return fn::atan2(y, x); }),
     .saves = save(In0 | In1),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor r2 = add(square(c.in(0)), square(c.in(1)));
-      Tensor scaled = masked_fill(div(g, r2), eq(r2, 0), 0);
-      return Grads{c.wants(0) ? mul(scaled, c.in(1)) : Tensor(), c.wants(1) ? neg(mul(scaled, c.in(0))) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor r2 = add(square(c.in(0)), square(c.in(1)));
+          Tensor scaled = masked_fill(div(g, r2), eq(r2, 0), 0);
+          return Grads{c.wants(0) ? mul(scaled, c.in(1)) : Tensor(),
+                       c.wants(1) ? neg(mul(scaled, c.in(0))) : Tensor()};
+        },
     .ref = "np.arctan2(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
     .aliases = {"arctan2"},
@@ -134,11 +137,12 @@ const Op& tanh_backward = def({
       else return g * (T(1) - y * y);
     }),
     .saves = {.for0 = In1, .for1 = In0 | In1},
-    .grad = [](const Call& c, const Tensor& g) {
-      const Tensor& y = c.in(1);
-      return Grads{c.wants(0) ? mul(g, one_minus(square(y))) : Tensor(),
-                   c.wants(1) ? mul(mul(conj(g), chain(c.in(0), y)), -2) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          const Tensor& y = c.in(1);
+          return Grads{c.wants(0) ? mul(g, one_minus(square(y))) : Tensor(),
+                       c.wants(1) ? mul(mul(conj(g), chain(c.in(0), y)), -2) : Tensor()};
+        },
     .ref = "grad_output * (1 - output * output)",
     .samples = {"x(2,3), y(2,3)"},
 });
@@ -177,10 +181,11 @@ const Op& acosh = def({
     .rule = rule::to_float,
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::acosh(x); }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      // two roots instead of one: right for complex numbers as well
-      return Grads{chain(g, mul(rsqrt(sub(c.in(0), 1)), rsqrt(add(c.in(0), 1))))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          // two roots instead of one: right for complex numbers as well
+          return Grads{chain(g, mul(rsqrt(sub(c.in(0), 1)), rsqrt(add(c.in(0), 1))))};
+        },
     .ref = "np.arccosh(input)",
     .samples = {"above1(2,3)"},
     .aliases = {"arccosh"},
@@ -206,10 +211,11 @@ const Op& hypot = def({
     .rule = rule::broadcast,
     .cpu = map<Floats>([](auto a, auto b) { return std::hypot(a, b); }),
     .saves = {.for0 = In0 | Out, .for1 = In1 | Out},
-    .grad = [](const Call& c, const Tensor& g) {
-      return Grads{c.wants(0) ? mul(g, div(c.in(0), c.out())) : Tensor(),
-                   c.wants(1) ? mul(g, div(c.in(1), c.out())) : Tensor()};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          return Grads{c.wants(0) ? mul(g, div(c.in(0), c.out())) : Tensor(),
+                       c.wants(1) ? mul(g, div(c.in(1), c.out())) : Tensor()};
+        },
     .ref = "np.hypot(input, other)",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
@@ -246,11 +252,12 @@ const Op& sinc = def({
       return x == T(0) ? T(1) : T(fn::sin(a) / a);
     }),
     .saves = save(In0),
-    .grad = [](const Call& c, const Tensor& g) {
-      Tensor a = mul(c.in(0), pi);
-      Tensor slope = mul(div(sub(mul(a, cos(a)), sin(a)), square(a)), pi);
-      return Grads{chain(g, masked_fill(slope, eq(c.in(0), 0), 0))};
-    },
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          Tensor a = mul(c.in(0), pi);
+          Tensor slope = mul(div(sub(mul(a, cos(a)), sin(a)), square(a)), pi);
+          return Grads{chain(g, masked_fill(slope, eq(c.in(0), 0), 0))};
+        },
     .ref = "np.sinc(input)",
     .modules = "special",
 });

@@ -19,7 +19,8 @@ constexpr DtypeInfo table[] = {
     {"float32", "Float", "FloatTensor", "float", "<f4", 4, float_category},
     {"float64", "Double", "DoubleTensor", "double", "<f8", 8, float_category},
     {"complex64", "ComplexFloat", "ComplexFloatTensor", "c10::complex<float>", "<c8", 8, complex_category},
-    {"complex128", "ComplexDouble", "ComplexDoubleTensor", "c10::complex<double>", "<c16", 16, complex_category},
+    {"complex128", "ComplexDouble", "ComplexDoubleTensor", "c10::complex<double>", "<c16", 16,
+     complex_category},
     {"uint16", "UInt16", "UInt16Tensor", "short unsigned int", "<u2", 2, integer_category},
     {"uint32", "UInt32", "UInt32Tensor", "unsigned int", "<u4", 4, integer_category},
     {"uint64", "UInt64", "UInt64Tensor", "long unsigned int", "<u8", 8, integer_category},
@@ -47,8 +48,8 @@ Dtype promote(Dtype a, Dtype b) {
   Category low_category = category(low), high_category = category(high);
   if (high_category == complex_category) return low == Dtype::f64 ? Dtype::c128 : high;
   if (low_category != high_category) return high;
-  if (low == Dtype::u8) return high == Dtype::i8 ? Dtype::i16 : high;   // both integers
-  if (low == Dtype::f16 && high == Dtype::bf16) return Dtype::f32;      // neither holds the other
+  if (low == Dtype::u8) return high == Dtype::i8 ? Dtype::i16 : high;  // both integers
+  if (low == Dtype::f16 && high == Dtype::bf16) return Dtype::f32;     // neither holds the other
   return high;
 }
 

@@ -40,7 +40,8 @@ __attribute__((target("avx2,f16c"))) void float_to_half(char* to, const char* fr
   auto* f = reinterpret_cast<const float*>(from);
   int64_t i = 0;
   for (; i + 8 <= n; i += 8)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(t + i), _mm256_cvtps_ph(_mm256_loadu_ps(f + i), _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(t + i),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(f + i), _MM_FROUND_TO_NEAREST_INT));
   for (; i < n; ++i) t[i] = half(f[i]);
 }
 #endif
@@ -51,8 +52,10 @@ template <class To, class From> struct Conversion {
   static constexpr ConvertRow pick(bool fast) {
     if constexpr (std::is_same_v<To, From>) return same;
 #if defined(__x86_64__)
-    else if constexpr (std::is_same_v<To, float> && std::is_same_v<From, half>) return fast ? half_to_float : v2;
-    else if constexpr (std::is_same_v<To, half> && std::is_same_v<From, float>) return fast ? float_to_half : v2;
+    else if constexpr (std::is_same_v<To, float> && std::is_same_v<From, half>)
+      return fast ? half_to_float : v2;
+    else if constexpr (std::is_same_v<To, half> && std::is_same_v<From, float>)
+      return fast ? float_to_half : v2;
 #endif
     else return fast ? v3 : v2;
   }
@@ -60,15 +63,17 @@ template <class To, class From> struct Conversion {
 
 using ConversionTable = std::array<std::array<ConvertRow, dtype_count>, dtype_count>;
 template <class... T> struct TypeList {};
-using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double, c64, c128,
-                              uint16_t, uint32_t, uint64_t>;
-template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(bool fast, TypeList<To...>) {
+using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double,
+                              c64, c128, uint16_t, uint32_t, uint64_t>;
+template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(bool fast,
+                                                                                           TypeList<To...>) {
   return {Conversion<To, From>::pick(fast)...};
 }
 template <class... From> constexpr ConversionTable make_table(bool fast, TypeList<From...> all) {
   return {table_row<From>(fast, all)...};
 }
-constexpr ConversionTable conversions[2] = {make_table(false, StorageTypes()), make_table(true, StorageTypes())};
+constexpr ConversionTable conversions[2] = {make_table(false, StorageTypes()),
+                                            make_table(true, StorageTypes())};
 
 template <class F> void visit_storage(Dtype d, F&& f) {
   switch (d) {
@@ -81,7 +86,8 @@ template <class F> void visit_storage(Dtype d, F&& f) {
 
 // ---- transposes: dst runs along one dimension, src along another ----
 template <class T>
-void transpose_tile(char* dst, const char* src, int64_t rows, int64_t columns, int64_t dst_column, int64_t src_row) {
+void transpose_tile(char* dst, const char* src, int64_t rows, int64_t columns, int64_t dst_column,
+                    int64_t src_row) {
   // dst rows are contiguous in r, src rows in c
   for (int64_t c = 0; c < columns; ++c) {
     T* to = reinterpret_cast<T*>(dst + c * dst_column);
@@ -120,14 +126,16 @@ bool transpose_copy(const Loop& loop, size_t itemsize) {
       }
       for (int64_t r0 = 0; r0 < rows; r0 += tile)
         visit_size(itemsize, [&]<class T>() {
-          transpose_tile<T>(dst + r0 * item, src + r0 * src_row, std::min(tile, rows - r0), width, dst_column, src_row);
+          transpose_tile<T>(dst + r0 * item, src + r0 * src_row, std::min(tile, rows - r0), width, dst_column,
+                            src_row);
         });
     }
   });
   return true;
 }
 
-template <class T> void copy_strided(char* to, int64_t to_stride, const char* from, int64_t from_stride, int64_t n) {
+template <class T> void copy_strided(char* to, int64_t to_stride, const char* from, int64_t from_stride,
+                                     int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     *reinterpret_cast<T*>(to + i * to_stride) = *reinterpret_cast<const T*>(from + i * from_stride);
 }
@@ -191,7 +199,8 @@ void copy(const Tensor& dst, const Tensor& src) {
     if (same_dtype) {
       if (from_stride == 0 && to_run) fill_row(p[0], p[1], to_item, count);
       else if (to_run && from_run) std::memcpy(p[0], p[1], count * to_item);
-      else visit_size(to_item, [&]<class T>() { copy_strided<T>(p[0], to_stride, p[1], from_stride, count); });
+      else
+        visit_size(to_item, [&]<class T>() { copy_strided<T>(p[0], to_stride, p[1], from_stride, count); });
       return;
     }
     alignas(64) char gathered[block * 16], converted[block * 16];

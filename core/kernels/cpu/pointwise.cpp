@@ -11,11 +11,13 @@ namespace rushlight {
 
 namespace {
 
-constexpr int64_t block = 512;      // elements per buffer
-constexpr int64_t short_row = 64;   // rows shorter than this are gathered several to a block
+constexpr int64_t block = 512;     // elements per buffer
+constexpr int64_t short_row = 64;  // rows shorter than this are gathered several to a block
 constexpr int max_inputs = 6;
 
-struct Buffer { alignas(64) char bytes[block * 16]; };
+struct Buffer {
+  alignas(64) char bytes[block * 16];
+};
 
 int isa_level() {
   static const int level = cpu::isa() == cpu::Isa::v4 ? 2 : cpu::isa() == cpu::Isa::v3 ? 1 : 0;
@@ -59,8 +61,8 @@ void Work::contiguous(int64_t n, bool has_constants) const {
 
 // f(address) for elements [begin, begin + n) of one operand in the loop's order. Not vectorised: the rows are short.
 template <class F>
-__attribute__((noinline, optimize("no-tree-vectorize"))) void walk_tile(const Loop& loop, int operand, int64_t begin,
-                                                                        int64_t n, F&& f) {
+__attribute__((noinline, optimize("no-tree-vectorize"))) void walk_tile(const Loop& loop, int operand,
+                                                                        int64_t begin, int64_t n, F&& f) {
   const int64_t* stride = loop.strides[operand];
   int64_t index[max_ndim], rest = begin;
   char* p = loop.base[operand];
@@ -92,7 +94,8 @@ struct Blocks {
   const Loop& loop;
   Buffer buffers[max_inputs], raw, result;
 
-  Blocks(const Work& work, const Loop& l) : w(work), loop(l) {}  // leaves the buffers alone: clearing them would cost more
+  Blocks(const Work& work, const Loop& l)
+      : w(work), loop(l) {}  // leaves the buffers alone: clearing them would cost more
 
   // Element `at` of the row on, m of them, ready for the row function; `keep` marks a broadcast input already filled.
   const char* load(int k, const char* from, int64_t at, int64_t m, bool keep) {
@@ -304,12 +307,14 @@ void run_map(Call& c, const MapTable& t) {
     if (type <= Type::real && type != Type::tensor_list && type != Type::integer && c.args[i])
       operands[n++] = c.args[i];
   }
-  if (n < t.nin) throw runtime_error(c.op.name, ": the kernel takes ", t.nin, " operands, the call gives ", n);
+  if (n < t.nin)
+    throw runtime_error(c.op.name, ": the kernel takes ", t.nin, " operands, the call gives ", n);
   run(c, t, operands, nullptr);
 }
 
 void run_map(Call& c, const MapTable& t, std::initializer_list<Value> operands, const char* kernel) {
-  if (int(operands.size()) != t.nin) throw runtime_error(c.op.name, ": wrong number of operands for its kernel");
+  if (int(operands.size()) != t.nin)
+    throw runtime_error(c.op.name, ": wrong number of operands for its kernel");
   run(c, t, operands.begin(), kernel);
 }
 
