@@ -2,6 +2,7 @@
 #include "python/autograd.h"
 
 #include "autograd/saved.h"
+#include "python/args.h"
 
 namespace rushlight {
 
@@ -175,7 +176,16 @@ void put_accumulate_hooks(const Tensor& t, PyObject* value) {
 
 // ---- detach and data ----
 
-PyObject* detach(const Tensor& t) { return to_python(alias(t)); }
+PyObject* detach(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    if (overrides(o)) {
+      Py method(checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), "detach")));
+      if (PyObject* r = try_overrides_of(method.get(), "detach", &o, 1)) return r;
+      if (PyErr_Occurred()) throw PythonError();
+    }
+    return to_python(alias(as_tensor(o)));
+  });
+}
 
 PyObject* detach_(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
@@ -368,7 +378,7 @@ PyMethodDef autograd_methods[] = {
      "returns\ntakes the gradient's place. Returns a handle with remove()."},
     {"register_post_accumulate_grad_hook", call_one<register_post_accumulate_grad_hook>, METH_O,
      "register_post_accumulate_grad_hook(hook)\n--\n\nCalls hook(tensor) after a gradient was added to .grad of this leaf."},
-    {"detach", call<detach>, METH_NOARGS,
+    {"detach", detach, METH_NOARGS,
      "detach()\n--\n\nThe same memory without the history: a tensor that does not require a gradient."},
     {"detach_", detach_, METH_NOARGS, "detach_()\n--\n\nForgets the history of this tensor, in place."},
     {"is_inference", call<is_inference>, METH_NOARGS,

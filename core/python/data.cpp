@@ -55,6 +55,7 @@ Dims shape_of(PyObject* o) {
     if (!n) break;
     item = Py(checked(PySequence_GetItem(item.get(), 0)));
   }
+  if (!shape.empty() && PyUnicode_Check(item.get())) throw value_error("too many dimensions 'str'");
   return shape;
 }
 
@@ -101,7 +102,7 @@ template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& ou
     *out++ = leaf_value<T>(o);
     return;
   }
-  if (!is_sequence(o)) throw type_error("expected a sequence of length ", shape[dim], " at dim ", dim, ", got '", Py_TYPE(o)->tp_name, "'");
+  if (!is_sequence(o)) throw type_error("not a sequence");
   Py fast(checked(PySequence_Fast(o, "not a sequence")));
   Py_ssize_t n = PySequence_Fast_GET_SIZE(fast.get());
   if (n != shape[dim]) throw value_error("expected sequence of length ", shape[dim], " at dim ", dim, " (got ", n, ")");
@@ -277,6 +278,7 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name
     }
     if (reinterpret_cast<PyObject*>(Py_TYPE(first)) == size_type) return empty(to_dims(first), dtype);
     if (!PyIndex_Check(first) || is_array(first)) {
+      if (PyUnicode_Check(first)) throw type_error("new(): invalid data type 'str'");
       if (!is_sequence(first) && !is_array(first)) throw type_error("new(): data must be a sequence (got ", Py_TYPE(first)->tp_name, ")");
       return tensor_from_data(first, dtype, {});
     }

@@ -46,15 +46,23 @@ template <const char* name> const Op& op_named() {
   return op;
 }
 #define RL_NAME(x) constexpr char n_##x[] = #x
-RL_NAME(add); RL_NAME(sub); RL_NAME(rsub); RL_NAME(mul); RL_NAME(div);
+RL_NAME(add); RL_NAME(sub); RL_NAME(mul); RL_NAME(div);
 RL_NAME(eq); RL_NAME(ne); RL_NAME(lt); RL_NAME(le); RL_NAME(gt); RL_NAME(ge);
 
-template <const char* name, const char* reversed> PyObject* commutative(PyObject* a, PyObject* b) {
+template <const char* name> PyObject* commutative(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     if (PyObject* r = slot_override(name, a, b)) return r;
     if (is_tensor(a)) return call_binary(op_named<name>(), a, b);
     if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary(op_named<reversed>(), b, a);
+    return call_binary(op_named<name>(), b, a);
+  });
+}
+PyObject* nb_subtract(PyObject* a, PyObject* b) {
+  return guarded([&]() -> PyObject* {
+    if (PyObject* r = slot_override("sub", a, b)) return r;
+    if (is_tensor(a)) return call_binary(op_named<n_sub>(), a, b);
+    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
+    return call_named("rsub", b, a);
   });
 }
 PyObject* nb_divide(PyObject* a, PyObject* b) {
@@ -531,8 +539,8 @@ PyType_Slot slots[] = {
     {Py_tp_hash, (void*)hash}, {Py_tp_richcompare, (void*)richcompare}, {Py_tp_methods, methods},
     {Py_tp_getset, getset}, {Py_tp_members, members},
     {Py_mp_length, (void*)length}, {Py_mp_subscript, (void*)tensor_getitem}, {Py_mp_ass_subscript, (void*)tensor_setitem},
-    {Py_nb_add, (void*)commutative<n_add, n_add>}, {Py_nb_subtract, (void*)commutative<n_sub, n_rsub>},
-    {Py_nb_multiply, (void*)commutative<n_mul, n_mul>}, {Py_nb_true_divide, (void*)nb_divide},
+    {Py_nb_add, (void*)commutative<n_add>}, {Py_nb_subtract, (void*)nb_subtract},
+    {Py_nb_multiply, (void*)commutative<n_mul>}, {Py_nb_true_divide, (void*)nb_divide},
     {Py_nb_floor_divide, (void*)nb_floor_divide}, {Py_nb_remainder, (void*)nb_remainder}, {Py_nb_power, (void*)nb_power},
     {Py_nb_matrix_multiply, (void*)nb_matmul}, {Py_nb_and, (void*)nb_and}, {Py_nb_or, (void*)nb_or},
     {Py_nb_xor, (void*)nb_xor}, {Py_nb_lshift, (void*)nb_lshift}, {Py_nb_rshift, (void*)nb_rshift},

@@ -64,6 +64,7 @@ Device parse_device(const char* text) {
       "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, meta, hpu, mtia, "
       "privateuseone";
   std::string s = text, name = s.substr(0, s.find(':'));
+  if (s.empty()) throw runtime_error("Device string must not be empty");
   Device d;
   if (name == "cpu") d.type = Device::cpu;
   else if (name == "cuda") d.type = Device::cuda;
