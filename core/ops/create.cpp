@@ -411,6 +411,22 @@ const Op& linspace = def({
     .ref = "np.linspace(start, end, steps)",
     .samples = {"0, 1, 5", "3, -3, 4", "2, 9, 1", "0, 1, 0"},
 });
+// Ends that are part of a graph; plain numbers and other 0-d tensors go above.
+const Op& linspace_tensor = def({
+    .sig = "linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, dtype? dtype=None, device? device=None) -> Tensor",
+    .doc = "steps evenly spaced values between two 0-d tensors; gradients flow to both.",
+    .family = create,
+    .cpu = [](Call& c) {
+      for (int k = 0; k < 2; ++k)
+        if (c.in(k).ndim())
+          throw runtime_error("linspace only supports 0-dimensional start and end tensors, but got ", k ? "end" : "start",
+                              " with ", c.in(k).ndim(), " dimension(s).");
+      Tensor unit = linspace.call({0, 1, c.i(2), c.arg(3), c.arg(4)});
+      c.outs.push_back(c.in(0) + (c.in(1) - c.in(0)) * unit);
+    },
+    .composite = true,
+    .samples = {"x(), y(), 5"},
+});
 const Op& logspace = def({
     .sig = "logspace(Scalar start, Scalar end, int steps, float base=10.0, *, dtype? dtype=None, device? "
            "device=None) -> Tensor",

@@ -1,6 +1,7 @@
 // From Python arguments to the values of a call: matching of signatures, and PyTorch's error texts where nothing matches.
 #include "python/args.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -408,11 +409,31 @@ std::string show_default(const Param& p) {
   }
 }
 
+// Functions of which PyTorch still knows a deprecated form, add(input, alpha, other); the texts of their errors tell.
+bool has_deprecated_form(const std::string& name) {
+  static const char* names[] = {"add", "sub", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm"};
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+std::string show_signature(const Op& op, bool as_method) {
+  std::string text = "(";
+  bool star = false;
+  for (size_t i = as_method ? 1 : 0; i < op.params.size(); ++i) {
+    const Param& p = op.params[i];
+    if (p.name[0] == '_') continue;
+    if (text.size() > 1) text += ", ";
+    if (p.keyword_only && !star) text += "*, ", star = true;
+    text += p.type_text + " " + p.name + show_default(p);
+  }
+  if (!as_method && (op.forms & out_form)) text += std::string(text.size() > 1 ? ", " : "") + (star ? "" : "*, ") + "Tensor out = None";
+  return text + ")";
+}
+
 [[noreturn]] void no_match(const OverloadSet& set, PyObject* self, PyObject* const* args, Py_ssize_t nargs,
                            PyObject* kwnames) {
   // Only one overload takes that many arguments: say what is wrong with it.
   size_t given = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0) + (self ? 1 : 0);
-  const Op* plausible = set.ops.size() == 1 ? set.ops[0] : nullptr;
+  const Op* plausible = set.ops.size() == 1 && !has_deprecated_form(set.name) ? set.ops[0] : nullptr;
   int plausible_count = plausible ? 1 : 0;
   if (!plausible)
     for (auto* op : set.ops) {
@@ -433,18 +454,9 @@ std::string show_default(const Param& p) {
     text += type_name(args[i]);
     if (i + 1 < nargs + nk || nk) text += ", ";
   }
+  if (set.ops.size() == 1) throw type_error(text, "), but expected ", show_signature(*set.ops[0], self));
   text += "), but expected one of:";
-  for (auto* op : set.ops) {
-    text += "\n * (";
-    bool star = false;
-    for (size_t i = self ? 1 : 0; i < op->params.size(); ++i) {
-      const Param& p = op->params[i];
-      if (i > (self ? 1u : 0u)) text += ", ";
-      if (p.keyword_only && !star) text += "*, ", star = true;
-      text += p.type_text + " " + p.name + show_default(p);
-    }
-    text += ")";
-  }
+  for (auto* op : set.ops) text += "\n * " + show_signature(*op, self);
   text += "\n";
   throw Error(ErrorKind::type, text);
 }
