@@ -175,7 +175,7 @@ const Op& rsub_tensor = def({
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)"},
 });
 const Op& rsub = def({
-    .sig = "rsub.Scalar(Tensor input, Operand other, Scalar alpha=1) -> Tensor",
+    .sig = "rsub(Tensor input, Operand other, Scalar alpha=1) -> Tensor",
     .doc = "Difference the other way round for a number: other - alpha * input.",
     .family = pointwise,
     .forms = function | method,
