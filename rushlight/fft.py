@@ -185,7 +185,7 @@ def _from_real(name, x, s, dim, norm, hermitian, out):
     x = _floating(x, name, "real")
     dims, lengths = _sizes(x, s, dim)
     if not dims:
-        raise RuntimeError(f"{name} must transform at least one axis")
+        raise RuntimeError(f"{name.replace('2', 'n')} must transform at least one axis")
     for d, n in zip(dims, lengths):
         x = _resized(x, d, _checked_length(x.shape[d] if n is None else n))
     count = math.prod(x.shape[d] for d in dims)
@@ -202,7 +202,7 @@ def _to_real(name, x, s, dim, norm, hermitian, out):
     x = _floating(x, name, "complex")
     dims, lengths = _sizes(x, s, dim)
     if not dims:
-        raise RuntimeError(f"{name} must transform at least one axis")
+        raise RuntimeError(f"{name.replace('2', 'n')} must transform at least one axis")
     last = dims[-1]
     n = _checked_length(2 * (x.shape[last] - 1) if lengths[-1] is None else lengths[-1])
     for d, length in zip(dims[:-1], lengths[:-1]):
