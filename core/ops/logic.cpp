@@ -71,11 +71,9 @@ void where_rule(Call& c) {
   Value operands[] = {c.arg(1), c.arg(2)};
   c.compute = result_type(operands);
   Dims sizes(c.in(0).sizes());
-  // the operands meet each other first: that is the order that error texts count in
-  Dims both;
   for (auto& v : operands)
-    if (v.tag == Value::tensor) both = rushlight::broadcast(both, v.as_tensor().sizes());
-  c.out_meta(0, c.compute, rushlight::broadcast(sizes, both));
+    if (v.tag == Value::tensor) sizes = rushlight::broadcast(sizes, v.as_tensor().sizes());
+  c.out_meta(0, c.compute, std::move(sizes));
   pointwise_layout(c, c.meta0);
 }
 

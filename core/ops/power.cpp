@@ -1,4 +1,5 @@
 // Powers and roots.
+#include "kernels/copy.h"
 #include "kernels/map.h"
 #include "ops/ops.h"
 
@@ -152,6 +153,48 @@ const Op& float_power = def({
     .composite = true,
     .ref = "np.float_power(input, exponent)",
     .samples = {"pos(2,3), y(2,3)", "pos(2,3), 2"},
+});
+
+const Op& ldexp = def({
+    .sig = "ldexp(Tensor input, Tensor other) -> Tensor",
+    .doc = "input * 2 ** other.",
+    .forms = function | method,
+    .cpu =
+        [](Call& c) {
+          const Tensor &x = c.in(0), &e = c.in(1);
+          Dtype d = differentiable(x.dtype()) ? x.dtype() : default_dtype();
+          c.outs = TensorList{
+              mul(x, differentiable(e.dtype()) ? pow_base(2.0, e) : pow_base(2.0, to_dtype(e, real_of(d))))};
+        },
+    .composite = true,
+    .ref = "input * 2.0 ** other",
+    .samples = {"x(2,3), count(2,3)"},
+});
+
+const Op& frexp = def({
+    .sig = "frexp(Tensor input) -> (Tensor mantissa, Tensor exponent)",
+    .doc = "Mantissa in [0.5, 1) with the sign of input, and exponent (int32), so that input = mantissa * 2 "
+           "** exponent.",
+    .forms = function | method,
+    .rule =
+        [](Call& c) {
+          if (!is_float(c.in(0).dtype()))
+            throw runtime_error("torch.frexp() only supports floating-point dtypes");
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+          c.out_meta(1, Dtype::i32, Dims(c.in(0).sizes()));
+        },
+    .cpu =
+        [](Call& c) {
+          Tensor wide = empty(c.in(0).sizes(), Dtype::f64);
+          rushlight::copy(wide, c.in(0));
+          double* x = wide.data<double>();
+          for (int64_t i = 0; i < wide.numel(); ++i) x[i] = std::frexp(x[i], c.out(1).data<int>() + i);
+          rushlight::copy(c.out(0), wide);
+        },
+    .saves = save(Out1),
+    .grad = [](const Call& c, const Tensor& g) { return Grads{div(g, pow_base(2.0, c.out(1)))}; },
+    .ref = "np.frexp(input)[0]",
+    .samples = {"x(2,3)"},
 });
 
 const Op& sqrt = def({
