@@ -52,6 +52,7 @@ from ._printing import (
     set_printoptions as set_printoptions,
 )
 from ._composites import *  # noqa: F403
+from ._indexing import *  # noqa: F403
 from .functional import *  # noqa: F403
 from .random import (
     Generator as Generator,

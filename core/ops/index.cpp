@@ -347,6 +347,41 @@ const Both put = def_both(
       if (!flat.is(t)) rushlight::copy(t, flat);
     });
 
+const Op& take_along_dim = def({
+    .sig = "take_along_dim(Tensor input, Tensor indices, int? dim=None) -> Tensor",
+    .doc =
+        "gather with broadcast indices: what argmax and argsort name. Without dim over the flattened input.",
+    .forms = function | method | out_form,
+    .cpu =
+        [](Call& c) {
+          Tensor t = c.in(0), places = c.in(1);
+          if (places.dtype() != Dtype::i64)
+            throw runtime_error("torch.take_along_dim(): dtype of indices should be Long but got ",
+                                info(places.dtype()).scalar_name);
+          if (!c.has(2)) {
+            c.outs = TensorList{gather(reshape(t, Dims{-1}), 0, reshape(places, Dims{-1}))};
+            return;
+          }
+          if (t.ndim() != places.ndim())
+            throw runtime_error(
+                "torch.take_along_dim(): input and indices should have the same number of dimensions, but "
+                "got ",
+                t.ndim(), " dimensions for input, and ", places.ndim(), " dimensions for indices");
+          int64_t d = wrap_dim(c.i(2), t.ndim());
+          auto without = [&](const Tensor& x) {
+            Dims sizes(x.sizes());
+            if (x.ndim()) sizes[d] = 1;
+            return sizes;
+          };
+          Dims sizes = rushlight::broadcast(without(t), without(places)), of_t = sizes, of_places = sizes;
+          if (t.ndim()) of_t[d] = t.size(d), of_places[d] = places.size(d);
+          c.outs = TensorList{gather(expand(t, of_t), d, expand(places, of_places))};
+        },
+    .composite = true,
+    .ref = "np.take_along_axis(input, indices, dim)",
+    .samples = {"x(3,4), i(3,2; 0, 4), 1", "x(3,4), i(1,4; 0, 3), 0"},
+});
+
 // ---- masks ----
 const Op& nonzero = def({
     .sig = "nonzero(Tensor input) -> Tensor",
@@ -360,6 +395,21 @@ const Op& nonzero = def({
     .ref = "np.argwhere(input)",
     .samples = {"i(3,4; 0, 2)", "b(5)", "x(0,3)"},
     .aliases = {"argwhere"},
+});
+
+const Op& where_true = def({
+    .sig = "where.condition(Tensor condition) -> Tensor[]",
+    .doc = "Positions of the elements that are not zero, one index tensor per dimension.",
+    .forms = function,
+    .cpu =
+        [](Call& c) {
+          check_data(c);
+          Tensor t = c.in(0).ndim() ? c.in(0) : reshape(c.in(0), Dims{1});
+          Tensor rows = nonzero(t);
+          for (int64_t d = 0; d < t.ndim(); ++d) c.outs.push_back(select(rows, 1, d));
+        },
+    .composite = true,
+    .samples = {"b(3,4)"},
 });
 
 const Op& masked_select = def({

@@ -262,7 +262,7 @@ const Both scatter_src = def_both(
                            c.wants(2) ? gathered(c, g) : Tensor()};
             },
         .grad_name = "ScatterBackward0",
-        .samples = {"x(3,4), 0, perm(1,4), x(1,4)"},
+        .samples = {"x(5,4), 0, perm(1,4), x(1,4)"},
     },
     [](Call& c) { scatter_into(c, Reduce::none); });
 

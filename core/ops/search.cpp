@@ -120,7 +120,7 @@ const Op& searchsorted = def({
     .forms = function | out_form,
     .rule = searchsorted_rule,
     .cpu = searchsorted_kernel,
-    .samples = {"arange(5), x(2,3)", "arange(5), x(4), right=True"},
+    .samples = {"rl.arange(5.0), x(2,3)", "rl.arange(5.0), x(4), right=True"},
 });
 const Op& searchsorted_number = def({
     .sig = "searchsorted.Scalar(Tensor sorted_sequence, Scalar input, " RL_SEARCH,
@@ -145,7 +145,7 @@ const Op& bucketize = def({
     .forms = function | out_form,
     .rule = bucketize_rule,
     .cpu = bucketize_kernel,
-    .samples = {"x(2,3), arange(3)", "x(4), arange(3), right=True"},
+    .samples = {"x(2,3), rl.arange(3.0)", "x(4), rl.arange(3.0), right=True"},
 });
 const Op& bucketize_number = def({
     .sig = "bucketize.Scalar(Scalar input, Tensor boundaries, *, bool out_int32=False, bool right=False) -> "
