@@ -82,6 +82,12 @@ constexpr auto product = []<class T>(T a, T b) {
   else return a * b;
 };
 
+// x * y + z rounded once: what PyTorch's vector kernels give, so that optimizers follow its numbers bit for bit.
+constexpr auto mul_add = []<class T>(T x, T y, T z) -> T {
+  if constexpr (std::floating_point<T>) return fn::fma(x, y, z);
+  else return T(x * y + z);
+};
+
 constexpr auto trunc_divide = []<class T>(T a, T b) {
   if constexpr (std::floating_point<T>) return fn::trunc(a / b);
   else return fn::trunc_divide(a, b);
@@ -124,7 +130,7 @@ const Op& add = def({
     .cpu =
         [](Call& c) {
           if (is_one(c.arg(2))) run_map(c, static_table<All>([](auto a, auto b) { return a + b; }));
-          else run_map(c, static_table<All>([](auto a, auto b, auto alpha) { return a + alpha * b; }));
+          else run_map(c, static_table<All>([](auto a, auto b, auto alpha) { return mul_add(alpha, b, a); }));
         },
     .grad =
         [](const Call& c, const Tensor& g) {
@@ -142,7 +148,7 @@ const Op& sub = def({
     .cpu =
         [](Call& c) {
           if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return a - b; }));
-          else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return a - alpha * b; }));
+          else run_map(c, static_table<Numeric>([]<class T>(T a, T b, T alpha) { return mul_add(T(-alpha), b, a); }));
         },
     .grad =
         [](const Call& c, const Tensor& g) {
@@ -156,7 +162,7 @@ const Op& sub = def({
 namespace {
 void rsub_kernel(Call& c) {
   if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return b - a; }));
-  else run_map(c, static_table<Numeric>([](auto a, auto b, auto alpha) { return b - alpha * a; }));
+  else run_map(c, static_table<Numeric>([]<class T>(T a, T b, T alpha) { return mul_add(T(-alpha), a, b); }));
 }
 Grads rsub_grad(const Call& c, const Tensor& g) {
   return {c.wants(0) ? is_one(c.arg(2)) ? neg(g) : neg(chain(g, c.arg(2))) : Tensor(), g};
@@ -446,7 +452,7 @@ const Op& addcmul = def({
     .doc = "input + value * tensor1 * tensor2.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = map<Numeric>([](auto a, auto b, auto d, auto value) { return a + value * b * d; }),
+    .cpu = map<Numeric>([]<class T>(T a, T b, T d, T value) { return mul_add(T(value * b), d, a); }),
     .saves = {.for1 = In2, .for2 = In1},
     .grad =
         [](const Call& c, const Tensor& g) {
@@ -454,7 +460,7 @@ const Op& addcmul = def({
                        c.wants(2) ? chain(g, mul(c.in(1), c.arg(3))) : Tensor()};
         },
     .ref = "input + value * tensor1 * tensor2",
-    .samples = {"x(2,3), y(2,3), z(2,3)", "x(3), y(2,1), z(1,3), value=0.5"},
+    .samples = {"x(2,3), y(2,3), w(2,3)", "x(3), y(2,1), w(1,3), value=0.5"},
 });
 
 const Op& addcdiv = def({

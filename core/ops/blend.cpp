@@ -21,7 +21,7 @@ void lerp_rule(Call& c) {
 // Two forms of the same line, each exact at its own end.
 constexpr auto lerp_fn = []<class T>(T a, T b, T w) -> T {
   if constexpr (is_complex_type<T>) return a + w * (b - a);
-  else return fn::abs(w) < T(0.5) ? a + w * (b - a) : b - (b - a) * (T(1) - w);
+  else return fn::abs(w) < T(0.5) ? fn::fma(w, b - a, a) : fn::fma(a - b, T(1) - w, b);
 };
 
 }  // namespace
@@ -41,7 +41,7 @@ const Op& lerp_tensor = def({
         },
     .grad_name = "LerpBackward1",
     .ref = "input + weight * (end - input)",
-    .samples = {"x(2,3), y(2,3), z(2,3)", "x(3,1), y(1,4), z(4)"},
+    .samples = {"x(2,3), y(2,3), w(2,3)", "x(3,1), y(1,4), w(4)"},
 });
 
 const Op& lerp = def({
