@@ -145,7 +145,13 @@ PyObject* t_dlpack(PyObject* o, PyObject* args, PyObject* kw) {
                      : export_tensor<DLManagedTensor>(t, copied);
   });
 }
-PyObject* t_dlpack_device(PyObject* o, PyObject*) { return Py_BuildValue("(ii)", int(dl_cpu), 0); }
+PyObject* t_dlpack_device(PyObject*, PyObject*) {
+  return guarded([&] {
+    Py module(checked(PyImport_ImportModule("rushlight.utils.dlpack")));
+    Py cpu(checked(PyObject_CallMethod(module.get(), "DLDeviceType", "i", int(dl_cpu))));
+    return checked(Py_BuildValue("(Oi)", cpu.get(), 0));
+  });
+}
 
 template <class Managed> PyObject* import_tensor(PyObject* capsule) {
   auto* m = static_cast<Managed*>(PyCapsule_GetPointer(capsule, fresh_name<Managed>));
@@ -202,7 +208,7 @@ PyMethodDef functions[] = {
 PyMethodDef tensor_methods[] = {
     {"__dlpack__", (PyCFunction)(void*)t_dlpack, METH_VARARGS | METH_KEYWORDS,
      "A DLPack capsule that shares this tensor's memory."},
-    {"__dlpack_device__", t_dlpack_device, METH_NOARGS, "DLPack's (device type, index): (1, 0), the CPU."},
+    {"__dlpack_device__", t_dlpack_device, METH_NOARGS, "DLPack's (device type, index): the CPU, 0."},
     {}};
 
 }  // namespace

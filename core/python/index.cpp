@@ -67,7 +67,27 @@ int64_t slice_bound(PyObject* o) {
   return overflow > 0 ? INT64_MAX : overflow < 0 ? INT64_MIN : v;
 }
 
+// x[[[0, 1], [1, 2]]] means x[[0, 1], [1, 2]]: a list that holds sequences, slices, ... stands for a tuple.
+Py tuple_in_disguise(PyObject* key) {
+  if (!PyList_Check(key) || PyList_GET_SIZE(key) >= 32) return {};
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(key); ++i) {
+    PyObject* o = PyList_GET_ITEM(key, i);
+    if (!is_tensor(o) && !PyList_Check(o) && !PyTuple_Check(o) && !is_array(o) && !PySlice_Check(o) && o != Py_Ellipsis &&
+        o != Py_None)
+      continue;
+    if (PyErr_WarnEx(PyExc_UserWarning,
+                     "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch 2.9; "
+                     "use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
+                     "x[torch.tensor(seq)], which will result either in an error or a different result", 1) < 0)
+      throw PythonError();
+    return Py(checked(PyList_AsTuple(key)));
+  }
+  return {};
+}
+
 Parsed parse(const Tensor& self, PyObject* key) {
+  Py as_tuple = tuple_in_disguise(key);
+  if (as_tuple) key = as_tuple.get();
   PyObject* const* items = &key;
   Py_ssize_t n = 1;
   if (PyTuple_Check(key)) {

@@ -126,6 +126,8 @@ PyObject* g_setstate(PyObject* o, PyObject* state) {
   });
 }
 
+PyObject* g_repr(PyObject* o) { return PyUnicode_FromFormat("<torch._C.Generator object at %p>", o); }
+
 PyMethodDef methods[] = {
     {"manual_seed", g_manual_seed, METH_O,
      "manual_seed(seed): starts the stream of that seed; returns the generator."},
@@ -144,6 +146,7 @@ PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(GeneratorObject, weakrefs), READONLY, nullptr}, {}};
 PyType_Slot slots[] = {
     {Py_tp_new, (void*)g_new},
+    {Py_tp_repr, (void*)g_repr},
     {Py_tp_dealloc, (void*)g_dealloc},
     {Py_tp_methods, methods},
     {Py_tp_getset, getset},
