@@ -2,7 +2,7 @@
 
 Sample arguments are written in a small language: `x(2,3)` a float tensor (`y`, `w` the same with other numbers),
 `pos` positive, `unit` inside (-1, 1), `prob` inside (0, 1), `above1`, `ties` with repeated values, `special` with nan
-and infinities, `z(2,3)` complex, `i(5; 0, 3)` int64 in [0, 3), `perm` the positions 0..n-1 of the last dimension in some order,
+and infinities, `sorted` an ascending row, `z(2,3)` complex, `i(5; 0, 3)` int64 in [0, 3), `perm` the positions 0..n-1 of the last dimension in some order,
 `int` and `count` whole numbers, `b` and `mask` bool. The rest are Python literals and keyword arguments.
 """
 
@@ -76,7 +76,7 @@ class Draw:
 
     @property
     def floating(self):
-        return self.kind in ("x", "y", "w", "pos", "unit", "prob", "above1", "ties", "special")
+        return self.kind in ("x", "y", "w", "pos", "unit", "prob", "above1", "ties", "special", "sorted")
 
     def array(self, dtype=None, seed=0):
         """The numbers, as an array of `dtype` (a NumPy dtype) where the kind leaves a choice."""
@@ -84,23 +84,24 @@ class Draw:
         rng = np.random.default_rng([seed, zlib.crc32(repr((self.kind, self.shape)).encode())])
         kind, shape = self.kind, self.shape
         if kind in ("b", "mask"):
-            return rng.random(shape) < 0.5
+            return np.asarray(rng.random(shape) < 0.5)
         if kind == "perm":
             return np.argsort(rng.random(shape), axis=-1).astype("int64")
         if kind == "i":
-            return rng.integers(self.low, self.high, shape)
+            return np.asarray(rng.integers(self.low, self.high, shape))
         if kind in ("int", "count"):
             low = 0 if kind == "count" or dtype.kind in "ub" else -6
-            return rng.integers(low, 4 if kind == "count" else 7, shape).astype(
-                dtype if dtype.kind in "iub" else "int64"
-            )
+            whole = np.asarray(rng.integers(low, 4 if kind == "count" else 7, shape))
+            return whole.astype(dtype if dtype.kind in "iub" else "int64")
         if kind == "z":
-            parts = _spread(rng, shape) + 1j * _spread(rng, shape)
+            parts = np.asarray(_spread(rng, shape) + 1j * _spread(rng, shape))
             return parts.astype(dtype if dtype.kind == "c" else "complex128")
         if kind == "ties":
             values = rng.integers(0, 3, shape).astype("float64")
         elif kind == "special":
             values = rng.choice([np.nan, np.inf, -np.inf, 1.5], shape)
+        elif kind == "sorted":
+            values = np.broadcast_to(np.arange(shape[-1]) - shape[-1] // 2, shape)
         elif dtype.kind in "iub":
             values = rng.integers(
                 1 if kind in ("pos", "above1") else -3 if dtype.kind == "i" else 0, 4, shape
@@ -191,7 +192,7 @@ def numpy_dtype(dtype):
 _NAMESPACE = {name: value for name, value in vars(_C).items() if isinstance(value, _C.dtype)}
 _NAMESPACE.update(
     (kind, (lambda kind: lambda *shape, bounds=(0, 2): Draw(kind, tuple(shape), *bounds))(kind))
-    for kind in "x y w pos unit prob above1 ties special z i perm int count b mask".split()
+    for kind in "x y w pos unit prob above1 ties special sorted z i perm int count b mask".split()
 )
 _NAMESPACE.update(inf=math.inf, nan=math.nan, rl=_C, call=lambda *args, **kwargs: (args, kwargs))
 
@@ -278,6 +279,6 @@ def bind(op, args, kwargs):
         values[param.name] = value
     values.update(kwargs)
     for name, value in values.items():
-        if name in ("dim", "dims", "size", "shape") and isinstance(value, list):
-            values[name] = tuple(value) or None  # an empty list of dimensions means all of them
+        if isinstance(value, list) and name in ("dim", "dims", "size", "shape"):
+            values[name] = tuple(value) or (None if name == "dim" else ())  # an empty list of dimensions means all of them
     return values
