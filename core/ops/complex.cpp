@@ -31,7 +31,7 @@ const Op& imag = def({
         },
     .composite = true,
     .ref = "np.imag(input)",
-    .samples = {"complex(2,3)"},
+    .samples = {"z(2,3)"},
 });
 
 namespace {
@@ -45,7 +45,7 @@ const Op& conj_copy = def({
     .grad = [](const Call&, const Tensor& g) { return Grads{conj(g)}; },
     .grad_name = "ConjBackward0",
     .ref = "np.conj(input)",
-    .samples = {"complex(2,3)"},
+    .samples = {"z(2,3)"},
 });
 void conj_or_self(Call& c) {
   c.outs = TensorList{is_complex(c.in(0).dtype()) ? conj_copy(c.in(0)) : c.in(0)};

@@ -30,7 +30,7 @@ const Op& sigmoid_backward = def({
           return Grads{c.wants(0) ? mul(g, mul(y, rsub(y, 1))) : Tensor(),
                        c.wants(1) ? mul(conj(g), chain(c.in(0), rsub(mul(y, 2), 1))) : Tensor()};
         },
-    .ref = "grad_output * output * (1 - output)",
+    .ref = "grad_output * np.conj(output * (1 - output))",
     .samples = {"x(2,3), y(2,3)"},
 });
 

@@ -143,7 +143,7 @@ const Op& tanh_backward = def({
           return Grads{c.wants(0) ? mul(g, one_minus(square(y))) : Tensor(),
                        c.wants(1) ? mul(mul(conj(g), chain(c.in(0), y)), -2) : Tensor()};
         },
-    .ref = "grad_output * (1 - output * output)",
+    .ref = "grad_output * np.conj(1 - output * output)",
     .samples = {"x(2,3), y(2,3)"},
 });
 }  // namespace

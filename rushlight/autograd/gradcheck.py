@@ -151,20 +151,21 @@ def _check_inputs(inputs):
         any_varied = True
         if t.dtype not in (_C.float64, _C.complex128):
             warnings.warn(
-                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will "
-                "likely fail if all the inputs are not of double precision floating point or complex. ",
+                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check "
+                "will likely fail if all the inputs are not of double precision floating point or complex. ",
                 stacklevel=3,
             )
-        if any(stride == 0 and size > 1 for stride, size in zip(t.stride(), t.shape)):
+        if t.numel() and any(stride == 0 and size > 1 for stride, size in zip(t.stride(), t.shape)):
             raise RuntimeError(
-                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping to "
-                "be able to compute the numerical gradients correctly. You should call .contiguous on the input before "
-                "passing it to gradcheck."
+                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
+                "non-overlapping to be able to compute the numerical gradients correctly. You should call "
+                ".contiguous on the input before passing it to gradcheck."
             )
         t.retain_grad()
     if not any_varied:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
         )
     return inputs
 
@@ -231,15 +232,16 @@ def _check(func, inputs, eps, atol, rtol, nondet_tol, check_dtypes):
                     rows[i].append(np.zeros(t.numel() * (2 if t.is_complex() else 1)))
                     continue
                 if g.shape != t.shape:
-                    raise GradcheckError(f"grad is not of the input's size: {tuple(g.shape)} instead of {tuple(t.shape)}")
+                    sizes = f"{tuple(g.shape)} instead of {tuple(t.shape)}"
+                    raise GradcheckError(f"grad is not of the input's size: {sizes}")
                 if check_dtypes and g.dtype != t.dtype:
                     raise GradcheckError("grad has another dtype than the input")
                 rows[i].append(_real_vector(g))
                 if np.any(np.abs(rows[i][-1] - _real_vector(g2)) > nondet_tol):
                     raise GradcheckError(
-                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
-                        f"gives different values, although analytical gradient matches numerical gradient (output {k}, "
-                        f"input {i}; tolerance {nondet_tol})"
+                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple "
+                        f"times gives different values, although analytical gradient matches numerical gradient "
+                        f"(output {k}, input {i}; tolerance {nondet_tol})"
                     )
         for i in range(len(varied)):
             if not columns[i] or not rows[i]:
@@ -263,7 +265,7 @@ def _check_undefined(func, inputs):
 
     for k, output in enumerate(outputs):
         alone = grad(output, varied, ones_like(output), retain_graph=True, allow_unused=True)
-        rest = [ones_like(o) if o is output else zeros_like(o) for o in outputs]
+        rest = [ones_like(o) if j == k else zeros_like(o) for j, o in enumerate(outputs)]  # one tensor may appear twice
         together = grad(outputs, varied, rest, retain_graph=True, allow_unused=True)
         for a, b in zip(alone, together):
             a = 0.0 if a is None else _real_vector(a)
