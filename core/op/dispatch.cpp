@@ -149,14 +149,28 @@ void run_out(Call& c, std::span<const Tensor> given) {
     throw;
   }
   modes().inference = was;
+  // every output is checked before the first one is written
   for (size_t k = 0; k < given.size() && k < c.outs.size(); ++k) {
     const Tensor& out = given[k];
-    const Tensor result = c.outs[k];
+    const Tensor& result = c.outs[k];
     if (!can_cast(result.dtype(), out.dtype()))
       throw runtime_error("result type ", info(result.dtype()).scalar_name, " can't be cast to the desired output type ",
                           info(out.dtype()).scalar_name);
     if (out.device().type != result.device().type)
       throw runtime_error("Expected out tensor to have the device of the result");
+    bool fits = same(out.sizes(), result.sizes());
+    if (fits && overlaps_itself(out.sizes(), out.strides()))
+      throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                          "location. Please clone() the tensor before performing the operation.");
+    if (!fits && out->storage && result.numel()) {
+      const Storage& s = *out->storage;
+      bool room = size_t((result.numel() + out.offset()) * out.itemsize()) <= s.capacity;
+      if (!room && (!s.resizable || s.parent || s.aliases)) throw runtime_error("Trying to resize storage that is not resizable");
+    }
+  }
+  for (size_t k = 0; k < given.size() && k < c.outs.size(); ++k) {
+    const Tensor& out = given[k];
+    const Tensor result = c.outs[k];
     if (!same(out.sizes(), result.sizes())) {
       if (out.numel()) {
         std::string text = cat_text("An output with one or more elements was resized since it had shape ",
@@ -168,9 +182,6 @@ void run_out(Call& c, std::span<const Tensor> given) {
       }
       resize(out, result.sizes());
     }
-    if (overlaps_itself(out.sizes(), out.strides()))
-      throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                          "location. Please clone() the tensor before performing the operation.");
     if (!out.is_meta()) copy(out, result);
     wrote(out);
     c.outs[k] = out;
