@@ -1,4 +1,5 @@
-// Leaves: the AccumulateGrad node at the end of each path through the graph, and how a gradient gets into .grad.
+// Leaves: the AccumulateGrad node at the end of each path through the graph, and how a gradient gets into
+// .grad.
 #include "autograd/hooks.h"
 #include "autograd/node.h"
 
@@ -16,7 +17,9 @@ struct AccumulateGrad final : Node {
   ~AccumulateGrad() override { variable->accumulator = nullptr; }
   const char* name() const override { return "torch::autograd::AccumulateGrad"; }
   const char* class_name() const override { return "AccumulateGrad"; }
-  GradMeta output_meta(uint32_t) const override { return {variable.sizes(), variable.dtype(), variable.device()}; }
+  GradMeta output_meta(uint32_t) const override {
+    return {variable.sizes(), variable.dtype(), variable.device()};
+  }
   TensorList apply(TensorList grads, uint64_t) override {
     Tensor g = std::move(grads[0]);
     if (!g || !variable.needs_grad()) return {};

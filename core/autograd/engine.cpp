@@ -1,5 +1,5 @@
-// The backward pass: nodes run in decreasing order of creation on the calling thread, off a heap. Shapes and dtypes of gradients
-// are put right here, once for all formulas.
+// The backward pass: nodes run in decreasing order of creation on the calling thread, off a heap. Shapes and
+// dtypes of gradients are put right here, once for all formulas.
 #include <algorithm>
 #include <string>
 #include <unordered_map>
@@ -53,11 +53,12 @@ void put_right(Node* from, size_t index, Tensor& g, const Edge& edge) {
   GradMeta m = edge.node->output_meta(edge.nr);
   if (!same(g.sizes(), m.sizes)) [[unlikely]] {
     if (!sums_to(g.sizes(), m.sizes))
-      throw runtime_error("Function ", from->name(), " returned an invalid gradient at index ", index, " - got ",
-                          show(g.sizes()), " but expected shape compatible with ", show(m.sizes));
+      throw runtime_error("Function ", from->name(), " returned an invalid gradient at index ", index,
+                          " - got ", show(g.sizes()), " but expected shape compatible with ", show(m.sizes));
     g = sum_to(g, m.sizes);
   }
-  if (g.dtype() != m.dtype) [[unlikely]] g = cast(g, m.dtype);
+  if (g.dtype() != m.dtype) [[unlikely]]
+    g = cast(g, m.dtype);
 }
 
 // Adds g to a sum of gradients; writes into whichever of the two nobody else can see.
@@ -133,8 +134,8 @@ class Pass {
     }
   }
 
-  TensorList run(std::span<const Tensor> roots, std::span<const Tensor> gradients, std::span<const Tensor> inputs,
-                 bool accumulate, bool allow_unused) {
+  TensorList run(std::span<const Tensor> roots, std::span<const Tensor> gradients,
+                 std::span<const Tensor> inputs, bool accumulate, bool allow_unused) {
     try {
       return run_checked(roots, gradients, inputs, accumulate, allow_unused);
     } catch (...) {
@@ -145,8 +146,8 @@ class Pass {
 
  private:
   // Note [Node state]
-  // The notes about a node lie in the node while only one pass runs. A pass that starts during another one (backward() in a
-  // hook, a second thread) keeps its notes in a map.
+  // The notes about a node lie in the node while only one pass runs. A pass that starts during another one
+  // (backward() in a hook, a second thread) keeps its notes in a map.
   NodeState& state(Node* n) { return in_nodes_ ? n->state : side_[n]; }
 
   void see(Node* n) {
@@ -192,8 +193,8 @@ class Pass {
     }
   }
 
-  // With inputs given: only nodes on a way to them run. An edge always leads to an older node (or to a leaf), so going
-  // through the nodes from the oldest settles each before those that lead to it.
+  // With inputs given: only nodes on a way to them run. An edge always leads to an older node (or to a leaf),
+  // so going through the nodes from the oldest settles each before those that lead to it.
   void select() {
     std::vector<Node*> order = scratch_.seen;
     std::sort(order.begin(), order.end(), LaterInOrder());
@@ -212,8 +213,8 @@ class Pass {
     }
   }
 
-  TensorList run_checked(std::span<const Tensor> roots, std::span<const Tensor> gradients, std::span<const Tensor> inputs,
-                         bool accumulate, bool allow_unused) {
+  TensorList run_checked(std::span<const Tensor> roots, std::span<const Tensor> gradients,
+                         std::span<const Tensor> inputs, bool accumulate, bool allow_unused) {
     std::span<Edge> starts(few_starts_, roots.size());
     if (roots.size() > 4) {
       starts_.resize(roots.size());
@@ -244,7 +245,8 @@ class Pass {
       NodeState& s = state(starts[i].node.get());
       if (selective_ && !s.needed) continue;
       Tensor g = gradients[i] ? gradients[i] : full(roots[i].sizes(), roots[i].dtype(), 1);
-      if (!gradients[i] && roots[i].is_meta()) g = empty(roots[i].sizes(), roots[i].dtype(), roots[i].device());
+      if (!gradients[i] && roots[i].is_meta())
+        g = empty(roots[i].sizes(), roots[i].dtype(), roots[i].device());
       if (gradients[i]) put_right(starts[i].node.get(), 0, g, starts[i]);
       bool first = s.incoming.empty();
       arrive(starts[i], std::move(g));
@@ -258,7 +260,8 @@ class Pass {
     if (!accumulate && !allow_unused)
       for (size_t i = 0; i < captured.size(); ++i)
         if (!captured[i])
-          throw runtime_error("The differentiated Tensor at index ", i, " appears to not have been used in the graph. Set "
+          throw runtime_error("The differentiated Tensor at index ", i,
+                              " appears to not have been used in the graph. Set "
                               "allow_unused=True if this is the desired behavior.");
     return captured;
   }
@@ -267,10 +270,12 @@ class Pass {
     NodeState& s = state(n);
     TensorList gradients = std::move(s.incoming);
     if (gradients.empty()) gradients.resize(n->nouts);
-    if (n->hooks) [[unlikely]] run_output_hooks(n, gradients);
+    if (n->hooks) [[unlikely]]
+      run_output_hooks(n, gradients);
     if (n->seq == UINT64_MAX) run_leaf_hooks(n, gradients[0]);
     if (selective_) {
-      for (int32_t k = s.capture; k >= 0; k = captures_[k].next) captured[captures_[k].input] = gradients[captures_[k].nr];
+      for (int32_t k = s.capture; k >= 0; k = captures_[k].next)
+        captured[captures_[k].input] = gradients[captures_[k].nr];
       if (!s.runs) return;
     }
     uint64_t wanted = ~uint64_t(0);
@@ -279,9 +284,11 @@ class Pass {
       Node* next = n->edges[k].node.get();
       if (!next || (selective_ && !state(next).needed)) wanted &= ~(uint64_t(1) << k);
     }
-    if (n->hooks && n->hooks->before) [[unlikely]] run_before_hooks(n, gradients);
+    if (n->hooks && n->hooks->before) [[unlikely]]
+      run_before_hooks(n, gradients);
     TensorList results;
-    if (modes().anomaly) [[unlikely]] results = apply_watched(n, std::move(gradients), wanted);
+    if (modes().anomaly) [[unlikely]]
+      results = apply_watched(n, std::move(gradients), wanted);
     else if (n->hooks && n->hooks->after) [[unlikely]] {
       TensorList kept = gradients;
       results = n->apply(std::move(gradients), wanted);
@@ -318,7 +325,8 @@ class Pass {
   uint64_t task_;
   Pass* outer_;
   Scratch scratch_;
-  // The pass owns the nodes it starts from, and through their edges all others: a hook may drop the last tensor.
+  // The pass owns the nodes it starts from, and through their edges all others: a hook may drop the last
+  // tensor.
   Edge few_starts_[4];
   std::vector<Edge> starts_, ends_;
   std::vector<Capture> captures_;
@@ -341,9 +349,12 @@ void Pass::run_leaf_hooks(Node* n, Tensor& g) {
 // Anomaly mode: looks for nan, and tells where the failing node came from.
 void warn_about(Node* n) {
   std::string text = cat_text("Error detected in ", n->name(), ". ");
-  PyObject* lines = n->hooks && n->hooks->metadata ? PyDict_GetItemString(n->hooks->metadata, "traceback_") : nullptr;
+  PyObject* lines = n->hooks && n->hooks->metadata ? PyDict_GetItemString(n->hooks->metadata, "traceback_")
+                                                   : nullptr;
   if (!lines) {
-    text += "No forward pass information available. Enable detect anomaly during forward pass for more information.";
+    text +=
+        "No forward pass information available. Enable detect anomaly during forward pass for more "
+        "information.";
   } else {
     Py empty(checked(PyUnicode_FromString("")));
     Py joined(checked(PyUnicode_Join(empty.get(), lines)));
@@ -384,12 +395,15 @@ void check_roots(std::span<const Tensor> roots, std::span<const Tensor> gradient
     const Tensor &root = roots[i], &g = gradients[i];
     if (g) {
       if (!same(root.sizes(), g.sizes()))
-        throw runtime_error("Mismatch in shape: grad_output[", i, "] has a shape of ", size_text(g.sizes()), " and output[", i,
-                            "] has a shape of ", size_text(root.sizes()), ".");
+        throw runtime_error("Mismatch in shape: grad_output[", i, "] has a shape of ", size_text(g.sizes()),
+                            " and output[", i, "] has a shape of ", size_text(root.sizes()), ".");
       if (is_complex(root.dtype()) != is_complex(g.dtype()))
-        throw runtime_error("For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
-                            "dtype: grad_output[", i, "] has a dtype of torch.", class_text(g.dtype()), " and output[", i,
-                            "] has a dtype of torch.", class_text(root.dtype()), ".");
+        throw runtime_error(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch "
+            "in "
+            "dtype: grad_output[",
+            i, "] has a dtype of torch.", class_text(g.dtype()), " and output[", i, "] has a dtype of torch.",
+            class_text(root.dtype()), ".");
     } else if (root.needs_grad()) {
       if (root.numel() != 1) throw runtime_error("grad can be implicitly created only for scalar outputs");
       if (!is_float(root.dtype()))
@@ -405,7 +419,8 @@ void check_roots(std::span<const Tensor> roots, std::span<const Tensor> gradient
 }  // namespace
 
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                        bool create_graph, std::span<const Tensor> inputs, bool accumulate, bool allow_unused) {
+                        bool create_graph, std::span<const Tensor> inputs, bool accumulate,
+                        bool allow_unused) {
   check_roots(roots, gradients);
   for (auto& t : inputs) {
     if (!t.needs_grad())

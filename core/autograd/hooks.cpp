@@ -1,4 +1,5 @@
-// Python hooks: registration, and calling them with PyTorch's rules (None keeps the value, the size must not change).
+// Python hooks: registration, and calling them with PyTorch's rules (None keeps the value, the size must not
+// change).
 #include "autograd/hooks.h"
 
 #include "python/python.h"
@@ -87,7 +88,8 @@ void take_tuple(PyObject* hook, PyObject* answer, TensorList& values) {
     single = Py(checked(PyTuple_Pack(1, answer)));
     answer = single.get();
   }
-  if (!PyTuple_Check(answer)) throw type_error("expected tuple, but hook returned '", Py_TYPE(answer)->tp_name, "'");
+  if (!PyTuple_Check(answer))
+    throw type_error("expected tuple, but hook returned '", Py_TYPE(answer)->tp_name, "'");
   if (size_t(PyTuple_GET_SIZE(answer)) != values.size())
     throw runtime_error("hook '", hook_name(hook), "' has returned an incorrect number of values (got ",
                         PyTuple_GET_SIZE(answer), ", but expected ", values.size(), ")");

@@ -1,5 +1,5 @@
-// Python hooks: on nodes (before and after they run), on their outputs (tensor hooks, retain_grad), and on leaves.
-// Dictionaries are OrderedDicts from a handle's id to the callable, shared with the RemovableHandles.
+// Python hooks: on nodes (before and after they run), on their outputs (tensor hooks, retain_grad), and on
+// leaves. Dictionaries are OrderedDicts from a handle's id to the callable, shared with the RemovableHandles.
 #pragma once
 #include "autograd/node.h"
 
@@ -9,10 +9,16 @@ struct NodeHooks {
   PyObject* before = nullptr;    // register_prehook
   PyObject* after = nullptr;     // register_hook
   PyObject* metadata = nullptr;  // dict
-  struct OnOutput { uint32_t nr; PyObject* dict; };
+  struct OnOutput {
+    uint32_t nr;
+    PyObject* dict;
+  };
   std::vector<OnOutput> outputs;  // Tensor.register_hook on a non-leaf
-  struct Retain { uint32_t nr; TensorObject* tensor; };
-  std::vector<Retain> retains;    // Tensor.retain_grad; borrowed, removed when the tensor dies or moves on
+  struct Retain {
+    uint32_t nr;
+    TensorObject* tensor;
+  };
+  std::vector<Retain> retains;  // Tensor.retain_grad; borrowed, removed when the tensor dies or moves on
   ~NodeHooks();
 };
 NodeHooks& hooks_of(Node* n);
@@ -20,8 +26,8 @@ PyObject* metadata_of(Node* n);  // borrowed
 
 // Rare autograd state of a tensor.
 struct TensorExtra {
-  PyObject* backward_hooks = nullptr;   // a leaf's tensor hooks, or the dictionary that its node also holds
-  PyObject* accumulate_hooks = nullptr; // register_post_accumulate_grad_hook
+  PyObject* backward_hooks = nullptr;    // a leaf's tensor hooks, or the dictionary that its node also holds
+  PyObject* accumulate_hooks = nullptr;  // register_post_accumulate_grad_hook
   ~TensorExtra();
 };
 TensorExtra& extra_of(TensorObject* t);

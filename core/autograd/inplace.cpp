@@ -1,5 +1,5 @@
-// In-place writes and views: what is forbidden, how a write into a view becomes part of its base's history (CopySlices), and how
-// a view finds its history again after its base changed.
+// In-place writes and views: what is forbidden, how a write into a view becomes part of its base's history
+// (CopySlices), and how a view finds its history again after its base changed.
 #include "autograd/hooks.h"
 #include "autograd/node.h"
 #include "autograd/saved.h"
@@ -19,8 +19,8 @@ Geometry geometry_of(const Tensor& view, const Tensor& base) {
   return {view.sizes(), view.strides(), view.offset() - ratio_offset, view.dtype()};
 }
 
-// The same part of another tensor that is laid out like the base. Through the op, so that it is differentiable; views of another
-// dtype (x.real) only as plain memory.
+// The same part of another tensor that is laid out like the base. Through the op, so that it is
+// differentiable; views of another dtype (x.real) only as plain memory.
 Tensor part_of(const Tensor& whole, const Geometry& g) {
   int64_t offset = whole.offset() * int64_t(whole.itemsize()) / int64_t(itemsize(g.dtype)) + g.offset;
   if (g.dtype == whole.dtype()) {
@@ -28,7 +28,8 @@ Tensor part_of(const Tensor& whole, const Geometry& g) {
     return as_strided(whole, g.sizes, g.strides, offset);
   }
   if (grad_enabled())
-    throw not_implemented("create_graph=True through an in-place write on a view of another dtype (such as x.real)");
+    throw not_implemented(
+        "create_graph=True through an in-place write on a view of another dtype (such as x.real)");
   return on_storage(StorageRef::share(whole->storage), g.dtype, g.sizes, g.strides, offset);
 }
 
@@ -36,7 +37,8 @@ struct Layout {
   Dims sizes, strides;
   Dtype dtype;
   Device device;
-  explicit Layout(const Tensor& t) : sizes(t.sizes()), strides(t.strides()), dtype(t.dtype()), device(t.device()) {
+  explicit Layout(const Tensor& t)
+      : sizes(t.sizes()), strides(t.strides()), dtype(t.dtype()), device(t.device()) {
     if (!is_dense(sizes, strides)) strides = contiguous_or_same(t);
   }
   Tensor make() const { return empty_strided(sizes, strides, dtype, device); }
@@ -57,8 +59,8 @@ void clear(const Tensor& target) {
   zero(target);
 }
 
-// The history of a base after a write into one of its views: outside the view the gradient passes unchanged, inside it goes
-// through the function of the write.
+// The history of a base after a write into one of its views: outside the view the gradient passes unchanged,
+// inside it goes through the function of the write.
 struct CopySlices final : Node {
   std::vector<Edge> edge_store;
   Layout base;
@@ -106,7 +108,9 @@ struct ReinterpretNode final : Node {
   Geometry view;
   Device device;
   ReinterpretNode(const Tensor& base_tensor, const Tensor& view_tensor)
-      : edge(gradient_edge(base_tensor)), base(base_tensor), view(geometry_of(view_tensor, base_tensor)),
+      : edge(gradient_edge(base_tensor)),
+        base(base_tensor),
+        view(geometry_of(view_tensor, base_tensor)),
         device(view_tensor.device()) {
     edges = &edge;
     nedges = 1;
@@ -127,28 +131,33 @@ bool needs_grad(TensorObject* t) { return t->requires_grad || t->grad_fn; }
 
 constexpr uint8_t made_in_function = 2;  // value of TensorObject::is_view
 
-// Raises where the history of a view cannot be rewritten. indirect: the write went to the base or to another view.
+// Raises where the history of a view cannot be rewritten. indirect: the write went to the base or to another
+// view.
 void check_view(const Tensor& t, bool indirect) {
   const char* happening = indirect ? " and its base or another view of its base has been modified inplace"
                                    : " and is being modified inplace";
   std::string name = t->grad_fn ? t->grad_fn->name() : "None";
   if (size_t at = name.rfind("Backward"); at != std::string::npos) name.resize(at);
   if (t->is_view == made_in_function)
-    throw runtime_error("Output ", t->output_nr, " of ", name, " is a view", happening,
-                        ". This view was created inside a custom Function (or because an input was returned as-is) and the "
-                        "autograd logic to handle view+inplace would override the custom backward associated with the custom "
-                        "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
-                        "the output of the custom Function.");
+    throw runtime_error(
+        "Output ", t->output_nr, " of ", name, " is a view", happening,
+        ". This view was created inside a custom Function (or because an input was returned as-is) and the "
+        "autograd logic to handle view+inplace would override the custom backward associated with the custom "
+        "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning "
+        "the output of the custom Function.");
   if (t->multi_view && t->grad_fn)
-    throw runtime_error("Output ", t->output_nr, " of ", name, " is a view", happening,
-                        ". This view is the output of a function that returns multiple views. Such functions do not allow "
-                        "the output views to be modified inplace. You should replace the inplace operation by an "
-                        "out-of-place one.");
+    throw runtime_error(
+        "Output ", t->output_nr, " of ", name, " is a view", happening,
+        ". This view is the output of a function that returns multiple views. Such functions do not allow "
+        "the output views to be modified inplace. You should replace the inplace operation by an "
+        "out-of-place one.");
   if (t->non_leaf_view_no_grad)
-    throw runtime_error("A view was created in no_grad mode", happening, " with grad mode enabled. Given that this use case is "
-                        "ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and "
-                        "the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
-                        "both outside (if you want the inplace to be tracked).");
+    throw runtime_error(
+        "A view was created in no_grad mode", happening,
+        " with grad mode enabled. Given that this use case is "
+        "ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and "
+        "the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
+        "both outside (if you want the inplace to be tracked).");
 }
 
 void regenerate(const Tensor& view) {
@@ -172,7 +181,8 @@ void regenerate(const Tensor& view) {
 
 Node* grad_fn(const Tensor& t) {
   TensorObject* o = t.get();
-  if (!o->base || o->view_version == t.version()) [[likely]] return o->grad_fn;
+  if (!o->base || o->view_version == t.version()) [[likely]]
+    return o->grad_fn;
   if (needs_grad(o->base) && differentiable(o->dtype)) regenerate(t);
   return o->grad_fn;
 }
@@ -204,15 +214,18 @@ void rebase_history(const Tensor& t, NodeRef node, uint32_t nr, uint32_t slot) {
 void check_inplace(const Tensor& t, bool recording) {
   TensorObject* o = t.get();
   if (o->inference && !modes().inference) [[unlikely]]
-    throw runtime_error("Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a "
-                        "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
-                        "details.");
+    throw runtime_error(
+        "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get "
+        "a "
+        "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
+        "details.");
   if (!grad_enabled() || !(recording || t.needs_grad())) return;
   if (o->base) {
     grad_fn(t);  // brings the history up to date, or says why it cannot
     check_view(t, false);
     if (o->base->requires_grad && !o->base->grad_fn && differentiable(o->dtype))
-      throw runtime_error("a view of a leaf Variable that requires grad is being used in an in-place operation.");
+      throw runtime_error(
+          "a view of a leaf Variable that requires grad is being used in an in-place operation.");
   }
   if (o->requires_grad && !o->grad_fn)
     throw runtime_error("a leaf Variable that requires grad is being used in an in-place operation.");

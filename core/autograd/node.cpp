@@ -1,5 +1,5 @@
-// Lifetime of the graph: nodes and the tensors that own them are freed by a worklist, never by recursion, and the cycle
-// collector sees what a tensor's node owns.
+// Lifetime of the graph: nodes and the tensors that own them are freed by a worklist, never by recursion, and
+// the cycle collector sees what a tensor's node owns.
 #include "autograd/node.h"
 
 #include "autograd/hooks.h"
@@ -11,14 +11,12 @@ uint64_t next_sequence_number() {
   return ++last;
 }
 
-Node::~Node() {
-  delete hooks;
-}
+Node::~Node() { delete hooks; }
 
 // Note [Release by worklist]
-// A node owns edges to older nodes and saved tensors, and a saved tensor owns its own node: chains of a million links.
-// destroy() called while another destroy() runs on this thread only queues the node. Tensor deallocation releases its node
-// through unref(), so both kinds of link end here and the stack stays flat.
+// A node owns edges to older nodes and saved tensors, and a saved tensor owns its own node: chains of a
+// million links. destroy() called while another destroy() runs on this thread only queues the node. Tensor
+// deallocation releases its node through unref(), so both kinds of link end here and the stack stays flat.
 void destroy(Node* n) {
   struct Queue {
     bool busy = false;
@@ -49,7 +47,8 @@ void release_autograd(TensorObject* t) {
   }
   if (TensorObject* grad = std::exchange(t->grad, nullptr)) Py_DECREF(grad);
   if (TensorObject* base = std::exchange(t->base, nullptr)) Py_DECREF(base);
-  if (t->extra) [[unlikely]] delete std::exchange(t->extra, nullptr);
+  if (t->extra) [[unlikely]]
+    delete std::exchange(t->extra, nullptr);
 }
 
 int traverse_autograd(TensorObject* t, visitproc visit, void* arg) {
@@ -59,8 +58,8 @@ int traverse_autograd(TensorObject* t, visitproc visit, void* arg) {
     Py_VISIT(t->extra->backward_hooks);
     Py_VISIT(t->extra->accumulate_hooks);
   }
-  // What a node owns belongs to this tensor only while nothing else refers to the node. Behind it the same holds for the
-  // nodes that it alone keeps.
+  // What a node owns belongs to this tensor only while nothing else refers to the node. Behind it the same
+  // holds for the nodes that it alone keeps.
   if (!t->grad_fn || t->grad_fn->refs != 1) return 0;
   std::vector<Node*> nodes = {t->grad_fn};
   for (size_t i = 0; i < nodes.size(); ++i) {

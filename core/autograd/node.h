@@ -1,6 +1,7 @@
 // Node: one recorded call in the graph; the engine's view of it; and what dispatch needs from autograd.
-// Implementation: node.cpp (lifetime), record.cpp (making nodes of ops), saved.cpp (saved values), engine.cpp (backward),
-// accumulate.cpp (leaves), hooks.cpp (Python hooks), inplace.cpp (in-place writes and views), site.cpp (source lines).
+// Implementation: node.cpp (lifetime), record.cpp (making nodes of ops), saved.cpp (saved values), engine.cpp
+// (backward), accumulate.cpp (leaves), hooks.cpp (Python hooks), inplace.cpp (in-place writes and views),
+// site.cpp (source lines).
 #pragma once
 #include <memory>
 #include <vector>
@@ -31,7 +32,8 @@ struct GradMode {  // RAII
 };
 
 // ---- where in the user's program something happened ----
-// The code object (owned) and the instruction offset: two words, from which the line is found when an error needs it.
+// The code object (owned) and the instruction offset: two words, from which the line is found when an error
+// needs it.
 struct Site {
   PyObject* code = nullptr;
   int instruction = 0;
@@ -45,20 +47,28 @@ struct Site {
   ~Site() { Py_XDECREF(code); }
   explicit operator bool() const { return code; }
 };
-Site current_site();                       // innermost Python frame outside the package itself
-std::string describe(const Site& site);    // "  File "a.py", line 3, in f\n    y = x.exp()"; empty without a site
-void set_package_prefix(std::string path); // frames of files that start so are skipped
+Site current_site();  // innermost Python frame outside the package itself
+// "  File "a.py", line 3, in f\n    y = x.exp()"; empty without a site
+std::string describe(const Site& site);
+void set_package_prefix(std::string path);  // frames of files that start so are skipped
 
 // ---- graph ----
 struct Node;
 class NodeRef {
  public:
   NodeRef() = default;
-  static NodeRef steal(Node* n) { NodeRef r; r.p_ = n; return r; }
+  static NodeRef steal(Node* n) {
+    NodeRef r;
+    r.p_ = n;
+    return r;
+  }
   static inline NodeRef share(Node* n);
   inline NodeRef(const NodeRef& o);
   NodeRef(NodeRef&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
-  NodeRef& operator=(NodeRef o) noexcept { std::swap(p_, o.p_); return *this; }
+  NodeRef& operator=(NodeRef o) noexcept {
+    std::swap(p_, o.p_);
+    return *this;
+  }
   inline ~NodeRef();
   Node* get() const { return p_; }
   Node* operator->() const { return p_; }
@@ -83,67 +93,79 @@ struct GradMeta {
 
 // The engine's notes about a node during one backward pass.
 struct NodeState {
-  uint64_t task = 0;      // number of the pass the rest belongs to
-  uint32_t pending = 0;   // nodes that still have to run before this one
-  int32_t capture = -1;   // first entry of the pass's captures at this node
-  bool needed = false;    // autograd.grad: a wanted input lies behind this node
-  bool runs = false;      // ... and not only this node's own incoming gradient is wanted
-  TensorList incoming;    // sums of the gradients that have arrived, one per output
+  uint64_t task = 0;     // number of the pass the rest belongs to
+  uint32_t pending = 0;  // nodes that still have to run before this one
+  int32_t capture = -1;  // first entry of the pass's captures at this node
+  bool needed = false;   // autograd.grad: a wanted input lies behind this node
+  bool runs = false;     // ... and not only this node's own incoming gradient is wanted
+  TensorList incoming;   // sums of the gradients that have arrived, one per output
 };
 
 struct NodeHooks;  // Python hooks on a node and on its outputs: hooks.h
 
 struct Node {
   int64_t refs = 1;
-  uint64_t seq = 0;        // creation number; AccumulateGrad nodes have UINT64_MAX
-  uint32_t nouts = 1;      // outputs of the forward call = gradients that arrive
+  uint64_t seq = 0;    // creation number; AccumulateGrad nodes have UINT64_MAX
+  uint32_t nouts = 1;  // outputs of the forward call = gradients that arrive
   uint32_t nedges = 0;
-  Edge* edges = nullptr;   // one per gradient slot; the memory belongs to the derived struct
-  bool released = false;   // saved values were freed by a backward without retain_graph
+  Edge* edges = nullptr;  // one per gradient slot; the memory belongs to the derived struct
+  bool released = false;  // saved values were freed by a backward without retain_graph
   NodeHooks* hooks = nullptr;
   PyObject* python = nullptr;  // borrowed: the Python object of this node while one is alive
-  Site site;               // the user's line that made this node
+  Site site;                   // the user's line that made this node
   NodeState state;
 
   virtual ~Node();
   virtual const char* name() const = 0;
   virtual const char* class_name() const { return name(); }  // of the Python type
   virtual GradMeta output_meta(uint32_t nr) const = 0;
-  // Gradients of the inputs, one per edge; those whose bit in `wanted` is 0 (edges beyond 63 are always wanted) may stay empty.
+  // Gradients of the inputs, one per edge; those whose bit in `wanted` is 0 (edges beyond 63 are always
+  // wanted) may stay empty.
   virtual TensorList apply(TensorList grads, uint64_t wanted) = 0;
-  virtual void release_saved() {}        // free what backward would read
+  virtual void release_saved() {}  // free what backward would read
   // Visits the Python objects that this node owns itself (for the cycle collector).
   virtual int traverse(visitproc visit, void* arg) { return 0; }
 };
 
 // Frees a node and, by worklist instead of recursion, everything that only it kept alive.
 void destroy(Node* n);
-inline void unref(Node* n) { if (n && --n->refs == 0) destroy(n); }
-inline NodeRef NodeRef::share(Node* n) { if (n) ++n->refs; return steal(n); }
-inline NodeRef::NodeRef(const NodeRef& o) : p_(o.p_) { if (p_) ++p_->refs; }
+inline void unref(Node* n) {
+  if (n && --n->refs == 0) destroy(n);
+}
+inline NodeRef NodeRef::share(Node* n) {
+  if (n) ++n->refs;
+  return steal(n);
+}
+inline NodeRef::NodeRef(const NodeRef& o) : p_(o.p_) {
+  if (p_) ++p_->refs;
+}
 inline NodeRef::~NodeRef() { unref(p_); }
 uint64_t next_sequence_number();
 
-// Where a gradient with respect to t goes: grad_fn, or the AccumulateGrad node of a leaf that requires grad, or nothing.
+// Where a gradient with respect to t goes: grad_fn, or the AccumulateGrad node of a leaf that requires grad,
+// or nothing.
 Edge gradient_edge(const Tensor& t);
 // grad_fn of t, regenerated from its base when t is a view whose base was written in place (may be null).
 Node* grad_fn(const Tensor& t);
 void set_history(const Tensor& t, NodeRef node, uint32_t nr);
 // Anomaly mode: keeps the Python stack in the node's metadata.
 void remember_traceback(Node* n);
-// After an in-place write that `node` describes (its edge `slot` leads to the target's old gradient): t now is the node's
-// output; where t is a view, its base is (through CopySlices).
+// After an in-place write that `node` describes (its edge `slot` leads to the target's old gradient): t now
+// is the node's output; where t is a view, its base is (through CopySlices).
 void rebase_history(const Tensor& t, NodeRef node, uint32_t nr, uint32_t slot);
 
 // ---- what dispatch.cpp calls ----
-// True when the call must be recorded: grad mode on, op differentiable, some input needs a gradient. (In place also for
-// ops without derivative, when the target has a history: the gradient stops there.)
+// True when the call must be recorded: grad mode on, op differentiable, some input needs a gradient. (In
+// place also for ops without derivative, when the target has a history: the gradient stops there.)
 bool needs_record(const Call& c);
-// Makes the node for a finished call and hangs it on the outputs. For in-place calls also rebases the history of the target.
+// Makes the node for a finished call and hangs it on the outputs. For in-place calls also rebases the history
+// of the target.
 void record(Call& c);
-// Before the kernel of an in-place call: raises for leaves that require grad, for views of leaves, multi-views, ...
+// Before the kernel of an in-place call: raises for leaves that require grad, for views of leaves,
+// multi-views, ...
 void check_inplace(const Tensor& target, bool recording);
-// Before the kernel of an in-place call that will be recorded: keeps the target's value where backward reads it.
+// Before the kernel of an in-place call that will be recorded: keeps the target's value where backward reads
+// it.
 void keep_original(Call& c);
 // After a view op: base, view flags, version bookkeeping for out (a view of in).
 void make_view(const Tensor& out, const Tensor& in, const Op& op);
@@ -151,11 +173,12 @@ void make_view(const Tensor& out, const Tensor& in, const Op& op);
 void wrote(const Tensor& target);
 
 // ---- what Python calls ----
-// backward() / autograd.grad(): roots with their gradients (empty handle: ones for a scalar). With `inputs` non-empty and
-// accumulate false, returns their gradients (empty handle where unused); otherwise accumulates into .grad of leaves (only of
-// `inputs` if given) and returns an empty list.
+// backward() / autograd.grad(): roots with their gradients (empty handle: ones for a scalar). With `inputs`
+// non-empty and accumulate false, returns their gradients (empty handle where unused); otherwise accumulates
+// into .grad of leaves (only of `inputs` if given) and returns an empty list.
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                        bool create_graph, std::span<const Tensor> inputs, bool accumulate, bool allow_unused);
+                        bool create_graph, std::span<const Tensor> inputs, bool accumulate,
+                        bool allow_unused);
 // Runs when the backward pass of this thread ends. False where none is running.
 bool queue_callback(PyObject* callable);
 
@@ -165,7 +188,8 @@ void accumulate_grad(const Tensor& t, Tensor gradient);
 bool unshared(const Tensor& t);
 [[noreturn]] void throw_already_released();
 
-// Releases the autograd fields of a dying tensor object (called by the object's dealloc) and visits them for the collector.
+// Releases the autograd fields of a dying tensor object (called by the object's dealloc) and visits them for
+// the collector.
 void release_autograd(TensorObject* t);
 int traverse_autograd(TensorObject* t, visitproc visit, void* arg);
 void clear_autograd(TensorObject* t);

@@ -1,5 +1,5 @@
-// Recording: the node that every op of the table gets. It is one block of memory: the struct, then its edges, the arguments,
-// the sizes of inputs and outputs, and the saved tensors.
+// Recording: the node that every op of the table gets. It is one block of memory: the struct, then its edges,
+// the arguments, the sizes of inputs and outputs, and the saved tensors.
 #include <cstring>
 #include <new>
 #include <type_traits>
@@ -42,7 +42,9 @@ struct OpNode final : Node {
     return {{s.dims, s.ndim}, s.dtype, s.device};
   }
   TensorList apply(TensorList grads, uint64_t wanted) override;
-  void release_saved() override { for (int k = 0; k < nsaved; ++k) saved[k].drop(); }
+  void release_saved() override {
+    for (int k = 0; k < nsaved; ++k) saved[k].drop();
+  }
   int traverse(visitproc visit, void* arg) override {
     for (int k = 0; k < nsaved; ++k)
       if (int stop = saved[k].traverse(visit, arg)) return stop;
@@ -66,7 +68,11 @@ struct StopNode final : Node {
   Dtype dtype;
   Device device;
   StopNode(const Op& o, const Tensor& target)
-      : op(&o), edge(gradient_edge(target)), sizes(target.sizes()), dtype(target.dtype()), device(target.device()) {
+      : op(&o),
+        edge(gradient_edge(target)),
+        sizes(target.sizes()),
+        dtype(target.dtype()),
+        device(target.device()) {
     edges = &edge;
     nedges = 1;
   }
@@ -161,8 +167,8 @@ NodeRef make_node(Call& c) {
   size_t nouts = c.outs.size();
   for (auto& out : c.outs) m.dims += out ? out.ndim() : 0;
   size_t max_saved = m.slots + nouts;
-  size_t extra = m.slots * (sizeof(Edge) + sizeof(Shape)) + c.args.size() * sizeof(Value) + nouts * sizeof(Shape) +
-                 max_saved * sizeof(Saved) + m.dims * sizeof(int64_t) + m.bytes;
+  size_t extra = m.slots * (sizeof(Edge) + sizeof(Shape)) + c.args.size() * sizeof(Value) +
+                 nouts * sizeof(Shape) + max_saved * sizeof(Saved) + m.dims * sizeof(int64_t) + m.bytes;
 
   auto* n = new (extra) OpNode;
   NodeRef ref = NodeRef::steal(n);
@@ -335,7 +341,8 @@ void record(Call& c) {
   NodeRef node = c.op.spec.grad ? make_node(c) : NodeRef::steal(new StopNode(c.op, c.in(0)));
   if (!c.op.spec.grad) node->seq = next_sequence_number();
   node->site = current_site();
-  if (modes().anomaly) [[unlikely]] remember_traceback(node.get());
+  if (modes().anomaly) [[unlikely]]
+    remember_traceback(node.get());
   if (c.in_place) {
     rebase_history(c.outs[0], std::move(node), 0, 0);
     return;

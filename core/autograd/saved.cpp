@@ -1,5 +1,5 @@
-// Saved tensors: keeping, the version check when they are read again, saved_tensors_hooks, and the error that names both the
-// line that saved a tensor and the line that changed it.
+// Saved tensors: keeping, the version check when they are read again, saved_tensors_hooks, and the error that
+// names both the line that saved a tensor and the line that changed it.
 #include "autograd/saved.h"
 
 #include <string>
@@ -18,11 +18,13 @@ struct HookStack {
   std::string disabled;  // why hooks may not be used now
 };
 HookStack& hook_stack() {
-  static thread_local auto* stack = new HookStack;  // never destroyed: Python objects outlive the interpreter badly
+  static thread_local auto* stack =
+      new HookStack;  // never destroyed: Python objects outlive the interpreter badly
   return *stack;
 }
 
-// One recent in-place write per slot; a slot is found from the storage and the version that the write produced.
+// One recent in-place write per slot; a slot is found from the storage and the version that the write
+// produced.
 struct Write {
   Storage* storage = nullptr;  // compared, never followed
   uint32_t version = 0;
@@ -42,23 +44,29 @@ std::string op_name(const char* node_name) {
 
 [[noreturn]] void throw_modified(const Saved& s, const Tensor& t, Node* reader) {
   std::string text = cat_text(
-      "one of the variables needed for gradient computation has been modified by an inplace operation: [torch.",
+      "one of the variables needed for gradient computation has been modified by an inplace operation: "
+      "[torch.",
       info(t.dtype()).type_name, " ", show(t.sizes()), "]");
   Node* producer = s.output >= 0 ? reader : t->grad_fn;
   uint32_t nr = s.output >= 0 ? s.output : t->output_nr;
   if (producer) text += cat_text(", which is output ", nr, " of ", op_name(producer->name()), ",");
   text += cat_text(" is at version ", t.version(), "; expected version ", s.version, " instead. ");
   if (modes().anomaly)
-    text += "Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable in "
-            "question was changed in there or anywhere later. Good luck!";
+    text +=
+        "Hint: the backtrace further above shows the operation that failed to compute its gradient. The "
+        "variable in "
+        "question was changed in there or anywhere later. Good luck!";
   else
-    text += "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-            "torch.autograd.set_detect_anomaly(True, check_nan=False).";
-  if (reader->site) text += cat_text("\nIt was saved for ", reader->name(), " here:\n", describe(reader->site));
+    text +=
+        "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False).";
+  if (reader->site)
+    text += cat_text("\nIt was saved for ", reader->name(), " here:\n", describe(reader->site));
   for (uint32_t version : {s.version + 1, t.version()}) {  // the first write after saving, or else the last
     Write& w = write_slot(t->storage, version);
     if (w.storage != t->storage || w.version != version || !w.site) continue;
-    text += cat_text("\nand ", version == s.version + 1 ? "first" : "last", " changed in place here:\n", describe(w.site));
+    text += cat_text("\nand ", version == s.version + 1 ? "first" : "last", " changed in place here:\n",
+                     describe(w.site));
     break;
   }
   throw Error(ErrorKind::runtime, text);
@@ -75,9 +83,12 @@ void remember_write(Storage* storage, Site site) {
 
 void throw_already_released() {
   throw runtime_error(
-      "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
-      "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-      "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors after "
+      "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+      "already been "
+      "freed). Saved intermediate values of the graph are freed when you call .backward() or "
+      "autograd.grad(). Specify "
+      "retain_graph=True if you need to backward through the graph a second time or if you need to access "
+      "saved tensors after "
       "calling backward.");
 }
 
@@ -99,8 +110,10 @@ Packed* pack(const Tensor& t) {
 void refuse_inference(const Tensor& t) {
   if (t->inference) [[unlikely]]
     throw runtime_error(
-        "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation "
-        "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
+        "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
+        "in computation "
+        "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
+        "autograd, or use "
         "`torch.no_grad()` instead of `torch.inference_mode()`.");
 }
 bool hooked() { return modes().saved_hooks; }
@@ -142,7 +155,8 @@ Tensor Saved::unpack(Node* node) const {
     return t;
   }
   const Tensor& t = reinterpret_cast<const Tensor&>(tensor);
-  if (t.version() != version) [[unlikely]] throw_modified(*this, t, node);
+  if (t.version() != version) [[unlikely]]
+    throw_modified(*this, t, node);
   if (output < 0 || !grad_enabled()) return t;
   Tensor with_history = alias(t);
   set_history(with_history, NodeRef::share(node), output);
@@ -151,7 +165,8 @@ Tensor Saved::unpack(Node* node) const {
 
 void Saved::drop() {
   if (TensorObject* t = std::exchange(tensor, nullptr)) Py_DECREF(t);
-  if (packed) [[unlikely]] delete std::exchange(packed, nullptr);
+  if (packed) [[unlikely]]
+    delete std::exchange(packed, nullptr);
 }
 
 int Saved::traverse(visitproc visit, void* arg) const {

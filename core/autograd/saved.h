@@ -1,5 +1,6 @@
-// Saved: one tensor that backward will read, with the version it had. A saved output is an alias without its producer, so that
-// node and output do not keep each other alive; unpacking gives it back its history where that is needed.
+// Saved: one tensor that backward will read, with the version it had. A saved output is an alias without its
+// producer, so that node and output do not keep each other alive; unpacking gives it back its history where
+// that is needed.
 #pragma once
 #include "autograd/node.h"
 
@@ -17,7 +18,7 @@ struct Saved {
   TensorObject* tensor = nullptr;  // owned
   Packed* packed = nullptr;        // owned; then tensor is null
   uint32_t version = 0;
-  int32_t output = -1;             // which output of the node; -1 for an input
+  int32_t output = -1;  // which output of the node; -1 for an input
 
   void keep_input(const Tensor& t, uint32_t version);
   void keep_output(const Tensor& t, uint32_t nr);

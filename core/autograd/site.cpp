@@ -1,4 +1,5 @@
-// Sites: taking the user's line cheaply (code object and offset), and finding file, line and text when an error needs them.
+// Sites: taking the user's line cheaply (code object and offset), and finding file, line and text when an
+// error needs them.
 #include <string>
 #include <string_view>
 
@@ -12,10 +13,13 @@ namespace {
 
 std::string package_prefix;
 
-// Is this code the package's own? Asked for each recorded call, so answers are remembered by address; a stale answer after a
-// code object died only shows another line of the same stack.
+// Is this code the package's own? Asked for each recorded call, so answers are remembered by address; a stale
+// answer after a code object died only shows another line of the same stack.
 bool is_ours(PyCodeObject* code) {
-  struct Answer { PyCodeObject* code; bool ours; };
+  struct Answer {
+    PyCodeObject* code;
+    bool ours;
+  };
   static Answer answers[512];
   Answer& a = answers[(reinterpret_cast<uintptr_t>(code) >> 5) % 512];
   if (a.code == code) return a.ours;
@@ -72,19 +76,22 @@ std::string describe(const Site& site) {
   auto* code = reinterpret_cast<PyCodeObject*>(site.code);
   int line = PyCode_Addr2Line(code, site.instruction);
   PyObject *type, *value, *trace;
-  PyErr_Fetch(&type, &value, &trace);  // the text is for an error message: looking it up must not disturb another error
+  PyErr_Fetch(&type, &value,
+              &trace);  // the text is for an error message: looking it up must not disturb another error
   auto utf8 = [](PyObject* o) {
     const char* s = o ? PyUnicode_AsUTF8(o) : nullptr;
     if (!s) PyErr_Clear();
     return std::string(s ? s : "?");
   };
-  std::string text = cat_text("  File \"", utf8(code->co_filename), "\", line ", line, ", in ", utf8(code->co_name));
+  std::string text =
+      cat_text("  File \"", utf8(code->co_filename), "\", line ", line, ", in ", utf8(code->co_name));
   if (PyObject* linecache = PyImport_ImportModule("linecache")) {
     PyObject* source = PyObject_CallMethod(linecache, "getline", "Oi", code->co_filename, line);
     if (source) {
       std::string s = utf8(source);
       size_t first = s.find_first_not_of(" \t"), last = s.find_last_not_of(" \t\r\n");
-      if (first != std::string::npos && last != std::string::npos) text += "\n    " + s.substr(first, last - first + 1);
+      if (first != std::string::npos && last != std::string::npos)
+        text += "\n    " + s.substr(first, last - first + 1);
       Py_DECREF(source);
     }
     Py_DECREF(linecache);

@@ -13,7 +13,8 @@ void track(const Tensor& t) {
 
 namespace {
 
-// The tensor behind a method's or attribute's self, read through the caller's variable; the caller keeps it alive.
+// The tensor behind a method's or attribute's self, read through the caller's variable; the caller keeps it
+// alive.
 const Tensor& self_tensor(PyObject*& o) { return reinterpret_cast<const Tensor&>(o); }
 static_assert(sizeof(Tensor) == sizeof(PyObject*));
 
@@ -36,13 +37,17 @@ template <PyObject* (*F)(const Tensor&, PyObject*)> PyObject* call_one(PyObject*
 
 void set_requires_grad(const Tensor& t, bool on, const char* dtype_text) {
   if (t->inference && on && !modes().inference)
-    throw runtime_error("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+    throw runtime_error(
+        "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
   if (grad_fn(t)) {
     if (on) return;
-    throw runtime_error("you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
-                        "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
+    throw runtime_error(
+        "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+        "in a "
+        "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
   }
-  if (on && !differentiable(t.dtype())) throw runtime_error("only Tensors of ", dtype_text, " dtype can require gradients");
+  if (on && !differentiable(t.dtype()))
+    throw runtime_error("only Tensors of ", dtype_text, " dtype can require gradients");
   t->requires_grad = on;
 }
 
@@ -82,7 +87,9 @@ PyObject* get_version(const Tensor& t) {
   if (t->inference) throw runtime_error("Inference tensors do not track version counter.");
   return PyLong_FromUnsignedLong(t.version());
 }
-PyObject* get_base(const Tensor& t) { return t->base ? to_python(Tensor::share(t->base)) : Py_NewRef(Py_None); }
+PyObject* get_base(const Tensor& t) {
+  return t->base ? to_python(Tensor::share(t->base)) : Py_NewRef(Py_None);
+}
 PyObject* is_view(const Tensor& t) { return PyBool_FromLong(t->base != nullptr); }
 PyObject* is_inference(const Tensor& t) { return PyBool_FromLong(t->inference); }
 
@@ -92,10 +99,14 @@ PyObject* get_grad(const Tensor& t) {
   if (t->grad) return to_python(Tensor::share(t->grad));
   if (t->grad_fn && !t->retains_grad &&
       PyErr_WarnEx(PyExc_UserWarning,
-                   "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
-                   "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
-                   "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure "
-                   "you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more information.",
+                   "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                   "attribute won't be "
+                   "populated during autograd.backward(). If you indeed want the .grad field to be populated "
+                   "for a non-leaf "
+                   "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
+                   "mistake, make sure "
+                   "you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more "
+                   "information.",
                    1) < 0)
     throw PythonError();
   return Py_NewRef(Py_None);
@@ -107,21 +118,29 @@ void put_grad(const Tensor& t, PyObject* value) {
     return;
   }
   if (!is_tensor(value))
-    throw type_error("assigned grad expected to be a Tensor or None but got grad of type ", Py_TYPE(value)->tp_name);
+    throw type_error("assigned grad expected to be a Tensor or None but got grad of type ",
+                     Py_TYPE(value)->tp_name);
   Tensor g = as_tensor(value);
   if (g.is(t)) throw runtime_error("can't assign Variable as its own grad");
   if (g.dtype() != t.dtype())
-    throw runtime_error("attempting to assign a gradient with dtype '", info(g.dtype()).ctype_name, "' to a tensor with "
-                        "grad_dtype '", info(t.dtype()).scalar_name, "'. The gradient must match the tensor's grad_dtype "
-                        "(defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific dtype, "
-                        "or None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
-                        "gradient may break downstream systems that assume they match.");
+    throw runtime_error(
+        "attempting to assign a gradient with dtype '", info(g.dtype()).ctype_name,
+        "' to a tensor with "
+        "grad_dtype '",
+        info(t.dtype()).scalar_name,
+        "'. The gradient must match the tensor's grad_dtype "
+        "(defaults to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific "
+        "dtype, "
+        "or None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
+        "gradient may break downstream systems that assume they match.");
   if (g.device().type != t.device().type)
-    throw runtime_error("attempting to assign a gradient located on another device than its tensor. Please ensure that the "
-                        "gradient and the tensor are on the same device");
+    throw runtime_error(
+        "attempting to assign a gradient located on another device than its tensor. Please ensure that the "
+        "gradient and the tensor are on the same device");
   if (!same(g.sizes(), t.sizes()))
-    throw runtime_error("attempting to assign a gradient of size '", show(g.sizes()), "' to a tensor of size '",
-                        show(t.sizes()), "'. Please ensure that the gradient and the tensor are the same size");
+    throw runtime_error("attempting to assign a gradient of size '", show(g.sizes()),
+                        "' to a tensor of size '", show(t.sizes()),
+                        "'. Please ensure that the gradient and the tensor are the same size");
   TensorObject* old = std::exchange(t->grad, g.release());
   if (old) Py_DECREF(old);
 }
@@ -139,7 +158,8 @@ void register_on_node(const Tensor& t, PyObject* dict) {
 }
 
 PyObject* register_hook(const Tensor& t, PyObject* hook) {
-  if (!t.needs_grad()) throw runtime_error("cannot register a hook on a tensor that doesn't require gradient");
+  if (!t.needs_grad())
+    throw runtime_error("cannot register a hook on a tensor that doesn't require gradient");
   TensorExtra& extra = extra_of(t.get());
   bool fresh = !extra.backward_hooks;
   Py handle(add_hook(&extra.backward_hooks, hook));
@@ -149,15 +169,20 @@ PyObject* register_hook(const Tensor& t, PyObject* hook) {
 }
 
 PyObject* register_post_accumulate_grad_hook(const Tensor& t, PyObject* hook) {
-  if (!t.needs_grad()) throw runtime_error("cannot register a hook on a tensor that doesn't require gradient");
+  if (!t.needs_grad())
+    throw runtime_error("cannot register a hook on a tensor that doesn't require gradient");
   if (grad_fn(t)) throw runtime_error("post accumulate grad hooks cannot be registered on non-leaf tensors");
   track(t);
   return add_hook(&extra_of(t.get()).accumulate_hooks, hook);
 }
 
 PyObject* or_none(PyObject* o) { return Py_NewRef(o ? o : Py_None); }
-PyObject* get_backward_hooks(const Tensor& t) { return or_none(t->extra ? t->extra->backward_hooks : nullptr); }
-PyObject* get_accumulate_hooks(const Tensor& t) { return or_none(t->extra ? t->extra->accumulate_hooks : nullptr); }
+PyObject* get_backward_hooks(const Tensor& t) {
+  return or_none(t->extra ? t->extra->backward_hooks : nullptr);
+}
+PyObject* get_accumulate_hooks(const Tensor& t) {
+  return or_none(t->extra ? t->extra->accumulate_hooks : nullptr);
+}
 
 void put_dict(PyObject*& field, PyObject* value) {
   if (value && value != Py_None && !PyDict_Check(value)) throw type_error("hooks must be a dict or None");
@@ -192,9 +217,12 @@ PyObject* detach_(PyObject* o, PyObject*) {
     const Tensor& t = self_tensor(o);
     if (t->base)
       throw runtime_error(
-          "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, and "
-          "gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
-          "these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as "
+          "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) "
+          "for training, and "
+          "gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() "
+          "cannot be called on "
+          "these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in "
+          "torch/optim/optimizer.py as "
           "the solution.");
     if (t->retains_grad) move_retain(t.get(), t->grad_fn, nullptr, 0), t->retains_grad = false;
     set_history(t, NodeRef(), 0);
@@ -220,13 +248,15 @@ bool same_memory(const Tensor& a, const Tensor& b) {
 
 void put_data(const Tensor& t, PyObject* value) {
   if (!value) throw runtime_error("Deleting tensor data is not allowed. Delete tensor instead!");
-  if (!is_tensor(value)) throw type_error("Variable data has to be a tensor, but got ", Py_TYPE(value)->tp_name);
+  if (!is_tensor(value))
+    throw type_error("Variable data has to be a tensor, but got ", Py_TYPE(value)->tp_name);
   Tensor v = as_tensor(value);
   if (t.needs_grad() && !differentiable(v.dtype()))
-    throw runtime_error("data set to a tensor that requires gradients must be floating point or complex dtype");
+    throw runtime_error(
+        "data set to a tensor that requires gradients must be floating point or complex dtype");
   if (v.is(t) || same_memory(t, v)) return;
-  // The counter stays this tensor's own. A storage that only the value uses, which is about to die (one reference is the
-  // caller's, one is ours), is taken as it is.
+  // The counter stays this tensor's own. A storage that only the value uses, which is about to die (one
+  // reference is the caller's, one is ours), is taken as it is.
   uint32_t version = t.version();
   if (Storage* s = v->storage) {
     bool ours = s->refs == 1 && Py_REFCNT(value) <= 2 && !s->python && !v->base;
@@ -251,7 +281,8 @@ TensorList tensors_from(PyObject* sequence, bool none_allowed, const char* what)
     PyObject* item = PySequence_Fast_GET_ITEM(fast.get(), i);
     if (is_tensor(item)) list.push_back(as_tensor(item));
     else if (none_allowed && item == Py_None) list.push_back(Tensor());
-    else throw runtime_error("element ", i, " of ", what, " must be a Tensor, but got ", Py_TYPE(item)->tp_name);
+    else
+      throw runtime_error("element ", i, " of ", what, " must be a Tensor, but got ", Py_TYPE(item)->tp_name);
   }
   return list;
 }
@@ -263,7 +294,8 @@ PyObject* run_backward_function(PyObject*, PyObject* const* args, Py_ssize_t nar
   return guarded([&]() -> PyObject* {
     if (nargs != 7) throw type_error("_run_backward expects 7 arguments");
     TensorList roots = tensors_from(args[0], false, "tensors");
-    TensorList gradients = args[1] == Py_None ? TensorList(roots.size()) : tensors_from(args[1], true, "gradients tuple");
+    TensorList gradients = args[1] == Py_None ? TensorList(roots.size())
+                                              : tensors_from(args[1], true, "gradients tuple");
     if (gradients.size() != roots.size())
       throw runtime_error("got ", roots.size(), " tensors and ", gradients.size(), " gradients");
     TensorList inputs;
@@ -273,8 +305,8 @@ PyObject* run_backward_function(PyObject*, PyObject* const* args, Py_ssize_t nar
       if (yes < 0) throw PythonError();
       return bool(yes);
     };
-    TensorList results = run_backward(span_of(roots), span_of(gradients), flag(args[2]), flag(args[3]), span_of(inputs),
-                                      flag(args[5]), flag(args[6]));
+    TensorList results = run_backward(span_of(roots), span_of(gradients), flag(args[2]), flag(args[3]),
+                                      span_of(inputs), flag(args[5]), flag(args[6]));
     PyObject* tuple = checked(PyTuple_New(results.size()));
     for (size_t i = 0; i < results.size(); ++i)
       PyTuple_SET_ITEM(tuple, i, results[i] ? to_python(std::move(results[i])) : Py_NewRef(Py_None));
@@ -332,12 +364,15 @@ PyObject* set_prefix(PyObject*, PyObject* path) {
   return Py_NewRef(Py_None);
 }
 
-// The AccumulateGrad node of a leaf, or grad_fn: where its gradient goes, and which output of that node it is.
+// The AccumulateGrad node of a leaf, or grad_fn: where its gradient goes, and which output of that node it
+// is.
 PyObject* gradient_edge_function(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(o)) throw type_error("get_gradient_edge expects a Tensor, not ", Py_TYPE(o)->tp_name);
     Edge e = gradient_edge(self_tensor(o));
-    if (!e.node) throw runtime_error("It is not possible to get the gradient edge for a Tensor that does not require gradients");
+    if (!e.node)
+      throw runtime_error(
+          "It is not possible to get the gradient edge for a Tensor that does not require gradients");
     return checked(Py_BuildValue("(NI)", node_object(e.node.get()), e.nr));
   });
 }
@@ -370,14 +405,17 @@ PyMethodDef functions[] = {
 
 PyMethodDef autograd_methods[] = {
     {"requires_grad_", (PyCFunction)(void (*)(void))requires_grad_, METH_FASTCALL | METH_KEYWORDS,
-     "requires_grad_(requires_grad=True)\n--\n\nSays whether operations on this tensor are recorded; returns the tensor."},
+     "requires_grad_(requires_grad=True)\n--\n\nSays whether operations on this tensor are recorded; returns "
+     "the tensor."},
     {"retain_grad", call<retain_grad_method>, METH_NOARGS,
      "retain_grad()\n--\n\nKeeps the gradient of this non-leaf tensor in .grad after backward()."},
     {"register_hook", call_one<register_hook>, METH_O,
-     "register_hook(hook)\n--\n\nCalls hook(grad) when the gradient with respect to this tensor is known; a tensor that it "
+     "register_hook(hook)\n--\n\nCalls hook(grad) when the gradient with respect to this tensor is known; a "
+     "tensor that it "
      "returns\ntakes the gradient's place. Returns a handle with remove()."},
     {"register_post_accumulate_grad_hook", call_one<register_post_accumulate_grad_hook>, METH_O,
-     "register_post_accumulate_grad_hook(hook)\n--\n\nCalls hook(tensor) after a gradient was added to .grad of this leaf."},
+     "register_post_accumulate_grad_hook(hook)\n--\n\nCalls hook(tensor) after a gradient was added to .grad "
+     "of this leaf."},
     {"detach", detach, METH_NOARGS,
      "detach()\n--\n\nThe same memory without the history: a tensor that does not require a gradient."},
     {"detach_", detach_, METH_NOARGS, "detach_()\n--\n\nForgets the history of this tensor, in place."},
@@ -390,17 +428,21 @@ PyMethodDef autograd_methods[] = {
 PyGetSetDef autograd_getset[] = {
     {"requires_grad", getter<get_requires_grad>, setter<put_requires_grad>,
      "Whether operations on this tensor are recorded for backward().", nullptr},
-    {"grad", getter<get_grad>, setter<put_grad>, "The gradient that backward() has added up, or None.", nullptr},
-    {"grad_fn", getter<get_grad_fn>, nullptr, "The node of the operation that made this tensor; None for a leaf.", nullptr},
+    {"grad", getter<get_grad>, setter<put_grad>, "The gradient that backward() has added up, or None.",
+     nullptr},
+    {"grad_fn", getter<get_grad_fn>, nullptr,
+     "The node of the operation that made this tensor; None for a leaf.", nullptr},
     {"is_leaf", getter<get_is_leaf>, nullptr, "True for tensors that no recorded operation made.", nullptr},
     {"_version", getter<get_version>, nullptr, "How many in-place writes the memory has seen.", nullptr},
-    {"retains_grad", getter<get_retains_grad>, nullptr, "Whether retain_grad() was called on this non-leaf.", nullptr},
+    {"retains_grad", getter<get_retains_grad>, nullptr, "Whether retain_grad() was called on this non-leaf.",
+     nullptr},
     {"output_nr", getter<get_output_nr>, nullptr, "Which output of grad_fn this tensor is.", nullptr},
     {"_base", getter<get_base>, nullptr, "The tensor that this one is a view of, or None.", nullptr},
     {"data", getter<get_data>, setter<put_data>,
      "The same memory without history and with a version counter of its own; can be assigned.", nullptr},
     {"_backward_hooks", getter<get_backward_hooks>, setter<put_backward_hooks>, nullptr, nullptr},
-    {"_post_accumulate_grad_hooks", getter<get_accumulate_hooks>, setter<put_accumulate_hooks>, nullptr, nullptr},
+    {"_post_accumulate_grad_hooks", getter<get_accumulate_hooks>, setter<put_accumulate_hooks>, nullptr,
+     nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -1,4 +1,5 @@
-// What the files of the autograd binding share: Python objects of nodes, and the attributes that the Tensor type hooks in.
+// What the files of the autograd binding share: Python objects of nodes, and the attributes that the Tensor
+// type hooks in.
 #pragma once
 #include "autograd/hooks.h"
 #include "autograd/node.h"
@@ -6,11 +7,10 @@
 
 namespace rushlight {
 
-// grad_fn as Python sees it. A Node object owns its node. The context of a custom Function is the other way round: the node owns
-// the context, and `node` is borrowed (null when the graph is gone).
+// grad_fn as Python sees it. A Node object owns its node. The context of a custom Function is the other way
+// round: the node owns the context, and `node` is borrowed (null when the graph is gone).
 struct NodeObject {
-  PyObject_HEAD
-  Node* node;
+  PyObject_HEAD Node* node;
   PyObject* weakrefs;
 };
 extern PyTypeObject* node_type;      // base of all grad_fn types

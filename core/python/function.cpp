@@ -1,4 +1,5 @@
-// autograd.Function: the node of a custom function, and Function.apply. The context that user code calls ctx is the grad_fn.
+// autograd.Function: the node of a custom function, and Function.apply. The context that user code calls ctx
+// is the grad_fn.
 #include <algorithm>
 #include <string>
 
@@ -12,10 +13,10 @@ PyTypeObject* function_type = nullptr;
 namespace {
 
 struct FunctionNode final : Node {
-  PyObject* context;               // owned
+  PyObject* context;  // owned
   std::string type_name;
-  std::vector<Edge> edge_store;    // one per tensor argument
-  std::vector<bool> is_tensor_arg; // of every forward argument
+  std::vector<Edge> edge_store;     // one per tensor argument
+  std::vector<bool> is_tensor_arg;  // of every forward argument
   struct Output {
     bool is_tensor = false;
     Dims sizes;
@@ -78,14 +79,15 @@ TensorList FunctionNode::apply(TensorList grads, uint64_t) {
   size_t n = is_tensor_arg.size(), given = PyTuple_GET_SIZE(result.get()), got = given;
   while (got > n && PyTuple_GET_ITEM(result.get(), got - 1) == Py_None) --got;
   if (got != n)
-    throw runtime_error("function ", name(), " returned an incorrect number of gradients (expected ", n, ", got ", given, ")");
+    throw runtime_error("function ", name(), " returned an incorrect number of gradients (expected ", n,
+                        ", got ", given, ")");
   TensorList out;
   for (size_t i = 0; i < n; ++i) {
     PyObject* item = PyTuple_GET_ITEM(result.get(), i);
     if (!is_tensor_arg[i]) {
       if (item != Py_None)
-        throw runtime_error("function ", name(), " returned a gradient different than None at position ", i + 1,
-                            ", but the corresponding forward input was not a Variable");
+        throw runtime_error("function ", name(), " returned a gradient different than None at position ",
+                            i + 1, ", but the corresponding forward input was not a Variable");
     } else if (item == Py_None) {
       out.push_back(Tensor());
     } else if (is_tensor(item)) {
@@ -103,7 +105,8 @@ TensorList FunctionNode::apply(TensorList grads, uint64_t) {
 struct Marked {
   Py tuple;
   Marked(PyObject* ctx, const char* attribute) : tuple(checked(PyObject_GetAttrString(ctx, attribute))) {
-    if (tuple.get() != Py_None && !PyTuple_Check(tuple.get())) throw type_error(attribute, " must be a tuple of tensors");
+    if (tuple.get() != Py_None && !PyTuple_Check(tuple.get()))
+      throw type_error(attribute, " must be a tuple of tensors");
   }
   bool has(PyObject* o) const {
     if (tuple.get() == Py_None) return false;
@@ -116,7 +119,7 @@ struct Marked {
 struct Application {
   PyObject* ctx;
   PyObject* args;
-  NodeRef ref;                   // empty when nothing is recorded
+  NodeRef ref;  // empty when nothing is recorded
   FunctionNode* node = nullptr;
   std::vector<int> slot_of_arg;  // edge of each argument, -1 for those that are no tensors
 
@@ -160,13 +163,15 @@ struct Application {
         throw runtime_error("a leaf Variable that requires grad has been used in an in-place operation.");
       wrote(t);
       if (differentiates) {
-        if (arg < 0) throw runtime_error("mark_dirty was called with a tensor that is not an input of the function");
+        if (arg < 0)
+          throw runtime_error("mark_dirty was called with a tensor that is not an input of the function");
         rebase_history(t, ref, nr, slot_of_arg[arg]);
         track(t);
       }
       return t;
     }
-    if (arg >= 0) {  // an input returned as it is: the output has to be another tensor, for it has another history
+    if (arg >=
+        0) {  // an input returned as it is: the output has to be another tensor, for it has another history
       Tensor view = alias(t);
       view->base = Tensor(t->base ? Tensor::share(t->base) : t).release();
       view->view_version = view.version();
@@ -190,7 +195,8 @@ struct Application {
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fast.get()); ++i) {
       PyObject* item = PySequence_Fast_GET_ITEM(fast.get(), i);
       if (item != Py_None && !is_tensor(item))
-        throw type_error("save_for_backward can only save variables, but argument ", i, " is of type ", Py_TYPE(item)->tp_name);
+        throw type_error("save_for_backward can only save variables, but argument ", i, " is of type ",
+                         Py_TYPE(item)->tp_name);
       if (!node) continue;
       node->saved.emplace_back();
       if (item == Py_None) continue;
@@ -235,7 +241,8 @@ struct Application {
 // _function_apply(forward, setup_context or None, ctx, args)
 PyObject* function_apply(PyObject*, PyObject* const* a, Py_ssize_t nargs) {
   return guarded([&]() -> PyObject* {
-    if (nargs != 4 || !PyTuple_Check(a[3])) throw type_error("_function_apply expects forward, setup_context, ctx, args");
+    if (nargs != 4 || !PyTuple_Check(a[3]))
+      throw type_error("_function_apply expects forward, setup_context, ctx, args");
     PyObject *forward = a[0], *setup = a[1], *ctx = a[2], *args = a[3];
     Application app{ctx, args};
     app.begin();
@@ -301,14 +308,15 @@ PyObject* function_context(Node* n) {
 }
 
 void add_function_type(PyObject* module) {
-  PyType_Slot slots[] = {{Py_tp_getset, getset}, {Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear},
-                         {Py_tp_dealloc, (void*)dealloc}, {Py_tp_new, (void*)PyType_GenericNew},
-                         {0, nullptr}};
+  PyType_Slot slots[] = {
+      {Py_tp_getset, getset},          {Py_tp_traverse, (void*)traverse},     {Py_tp_clear, (void*)clear},
+      {Py_tp_dealloc, (void*)dealloc}, {Py_tp_new, (void*)PyType_GenericNew}, {0, nullptr}};
   static PyType_Spec spec = {"rushlight.autograd.function._FunctionBase", sizeof(NodeObject), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
   Py bases(checked(PyTuple_Pack(1, node_type)));
   function_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpecWithBases(&spec, bases.get())));
-  if (PyModule_AddObjectRef(module, "_FunctionBase", reinterpret_cast<PyObject*>(function_type)) < 0) throw PythonError();
+  if (PyModule_AddObjectRef(module, "_FunctionBase", reinterpret_cast<PyObject*>(function_type)) < 0)
+    throw PythonError();
   if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
 }
 

@@ -1,5 +1,6 @@
-// no_grad, enable_grad, set_grad_enabled and inference_mode as context managers: entering and leaving costs a few dozen
-// nanoseconds. Their use as decorators is in rushlight/autograd/grad_mode.py, which derives from the types here.
+// no_grad, enable_grad, set_grad_enabled and inference_mode as context managers: entering and leaving costs a
+// few dozen nanoseconds. Their use as decorators is in rushlight/autograd/grad_mode.py, which derives from
+// the types here.
 #include "python/autograd.h"
 
 namespace rushlight {
@@ -9,8 +10,7 @@ namespace {
 enum Kind { no_grad, enable_grad, set_grad, inference };
 
 struct ModeObject {
-  PyObject_HEAD
-  bool on;      // what set_grad_enabled and inference_mode were given
+  PyObject_HEAD bool on;  // what set_grad_enabled and inference_mode were given
   bool grad_before, inference_before;
 };
 
@@ -32,7 +32,8 @@ template <Kind kind> PyObject* make(PyTypeObject* type, PyObject* args, PyObject
   PyObject* flag = nullptr;
   Py_ssize_t n = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
   if (n) flag = PyTuple_GET_ITEM(args, 0);
-  if (keywords) flag = takes_flag ? PyDict_GetItemString(kwargs, "mode") : PyDict_GetItemString(kwargs, "orig_func");
+  if (keywords)
+    flag = takes_flag ? PyDict_GetItemString(kwargs, "mode") : PyDict_GetItemString(kwargs, "orig_func");
   if (n + keywords > 1 || (keywords && !flag) || (kind == set_grad && !flag)) {
     PyErr_Format(PyExc_TypeError, "%s() got unexpected arguments", type->tp_name);
     return nullptr;
@@ -71,7 +72,9 @@ PyObject* leave(PyObject* o, PyObject* const*, Py_ssize_t) {
   return Py_NewRef(Py_None);
 }
 PyObject* get_mode(PyObject* o, void*) { return PyBool_FromLong(reinterpret_cast<ModeObject*>(o)->on); }
-PyObject* get_before(PyObject* o, void*) { return PyBool_FromLong(reinterpret_cast<ModeObject*>(o)->grad_before); }
+PyObject* get_before(PyObject* o, void*) {
+  return PyBool_FromLong(reinterpret_cast<ModeObject*>(o)->grad_before);
+}
 
 PyGetSetDef getset[] = {
     {"mode", get_mode, nullptr, nullptr, nullptr},
@@ -91,8 +94,9 @@ template <Kind kind> void add_mode(PyObject* module, const char* name) {
       {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, nullptr},
       {nullptr, nullptr, 0, nullptr},
   };
-  PyType_Slot slots[] = {{Py_tp_methods, methods}, {Py_tp_getset, getset}, {Py_tp_new, (void*)make<kind>},
-                         {Py_tp_init, (void*)accept}, {Py_tp_dealloc, (void*)dealloc}, {0, nullptr}};
+  PyType_Slot slots[] = {{Py_tp_methods, methods},        {Py_tp_getset, getset},
+                         {Py_tp_new, (void*)make<kind>},  {Py_tp_init, (void*)accept},
+                         {Py_tp_dealloc, (void*)dealloc}, {0, nullptr}};
   static PyType_Spec spec = {name, sizeof(ModeObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   Py type(checked(PyType_FromSpec(&spec)));
   const char* short_name = std::strrchr(name, '.') + 1;
@@ -109,7 +113,8 @@ PyObject* set_grad_function(PyObject*, PyObject* on) {
 }
 
 PyMethodDef functions[] = {
-    {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "is_grad_enabled()\n--\n\nWhether operations are recorded now."},
+    {"is_grad_enabled", is_grad_enabled, METH_NOARGS,
+     "is_grad_enabled()\n--\n\nWhether operations are recorded now."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS,
      "is_inference_mode_enabled()\n--\n\nWhether inference mode is on."},
     {"_is_grad_enabled", is_grad_enabled, METH_NOARGS, nullptr},

@@ -1,5 +1,5 @@
-// grad_fn as a Python object: one type per node name, made when first asked for; y.grad_fn is y.grad_fn as long as somebody
-// holds it.
+// grad_fn as a Python object: one type per node name, made when first asked for; y.grad_fn is y.grad_fn as
+// long as somebody holds it.
 #include <string>
 #include <unordered_map>
 
@@ -34,7 +34,8 @@ PyObject* next_functions(PyObject* o, void*) {
     Py list(checked(PyTuple_New(n->nedges)));
     for (uint32_t k = 0; k < n->nedges; ++k) {
       const Edge& e = n->edges[k];
-      PyTuple_SET_ITEM(list.get(), k, checked(Py_BuildValue("(NI)", node_object(e.node.get()), e.node ? e.nr : 0)));
+      PyTuple_SET_ITEM(list.get(), k,
+                       checked(Py_BuildValue("(NI)", node_object(e.node.get()), e.node ? e.nr : 0)));
     }
     return list.release();
   });
@@ -94,13 +95,16 @@ PyMethodDef methods[] = {
     {"name", name_method, METH_NOARGS, "name()\n--\n\nName of the operation's derivative."},
     {"_sequence_nr", sequence_nr, METH_NOARGS, nullptr},
     {"register_hook", register_node_hook, METH_O,
-     "register_hook(hook)\n--\n\nCalls hook(grad_inputs, grad_outputs) after the node has run; it may return new grad_inputs."},
+     "register_hook(hook)\n--\n\nCalls hook(grad_inputs, grad_outputs) after the node has run; it may return "
+     "new grad_inputs."},
     {"register_prehook", register_prehook, METH_O,
-     "register_prehook(hook)\n--\n\nCalls hook(grad_outputs) before the node runs; it may return new grad_outputs."},
+     "register_prehook(hook)\n--\n\nCalls hook(grad_outputs) before the node runs; it may return new "
+     "grad_outputs."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef getset[] = {
-    {"next_functions", next_functions, nullptr, "The nodes that the gradients go to, each with an output number.", nullptr},
+    {"next_functions", next_functions, nullptr,
+     "The nodes that the gradients go to, each with an output number.", nullptr},
     {"metadata", metadata, nullptr, "A dictionary for notes about the node.", nullptr},
     {"requires_grad", requires_grad, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
@@ -120,9 +124,13 @@ PyTypeObject* type_named(const char* name) {
   if (type) return type;
   std::string qualified = cat_text("rushlight.autograd.graph.", name);
   bool leaf = qualified.ends_with(".AccumulateGrad");
-  PyType_Slot slots[] = {{Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear}, {Py_tp_dealloc, (void*)dealloc},
-                         {leaf ? Py_tp_getset : 0, leaf ? leaf_getset : nullptr}, {0, nullptr}};
-  PyType_Spec spec = {strdup(qualified.c_str()), sizeof(NodeObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
+  PyType_Slot slots[] = {{Py_tp_traverse, (void*)traverse},
+                         {Py_tp_clear, (void*)clear},
+                         {Py_tp_dealloc, (void*)dealloc},
+                         {leaf ? Py_tp_getset : 0, leaf ? leaf_getset : nullptr},
+                         {0, nullptr}};
+  PyType_Spec spec = {strdup(qualified.c_str()), sizeof(NodeObject), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, slots};
   Py bases(checked(PyTuple_Pack(1, node_type)));
   type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpecWithBases(&spec, bases.get())));
   return type;
@@ -143,14 +151,19 @@ PyObject* node_object(Node* n) {
 }
 
 void add_node_types(PyObject* module) {
-  PyType_Slot slots[] = {{Py_tp_methods, methods}, {Py_tp_getset, getset}, {Py_tp_members, members},
-                         {Py_tp_repr, (void*)repr}, {Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear},
+  PyType_Slot slots[] = {{Py_tp_methods, methods},
+                         {Py_tp_getset, getset},
+                         {Py_tp_members, members},
+                         {Py_tp_repr, (void*)repr},
+                         {Py_tp_traverse, (void*)traverse},
+                         {Py_tp_clear, (void*)clear},
                          {Py_tp_dealloc, (void*)dealloc},
                          {Py_tp_doc, (void*)"A recorded operation: what a tensor's grad_fn is."},
                          {0, nullptr}};
-  static PyType_Spec spec = {"rushlight.autograd.graph.Node", sizeof(NodeObject), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
-                                 Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  static PyType_Spec spec = {
+      "rushlight.autograd.graph.Node", sizeof(NodeObject), 0,
+      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+      slots};
   node_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
   if (PyModule_AddObjectRef(module, "_Node", reinterpret_cast<PyObject*>(node_type)) < 0) throw PythonError();
 }

@@ -48,8 +48,8 @@ class BackwardCFunction(_C._FunctionBase, FunctionCtx):
         backward, vjp = cls.backward, cls.vjp
         if backward is not Function.backward and vjp is not Function.vjp:
             raise RuntimeError(
-                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement "
-                "one of them."
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
+                "implement one of them."
             )
         return (backward if vjp is Function.vjp else vjp)(self, *args)
 
@@ -80,8 +80,8 @@ class Function(FunctionCtx):
 
     def __call__(self, *args, **kwargs):
         raise RuntimeError(
-            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function "
-            "with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            "function with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
         )
 
     @staticmethod
@@ -98,16 +98,16 @@ class Function(FunctionCtx):
     def backward(ctx, *grad_outputs):
         """Gradients of forward's arguments from the gradients of its outputs; None where there is none."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
-            "mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
         )
 
     @staticmethod
     def vjp(ctx, *grad_outputs):
         """Another name for backward()."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
-            "mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
         )
 
     @staticmethod
@@ -167,7 +167,7 @@ class _DifferentiatedOnce(Function):
 
 
 def once_differentiable(backward):
-    """Decorator for a backward() that does not record: differentiating its result again is an error, not a wrong number."""
+    """Decorator for a backward() that does not record: differentiating its result again is an error."""
 
     @functools.wraps(backward)
     def wrapper(ctx, *args):

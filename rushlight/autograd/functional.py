@@ -20,13 +20,15 @@ def _as_tuple(x, what, function):
                 f"The outputs of the user-provided function given to {function} must be either a Tensor or a tuple of "
                 f"Tensors but the given outputs of the user-provided function has type {type(x)}."
             )
-        raise TypeError(f"{given[0].upper()}{given[1:]} given to {function} must be a Tensor or a tuple of Tensors but has "
-                        f"type {type(x)}.")  # fmt: skip
+        raise TypeError(
+            f"{given[0].upper()}{given[1:]} given to {function} must be a Tensor or a tuple of Tensors but has type "
+            f"{type(x)}."
+        )
     for i, t in enumerate(x):
         if not isinstance(t, Tensor):
             raise TypeError(
-                f"The {what} given to {function} must be either a Tensor or a tuple of Tensors but the value at index {i} "
-                f"of the given {what} has type {type(t)}."
+                f"The {what} given to {function} must be either a Tensor or a tuple of Tensors but the value at "
+                f"index {i} of the given {what} has type {type(t)}."
             )
     return True, tuple(x)
 
@@ -112,7 +114,8 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
         columns = (None,) * len(u)
         if used:
             columns = grad([r for r, _ in used], u, [a for _, a in used], create_graph=create_graph, allow_unused=True)
-        columns = _like(columns, outputs, strict, "The output of the user-provided function is independent of the input.")
+        message = "The output of the user-provided function is independent of the input."
+        columns = _like(columns, outputs, strict, message)
     return _unpack(many_out, _result(outputs, create_graph)), _unpack(many_out, _result(columns, create_graph))
 
 

@@ -28,9 +28,12 @@ def increment_version(tensor):
 class saved_tensors_hooks:
     """Inside, what an operation saves for backward goes through pack_hook; unpack_hook gives it back when it is needed.
 
-    >>> pack = lambda t: t.numpy(force=True)
-    >>> with rl.autograd.graph.saved_tensors_hooks(pack, rl.from_numpy):
-    ...     y = x.exp()  # doctest: +SKIP
+    >>> x = rl.ones(2, requires_grad=True)
+    >>> with rl.autograd.graph.saved_tensors_hooks(lambda t: t.numpy(force=True), rl.from_numpy):
+    ...     y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 2.])
     """
 
     def __init__(self, pack_hook, unpack_hook):
