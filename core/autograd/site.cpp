@@ -5,6 +5,10 @@
 
 #include "autograd/node.h"
 
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>  // 3.10 keeps the frame functions there
+#endif
+
 namespace rushlight {
 
 constinit thread_local Modes thread_modes;
