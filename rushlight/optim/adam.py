@@ -2,6 +2,8 @@
 
 import rushlight as rl
 
+from .._C import _fused_adam_
+
 from .optimizer import (
     Optimizer,
     add_weight_decay,
@@ -112,7 +114,16 @@ def _update(
     weight_decay,
     decoupled,
 ):
-    """One step on lists of tensors. max_exp_avg_sqs holds None where amsgrad is off."""
+    """One step on lists of tensors. max_exp_avg_sqs holds None where amsgrad is off.
+
+    The kernel does the same operations in one pass; what it does not take is left to the tensors below.
+    """
+    amsgrad = max_exp_avg_sqs[0] is not None
+    if _fused_adam_(
+        params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr=lr, beta1=beta1, beta2=beta2,
+        weight_decay=weight_decay, eps=eps, amsgrad=amsgrad, maximize=False, decoupled=decoupled,
+    ):  # fmt: skip
+        return
     if not decoupled:
         grads = add_weight_decay(params, grads, weight_decay)
     rows = zip(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, count(steps))

@@ -1,5 +1,6 @@
 """Stochastic gradient descent, with momentum, Nesterov momentum and weight decay."""
 
+from .._C import _fused_sgd_
 from .optimizer import Optimizer, add_weight_decay, as_float, check_fused, check_lr, check_not_negative
 
 
@@ -81,7 +82,16 @@ class SGD(Optimizer):
 
 
 def _update(params, grads, buffers, *, lr, momentum, dampening, weight_decay, nesterov):
-    """One step on lists of tensors. Missing buffers (None) are filled in."""
+    """One step on lists of tensors. Missing buffers (None) are filled in.
+
+    The kernel does the same operations in one pass; what it does not take is left to the tensors below.
+    """
+    kept = buffers if momentum != 0 else []
+    if None not in kept and _fused_sgd_(
+        params, grads, kept, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+        nesterov=nesterov, maximize=False,
+    ):  # fmt: skip
+        return
     grads = add_weight_decay(params, grads, weight_decay)
     for i, (p, grad) in enumerate(zip(params, grads)):
         if momentum != 0:
