@@ -347,6 +347,13 @@ const Op& range = def({
     .samples = {"1, 4", "0, 1, 0.25"},
 });
 
+// a + b * c with one rounding.
+template <class T> T fused(T a, T b, T c) {
+  if constexpr (std::is_same_v<T, float>)
+    return float(double(a) + double(b) * double(c));  // the product is exact
+  else if constexpr (std::is_same_v<T, double>) return std::fma(b, c, a);
+  else return a + b * c;
+}
 // The second half is counted from the end, so that the last value is exact.
 template <class T, class Step, class F> void spaced(const Tensor& out, T first, T last, F&& value) {
   int64_t n = out.numel(), half = n / 2;
@@ -354,8 +361,8 @@ template <class T, class Step, class F> void spaced(const Tensor& out, T first, 
   T* to = out.data<T>();
   parallel_for(n, 32768, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      to[i] = value(i < half ? Step(first) + step * Step(double(i))
-                             : Step(last) - step * Step(double(n - i - 1)));
+      to[i] = value(i < half ? fused(Step(first), step, Step(double(i)))
+                             : fused(Step(last), -step, Step(double(n - i - 1))));
   });
   if (n == 1) to[0] = value(Step(first));
 }
@@ -413,17 +420,19 @@ const Op& linspace = def({
 });
 // Ends that are part of a graph; plain numbers and other 0-d tensors go above.
 const Op& linspace_tensor = def({
-    .sig = "linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, dtype? dtype=None, device? device=None) -> Tensor",
+    .sig = "linspace.Tensor_Tensor(Tensor start, Tensor end, int steps, *, dtype? dtype=None, device? "
+           "device=None) -> Tensor",
     .doc = "steps evenly spaced values between two 0-d tensors; gradients flow to both.",
     .family = create,
-    .cpu = [](Call& c) {
-      for (int k = 0; k < 2; ++k)
-        if (c.in(k).ndim())
-          throw runtime_error("linspace only supports 0-dimensional start and end tensors, but got ", k ? "end" : "start",
-                              " with ", c.in(k).ndim(), " dimension(s).");
-      Tensor unit = linspace.call({0, 1, c.i(2), c.arg(3), c.arg(4)});
-      c.outs.push_back(c.in(0) + (c.in(1) - c.in(0)) * unit);
-    },
+    .cpu =
+        [](Call& c) {
+          for (int k = 0; k < 2; ++k)
+            if (c.in(k).ndim())
+              throw runtime_error("linspace only supports 0-dimensional start and end tensors, but got ",
+                                  k ? "end" : "start", " with ", c.in(k).ndim(), " dimension(s).");
+          Tensor unit = linspace.call({0, 1, c.i(2), c.arg(3), c.arg(4)});
+          c.outs.push_back(c.in(0) + (c.in(1) - c.in(0)) * unit);
+        },
     .composite = true,
     .samples = {"x(), y(), 5"},
 });
