@@ -28,7 +28,7 @@ _nonzero_method.__doc__ = nonzero.__doc__
 Tensor.nonzero = _nonzero_method
 
 
-def vander(x, N=None, increasing=False):
+def vander(x, N=None, increasing=False):  # noqa: N803
     """The matrix whose columns are powers of x: N of them (len(x), unless given), the highest first unless increasing."""
     if x.dim() != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")

@@ -96,11 +96,10 @@ Parsed parse(const Tensor& self, PyObject* key) {
   }
   // dimensions that the key names, so that an ellipsis knows its length
   int64_t named = 0;
-  int ellipses = 0;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* o = items[i];
     if (o == Py_None || PyBool_Check(o)) continue;
-    if (o == Py_Ellipsis) { ++ellipses; continue; }
+    if (o == Py_Ellipsis) continue;
     if (is_tensor(o)) {
       Dtype d = as_tensor(o).dtype();
       named += d == Dtype::boolean || d == Dtype::u8 ? as_tensor(o).ndim() : 1;
@@ -115,7 +114,6 @@ Parsed parse(const Tensor& self, PyObject* key) {
   Parsed p;
   p.view = self;
   int64_t dim = 0, dropped = 0;  // dimensions of view passed; dimensions of self that ints have removed
-  bool ellipsis_seen = false;
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* o = items[i];
     if (plain_int(o)) {
@@ -134,8 +132,6 @@ Parsed parse(const Tensor& self, PyObject* key) {
       }
       ++dim;
     } else if (o == Py_Ellipsis) {
-      if (ellipsis_seen) throw index_error("an index can only have a single ellipsis ('...')");
-      ellipsis_seen = true;
       dim += self.ndim() - named;
     } else if (o == Py_None) {
       p.view = op_unsqueeze().call({p.view, dim});
