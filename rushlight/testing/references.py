@@ -222,7 +222,22 @@ def _gelu(input, approximate="none"):
 @_reference("silu_backward")
 def _silu_backward(grad_output, input):
     s = 1 / (1 + np.exp(-input))
-    return grad_output * s * (1 + input * (1 - s))
+    return grad_output * np.conj(s * (1 + input * (1 - s)))
+
+
+@_reference("logaddexp")
+def _logaddexp(input, other):
+    if np.iscomplexobj(input):
+        return np.log(np.exp(input) + np.exp(other))
+    return np.logaddexp(input, other)
+
+
+@_reference("pow.Tensor_Tensor")
+def _pow(input, exponent):
+    """Whole numbers to negative powers are truncated."""
+    if input.dtype.kind in "iu" and exponent.dtype.kind in "iu":
+        return np.trunc(np.float_power(input, exponent)).astype("int64")
+    return np.power(input, exponent)
 
 
 # ---- indices ----

@@ -2,7 +2,8 @@
 
 Sample arguments are written in a small language: `x(2,3)` a float tensor (`y`, `w` the same with other numbers),
 `pos` positive, `unit` inside (-1, 1), `prob` inside (0, 1), `above1`, `ties` with repeated values, `special` with nan
-and infinities, `sorted` an ascending row, `z(2,3)` complex, `i(5; 0, 3)` int64 in [0, 3), `perm` the positions 0..n-1 of the last dimension in some order,
+and infinities, `sorted` an ascending row, `spd` symmetric
+positive definite, `z(2,3)` complex, `i(5; 0, 3)` int64 in [0, 3), `perm` the positions 0..n-1 of the last dimension in some order,
 `int` and `count` whole numbers, `b` and `mask` bool. The rest are Python literals and keyword arguments.
 """
 
@@ -13,6 +14,8 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
+
+import rushlight
 
 from .. import _C
 from .._composite import COMPOSITES
@@ -76,7 +79,7 @@ class Draw:
 
     @property
     def floating(self):
-        return self.kind in ("x", "y", "w", "pos", "unit", "prob", "above1", "ties", "special", "sorted")
+        return self.kind in ("x", "y", "w", "pos", "unit", "prob", "above1", "ties", "special", "sorted", "spd")
 
     def array(self, dtype=None, seed=0):
         """The numbers, as an array of `dtype` (a NumPy dtype) where the kind leaves a choice."""
@@ -100,6 +103,9 @@ class Draw:
             values = rng.integers(0, 3, shape).astype("float64")
         elif kind == "special":
             values = rng.choice([np.nan, np.inf, -np.inf, 1.5], shape)
+        elif kind == "spd":
+            half = _spread(rng, shape)
+            values = half @ np.swapaxes(half, -1, -2) + shape[-1] * np.eye(shape[-1])
         elif kind == "sorted":
             values = np.broadcast_to(np.arange(shape[-1]) - shape[-1] // 2, shape)
         elif dtype.kind in "iub":
@@ -192,9 +198,9 @@ def numpy_dtype(dtype):
 _NAMESPACE = {name: value for name, value in vars(_C).items() if isinstance(value, _C.dtype)}
 _NAMESPACE.update(
     (kind, (lambda kind: lambda *shape, bounds=(0, 2): Draw(kind, tuple(shape), *bounds))(kind))
-    for kind in "x y w pos unit prob above1 ties special sorted z i perm int count b mask".split()
+    for kind in "x y w pos unit prob above1 ties special sorted spd z i perm int count b mask".split()
 )
-_NAMESPACE.update(inf=math.inf, nan=math.nan, rl=_C, call=lambda *args, **kwargs: (args, kwargs))
+_NAMESPACE.update(inf=math.inf, nan=math.nan, rl=rushlight, call=lambda *args, **kwargs: (args, kwargs))
 
 
 def parse_sample(text):
@@ -251,8 +257,6 @@ def op_table():
 
 def composites():
     """Every function marked with `sampled`, as Op with the NumPy function as its reference."""
-    import rushlight.nn.functional  # noqa: F401  (importing registers them)
-
     return [
         Op(
             function.__name__,

@@ -1,0 +1,115 @@
+"""Results do not depend on the machine: the same bits for one, two and three threads, and on each instruction set."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import rushlight as rl
+from rushlight.testing.samples import Draw, Sample, op_table, samples
+
+# Sizes of the samples grow alike, by the largest rank among them, so that shapes that fitted still do and several
+# chunks of work exist.
+GROWN = {
+    2: {2: 210, 3: 330, 4: 150, 5: 90, 6: 50, 7: 20},
+    3: {2: 24, 3: 60, 4: 50, 5: 40, 6: 30, 7: 20},
+    4: {2: 5, 3: 16, 4: 24, 5: 23, 6: 26, 7: 21},
+}
+SQUARED = {"diagflat", "diag_embed", "kron", "block_diag", "cartesian_prod", "combinations"}  # results grow faster
+
+
+def grown_calls(op):
+    """(text, function) for the operator's samples with larger shapes; those that no longer fit are left out."""
+    for sample in samples(op):
+        if not sample.draws:
+            continue
+        rank = max(len(d.shape) for d in sample.draws)
+        sizes = GROWN[4 if op.name in SQUARED else min(max(rank, 2), 4)]
+
+        def grow(draw, number, sizes=sizes):
+            return Draw(draw.kind, tuple(sizes.get(n, n) for n in draw.shape), draw.low, draw.high)
+
+        args, kwargs = sample.map(grow)
+        args, kwargs = Sample(sample.text, args, kwargs).tensors()
+        try:
+            op.call(*args, **kwargs)
+        except Exception:
+            continue
+        yield sample.text, args, kwargs
+
+
+def digest(result):
+    """Of all bits of a result and of the gradients that flow from it."""
+    code = hashlib.sha256()
+    for t in result if isinstance(result, (list, tuple)) else [result]:
+        if isinstance(t, rl.Tensor) and t.device.type == "cpu":
+            code.update(bytes(t.detach().resolve_conj().contiguous().clone().untyped_storage()))
+    return code.hexdigest()
+
+
+def run(op, args, kwargs):
+    """Digests of the result and of the gradients of the floating-point arguments."""
+    rl.manual_seed(0)
+
+    def leaf(value):
+        if isinstance(value, rl.Tensor) and value.is_floating_point():
+            return value.detach().requires_grad_()
+        return type(value)(map(leaf, value)) if isinstance(value, (list, tuple)) else value
+
+    leaves = [leaf(a) for a in args]
+    result = op.call(*leaves, **kwargs)
+    parts = [digest(result)]
+    outs = [t for t in (result if isinstance(result, (list, tuple)) else [result]) if isinstance(t, rl.Tensor) and t.requires_grad]
+    flat = [t for a in leaves for t in (a if isinstance(a, (list, tuple)) else [a])]
+    wanted = [t for t in flat if isinstance(t, rl.Tensor) and t.requires_grad]
+    if outs and wanted:
+        try:
+            grads = rl.autograd.grad(outs, wanted, [rl.ones_like(o) * 0.37 for o in outs], allow_unused=True)
+        except (RuntimeError, NotImplementedError):
+            grads = []
+        parts.append(digest([g for g in grads if g is not None]))
+    return parts
+
+
+OPS = [op for op in op_table() if op.texts and not op.mutates]
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.key)
+def test_same_bits_for_any_number_of_threads(op):
+    before = rl.get_num_threads()
+    try:
+        for text, args, kwargs in grown_calls(op):
+            found = []
+            for threads in (1, 2, 3):
+                rl.set_num_threads(threads)
+                found.append(run(op, args, kwargs))
+            assert found[0] == found[1] == found[2], text
+    finally:
+        rl.set_num_threads(before)
+
+
+def all_digests():
+    return {
+        f"{op.key}: {text}": run(op, args, kwargs) for op in OPS for text, args, kwargs in grown_calls(op)
+    }
+
+
+def digests_in(isa):
+    """all_digests of a process with that instruction set."""
+    code = "import json, runpy; print(json.dumps(runpy.run_path(%r)['all_digests']()))" % __file__
+    environment = {**os.environ, "RUSHLIGHT_CPU": isa}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_same_bits_on_every_instruction_set():
+    if "avx512f" not in open("/proc/cpuinfo").read():
+        pytest.skip("this machine has one instruction set only")
+    v4, v3 = digests_in("v4"), digests_in("v3")
+    assert len(v4) > 200
+    different = sorted(key for key in v4 if v4[key] != v3.get(key))
+    assert not different
