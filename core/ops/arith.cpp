@@ -251,6 +251,22 @@ const Op& div = def({
     .aliases = {"divide", "true_divide"},
 });
 
+// What PyTorch's C++ composites call for x / number; it shows in grad_fn names only.
+const Op& div_scalar = def({
+    .sig = "_div_scalar(Tensor input, Operand other) -> Tensor",
+    .doc = "Quotient of a tensor and a number.",
+    .family = pointwise,
+    .forms = Forms::function,
+    .rule = rule::to_float,
+    .cpu = [](Call& c) { run_map(c, static_table<FloatsAndComplex>([](auto a, auto b) { return a / b; })); },
+    .saves = {.for0 = In1},
+    .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, c.arg(1)), Tensor()}; },
+    .grad_name = "DivBackward1",
+    .ref = "input / other",
+    .samples = {"x(2,3), 1.5"},
+    .modules = "nn",
+});
+
 const Op& floor_divide = def({
     .sig = "floor_divide(Tensor input, Operand other) -> Tensor",
     .doc = "Quotient rounded towards minus infinity. It has no derivative.",

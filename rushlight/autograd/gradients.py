@@ -128,5 +128,5 @@ def _gradients(given, n):
     given = (given,) if isinstance(given, Tensor) else tuple(given)
     for g in given:
         if g is not None and not isinstance(g, Tensor):
-            raise TypeError(f"gradients can be either Tensors, Numbers or None, but got {type(g).__name__}")
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
     return given

@@ -274,7 +274,7 @@ def _soft_target_loss(input, target, weight, reduction, label_smoothing, class_d
     if reduction == 2:
         return total
     samples = input.numel() // classes if classes else 0
-    return total / samples if samples else total * float("nan")
+    return _C._div_scalar(total, samples) if samples else total * float("nan")
 
 
 def _smoothed_loss(input, target, weight, reduction, ignore_index, label_smoothing, class_dim):
