@@ -33,7 +33,7 @@ def broadcast_shapes(*shapes):
     """The shape that shapes broadcast to.
 
     >>> rl.broadcast_shapes((2, 1), (3,))
-    rl.Size([2, 3])
+    torch.Size([2, 3])
     """
     shapes = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
     result = [1] * max((len(shape) for shape in shapes), default=0)
@@ -221,7 +221,7 @@ def tensordot(a, b, dims=2, out=None):
         dims: how many of a's last and b's first dimensions to sum over, or two lists of dimensions.
 
     >>> rl.tensordot(rl.ones(3, 4, 5), rl.ones(4, 3, 2), dims=([1, 0], [0, 1])).shape
-    rl.Size([5, 2])
+    torch.Size([5, 2])
     """
     if isinstance(dims, Tensor):
         dims = dims.tolist()

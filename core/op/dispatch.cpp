@@ -87,7 +87,7 @@ void run(Call& c) {
   if (spec.family == view) {
     for (auto& out : c.outs) make_view(out, c.in(0), c.op);
   } else {
-    check_devices(c, c.meta0.device);
+    if (spec.family != create) check_devices(c, c.meta0.device);
     allocate_outputs(c);
     if (modes().inference) [[unlikely]]
       for (auto& out : c.outs)

@@ -164,7 +164,7 @@ def einsum(equation, *operands):
     """Sum of products in Einstein's notation: letters name dimensions, those missing after -> are summed over.
 
     >>> rl.einsum("ij,kj->ik", rl.ones(2, 3), rl.ones(4, 3)).shape
-    rl.Size([2, 4])
+    torch.Size([2, 4])
     """
     if isinstance(equation, Tensor):
         equation, operands = _from_sublists((equation, *operands))

@@ -30,7 +30,7 @@ def make_tensor(
         exclude_zero: replace zeros by the smallest positive number (1 for integers).
 
     >>> rl.testing.make_tensor((2, 3), dtype=rl.int64, low=0, high=5).shape
-    rl.Size([2, 3])
+    torch.Size([2, 3])
     """
     if len(shape) == 1 and not isinstance(shape[0], int):
         shape = tuple(shape[0])
