@@ -27,10 +27,12 @@ def reference(op):
     """function(*args, **kwargs) of arrays that computes what op does, or None."""
     if callable(op.ref):
         return op.ref
-    if op.ref and op.key not in BY_NAME:
+    if op.key in BY_NAME:
+        return BY_NAME[op.key]
+    if op.ref:
         code = compile(op.ref, f"<ref of {op.key}>", "eval")
         return lambda *args, **kwargs: eval(code, {"np": np, **_samples.bind(op, args, kwargs)})
-    return BY_NAME.get(op.key)
+    return None
 
 
 # ---- reductions with several outputs ----
@@ -61,7 +63,9 @@ def _std(input, dim=None, correction=None, keepdim=False):
 
 @_reference("var_mean")
 def _var_mean(input, dim=None, unbiased=True, keepdim=False, correction=None):
-    return _var(input, dim, int(unbiased) if correction is None else correction, keepdim), np.mean(input, axis=dim, keepdims=keepdim)
+    return _var(input, dim, int(unbiased) if correction is None else correction, keepdim), np.mean(
+        input, axis=dim, keepdims=keepdim
+    )
 
 
 @_reference("std_mean")
@@ -150,7 +154,12 @@ def _polygamma(n, input):
             total += sign * math.factorial(n) / x ** (n + 1)
             x += 1
         if n == 0:
-            return total + math.log(x) - 1 / (2 * x) - sum(b / (2 * k * x ** (2 * k)) for k, b in enumerate(bernoulli, 1))
+            return (
+                total
+                + math.log(x)
+                - 1 / (2 * x)
+                - sum(b / (2 * k * x ** (2 * k)) for k, b in enumerate(bernoulli, 1))
+            )
         series = math.factorial(n - 1) / x**n + math.factorial(n) / (2 * x ** (n + 1))
         for k, b in enumerate(bernoulli, 1):
             series += b * math.factorial(2 * k + n - 1) / (math.factorial(2 * k) * x ** (2 * k + n))
@@ -446,3 +455,159 @@ def _view_as_real(input):
 @_reference("view_as_complex")
 def _view_as_complex(input):
     return input[..., 0] + 1j * input[..., 1]
+
+
+# ---- scatter into a slice, splits, searches ----
+def _written(input, view, src):
+    out = np.array(input)
+    view(out)[...] = src
+    return out
+
+
+@_reference("diagonal_scatter")
+def _diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
+    def diagonal(out):
+        view = np.diagonal(out, offset, dim1, dim2)
+        view.setflags(write=True)
+        return view
+
+    return _written(input, diagonal, src)
+
+
+@_reference("select_scatter")
+def _select_scatter(input, src, dim, index):
+    return _written(input, lambda out: np.moveaxis(out, dim, 0)[index], src)
+
+
+@_reference("slice_scatter")
+def _slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+    return _written(input, lambda out: np.moveaxis(np.moveaxis(out, dim, 0)[start:end:step], 0, dim), src)
+
+
+@_reference("diagonal_copy")
+def _diagonal_copy(input, offset=0, dim1=0, dim2=1):
+    return np.diagonal(input, offset, dim1, dim2)
+
+
+@_reference("diag_embed")
+def _diag_embed(input, offset=0, dim1=-2, dim2=-1):
+    n = input.shape[-1] + abs(offset)
+    out = np.zeros((*input.shape[:-1], n, n), input.dtype)
+    i = np.arange(input.shape[-1])
+    out[..., i + max(-offset, 0), i + max(offset, 0)] = input
+    return np.moveaxis(out, (-2, -1), (dim1, dim2))
+
+
+@_reference("where.condition")
+def _where_condition(condition):
+    return np.nonzero(condition)
+
+
+@_reference("linspace.Tensor_Tensor")
+def _linspace(start, end, steps):
+    return np.linspace(start, end, steps)
+
+
+@_reference("repeat_interleave.self_Tensor")
+def _repeat_interleave(input, repeats, dim=None, output_size=None):
+    return np.repeat(input, repeats, axis=dim)
+
+
+@_reference("tensor_split.sections", "tensor_split.indices")
+def _tensor_split(input, parts, dim=0):
+    return tuple(np.array_split(input, parts, axis=dim))
+
+
+for _key, _axis in {"hsplit": 1, "vsplit": 0, "dsplit": 2}.items():
+    BY_NAME[f"{_key}.int"] = BY_NAME[f"{_key}.array"] = lambda input, parts, axis=_axis: tuple(
+        np.split(input, parts, axis=axis)
+    )
+
+
+@_reference("searchsorted")
+def _searchsorted(sorted_sequence, input, out_int32=False, right=False, side=None, sorter=None):
+    return np.searchsorted(sorted_sequence, input, "right" if right or side == "right" else "left")
+
+
+@_reference("bucketize")
+def _bucketize(input, boundaries, out_int32=False, right=False):
+    return np.searchsorted(boundaries, input, "right" if right else "left")
+
+
+@_reference("histc")
+def _histc(input, bins=100, min=0, max=0):
+    low, high = (min, max) if min != max else (input.min(), input.max())
+    return np.histogram(input, bins, (low, high))[0]
+
+
+# ---- linear algebra ----
+@_reference("linalg_cholesky_ex")
+def _cholesky_ex(A, upper=False, check_errors=False):
+    lower = np.linalg.cholesky(A)
+    return (np.swapaxes(lower, -1, -2) if upper else lower), np.zeros(A.shape[:-2], "int32")
+
+
+@_reference("linalg_inv_ex")
+def _inv_ex(A, check_errors=False):
+    return np.linalg.inv(A), np.zeros(A.shape[:-2], "int32")
+
+
+@_reference("linalg_slogdet")
+def _slogdet(A):
+    return np.linalg.slogdet(A)
+
+
+@_reference("linalg_solve_ex")
+def _solve_ex(A, B, left=True, check_errors=False):
+    vector = B.ndim == 1
+    x = np.linalg.solve(A, B[:, None] if vector else B)
+    return (x[:, 0] if vector else x), np.zeros(A.shape[:-2], "int32")
+
+
+# ---- operators made of others ----
+@_reference("diff.py")
+def _diff(input, n=1, dim=-1):
+    return np.diff(input, n, dim)
+
+
+@_reference("quantile.py")
+def _quantile(input, q, dim=None, keepdim=False):
+    return np.quantile(input, q, axis=dim, keepdims=keepdim)
+
+
+@_reference("nanmean.py")
+def _nanmean(input, dim=None):
+    return np.nanmean(input, axis=dim)
+
+
+@_reference("trapezoid.py")
+def _trapezoid(y, dx=1.0):
+    return ((y[..., 1:] + y[..., :-1]) * dx / 2).sum(-1)
+
+
+@_reference("cumulative_trapezoid.py")
+def _cumulative_trapezoid(y, dx=1.0):
+    return np.cumsum((y[..., 1:] + y[..., :-1]) * dx / 2, -1)
+
+
+@_reference("dist.py")
+def _dist(input, other, p=2):
+    return (np.abs(input - other) ** p).sum() ** (1 / p)
+
+
+@_reference("cdist.py")
+def _cdist(x1, x2, p=2.0):
+    return (np.abs(x1[..., :, None, :] - x2[..., None, :, :]) ** p).sum(-1) ** (1 / p)
+
+
+@_reference("cross.py")
+def _cross(input, other, dim=-1):
+    return np.cross(input, other, axis=dim)
+
+
+@_reference("einsum.py")
+def _einsum(equation, *operands):
+    return np.einsum(equation, *operands)
+
+
+from . import references_nn as references_nn  # noqa: E402  (adds its own to BY_NAME)

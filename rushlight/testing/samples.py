@@ -79,7 +79,19 @@ class Draw:
 
     @property
     def floating(self):
-        return self.kind in ("x", "y", "w", "pos", "unit", "prob", "above1", "ties", "special", "sorted", "spd")
+        return self.kind in (
+            "x",
+            "y",
+            "w",
+            "pos",
+            "unit",
+            "prob",
+            "above1",
+            "ties",
+            "special",
+            "sorted",
+            "spd",
+        )
 
     def array(self, dtype=None, seed=0):
         """The numbers, as an array of `dtype` (a NumPy dtype) where the kind leaves a choice."""
@@ -284,5 +296,7 @@ def bind(op, args, kwargs):
     values.update(kwargs)
     for name, value in values.items():
         if isinstance(value, list) and name in ("dim", "dims", "size", "shape"):
-            values[name] = tuple(value) or (None if name == "dim" else ())  # an empty list of dimensions means all of them
+            values[name] = tuple(value) or (
+                None if name == "dim" else ()
+            )  # an empty list of dimensions means all of them
     return values
