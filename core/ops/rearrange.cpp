@@ -493,7 +493,7 @@ int64_t fixed_dim(const Call& c, int64_t least) {
   if (nd < least)
     throw runtime_error("torch.", c.op.name, " requires a tensor with at least ", least,
                         " dimension, but got a tensor with ", nd, " dimensions!");
-  return c.op.name == "hsplit" ? (nd == 1 ? 0 : 1) : least - 1;
+  return c.op.name == "vsplit" || nd == 1 ? 0 : c.op.name == "hsplit" ? 1 : 2;
 }
 template <int64_t least> void split_equally(Call& c) {
   int64_t d = fixed_dim(c, least), n = c.in(0).size(d), sections = c.i(1);
