@@ -49,17 +49,9 @@ def _real(constraint):
     return transforms.identity_transform
 
 
-@_both(constraints.positive, constraints.nonnegative)
-def _positive(constraint):
-    return _above(constraint)
-
-
 @_both(constraints.greater_than, constraints.greater_than_eq)
 def _above(constraint):
-    bound = constraint.lower_bound
-    if isinstance(bound, float) and bound == 0.0:
-        return transforms.ExpTransform()
-    return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(bound, 1)])
+    return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(constraint.lower_bound, 1)])
 
 
 @_both(constraints.less_than)
@@ -100,7 +92,8 @@ def _lower_cholesky(constraint):
     return transforms.LowerCholeskyTransform()
 
 
-@_both(constraints.positive_definite, constraints.positive_semidefinite)
+@transform_to.register(constraints.positive_definite)
+@transform_to.register(constraints.positive_semidefinite)
 def _positive_definite(constraint):
     return transforms.PositiveDefiniteTransform()
 

@@ -30,7 +30,7 @@ class SampleDirichlet(Function):
     @once_differentiable
     def backward(ctx, grad):
         concentration, samples = ctx.saved_tensors
-        a, x, g = (t.to(rl.float64).numpy() for t in (concentration, samples, grad))
+        a, x, g = (t.detach().to(rl.float64).numpy() for t in (concentration, samples, grad))
         b = a.sum(-1, keepdims=True) - a
         with np.errstate(all="ignore"):
             log_beta = _special_numpy.lgamma(a) + _special_numpy.lgamma(b) - _special_numpy.lgamma(a + b)

@@ -27,7 +27,7 @@ class StandardGamma(Function):
     @once_differentiable
     def backward(ctx, grad):
         concentration, samples = ctx.saved_tensors
-        a, x = (t.to(rl.float64).numpy() for t in (concentration, samples))
+        a, x = (t.detach().to(rl.float64).numpy() for t in (concentration, samples))
         with np.errstate(all="ignore"):
             density = np.exp((a - 1) * np.log(x) - x - _special_numpy.lgamma(a))
             slope = -_special_numpy.gammainc_by_a(a, x) / density

@@ -15,7 +15,7 @@ class Independent(Distribution):
     >>> from rushlight.distributions import Normal
     >>> d = Independent(Normal(rl.zeros(3), rl.ones(3)), 1)
     >>> d.batch_shape, d.event_shape
-    (rl.Size([]), rl.Size([3]))
+    (torch.Size([]), torch.Size([3]))
     """
 
     arg_constraints = {}

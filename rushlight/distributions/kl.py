@@ -271,9 +271,73 @@ def _exponential_normal(p, q):
     return 0.5 * (entropy - 2 + 2 / (p.rate.pow(2) * variance) - 2 * q.loc / (p.rate * variance) + q.loc.pow(2) / variance)
 
 
-@register_kl(Gamma, Exponential)
-def _gamma_exponential(p, q):
-    return -p.entropy() - q.rate.log() + q.rate * p.concentration / p.rate
+def _to_exponential(p, q):
+    return -p.entropy() - q.rate.log() + q.rate * p.mean
+
+
+for _cls in (Gamma, Beta, Pareto, ContinuousBernoulli):
+    register_kl(_cls, Exponential)(_to_exponential)
+
+
+def _to_gamma(mean_log):
+    """By the mean and the mean logarithm of p."""
+
+    def kl(p, q):
+        norm = q.concentration.lgamma() - q.concentration * q.rate.log()
+        return -p.entropy() + norm - (q.concentration - 1) * mean_log(p) + q.rate * p.mean
+
+    return kl
+
+
+def _integral_of_log(x):
+    return rl.xlogy(x, x) - x
+
+
+register_kl(Beta, Gamma)(_to_gamma(lambda p: p.concentration1.digamma() - (p.concentration1 + p.concentration0).digamma()))
+register_kl(Pareto, Gamma)(_to_gamma(lambda p: p.scale.log() + p.alpha.reciprocal()))
+
+
+@register_kl(Uniform, Gamma)
+def _uniform_gamma(p, q):
+    low = p.low.clamp(min=0)
+    kl = _to_gamma(lambda p: (_integral_of_log(p.high) - _integral_of_log(low)) / (p.high - low))
+    return rl.where(p.low < 0, float("inf"), kl(p, q))
+
+
+def _to_gumbel(mean_exp):
+    """By the mean of p and mean_exp(p, scale), the mean of exp(-x / scale)."""
+
+    def kl(p, q):
+        mean = mean_exp(p, q.scale) * rl.exp(q.loc / q.scale)
+        return -p.entropy() + q.scale.log() + (p.mean - q.loc) / q.scale + mean
+
+    return kl
+
+
+register_kl(Exponential, Gumbel)(_to_gumbel(lambda p, s: p.rate / (p.rate + 1 / s)))
+register_kl(Gamma, Gumbel)(_to_gumbel(lambda p, s: (p.rate / (p.rate + 1 / s)).pow(p.concentration)))
+register_kl(Uniform, Gumbel)(
+    _to_gumbel(lambda p, s: s * (rl.exp(-p.low / s) - rl.exp(-p.high / s)) / (p.high - p.low))
+)
+
+
+@register_kl(Beta, ContinuousBernoulli)
+def _beta_continuous_bernoulli(p, q):
+    return -p.entropy() - p.mean * q.logits - rl.log1p(-q.probs) - q._log_constant()
+
+
+@register_kl(ContinuousBernoulli, Uniform)
+def _continuous_bernoulli_uniform(p, q):
+    result = -p.entropy() + (q.high - q.low).log()
+    return rl.where((q.low > 0) | (q.high < 1), float("inf"), result)
+
+
+@register_kl(Uniform, Pareto)
+def _uniform_pareto(p, q):
+    low = p.low.clamp(min=0)
+    mean_log = (_integral_of_log(p.high) - _integral_of_log(low)) / (p.high - low)
+    result = -p.entropy() - q.alpha.log() - q.alpha * q.scale.log() + (q.alpha + 1) * mean_log
+    return rl.where(p.low < q.scale, float("inf"), result)
 
 
 def _to_normal(p, q):
@@ -282,7 +346,7 @@ def _to_normal(p, q):
             + 0.5 * (p.variance + (p.mean - q.loc).pow(2)) / q.scale.pow(2))  # fmt: skip
 
 
-for _cls in (Gamma, Laplace, Gumbel, Beta, Uniform, ContinuousBernoulli):
+for _cls in (Gamma, Laplace, Gumbel, Beta, Uniform, ContinuousBernoulli, Pareto):
     register_kl(_cls, Normal)(_to_normal)
 
 
@@ -311,10 +375,7 @@ def _uniform_exponential(p, q):
 def _uniform_beta(p, q):
     length = p.high - p.low
 
-    def mean_log(x):  # antiderivative of log
-        return x * (x.log() - 1)
-
-    a = (q.concentration1 - 1) * (mean_log(p.high) - mean_log(p.low)) / length
-    b = (q.concentration0 - 1) * (mean_log(1 - p.low) - mean_log(1 - p.high)) / length
+    a = (q.concentration1 - 1) * (_integral_of_log(p.high) - _integral_of_log(p.low)) / length
+    b = (q.concentration0 - 1) * (_integral_of_log(1 - p.low) - _integral_of_log(1 - p.high)) / length
     norm = q.concentration1.lgamma() + q.concentration0.lgamma() - (q.concentration1 + q.concentration0).lgamma()
     return rl.where((p.high > 1) | (p.low < 0), float("inf"), norm - a - b - length.log())

@@ -34,10 +34,9 @@ class TransformedDistribution(Distribution):
             raise ValueError(f"base_distribution needs to have shape with size at least {whole.domain.event_dim}, but got "
                              f"{base_shape}.")  # fmt: skip
         forward_shape = whole.forward_shape(base_shape)
-        base_distribution = base_distribution.expand(
-            whole.inverse_shape(forward_shape)[: len(base_shape) - base_event_dim]
-            if len(forward_shape) == len(base_shape) else base_distribution.batch_shape
-        )  # fmt: skip
+        widened = whole.inverse_shape(forward_shape)  # parameters of the transforms may broadcast the base
+        if widened != base_shape:
+            base_distribution = base_distribution.expand(widened[: len(widened) - base_event_dim])
         more = whole.domain.event_dim - base_event_dim
         if more > 0:
             base_distribution = Independent(base_distribution, more)

@@ -86,8 +86,8 @@ class Wishart(ExponentialFamily):
 
     def rsample(self, sample_shape=()):
         n = self._event_shape[-1]
-        diagonal = self._chi2.rsample(sample_shape).sqrt()
         shape = rl.Size(sample_shape) + self._batch_shape
+        diagonal = self._chi2.rsample(sample_shape).sqrt()
         below = rl.randn(shape + (n * (n - 1) // 2,), dtype=self._factor.dtype)
         cells = [i * n + j for i in range(n) for j in range(i)]
         noise = rl.zeros(shape + (n * n,), dtype=self._factor.dtype)
