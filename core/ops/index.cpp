@@ -3,6 +3,7 @@
 #include "ops/index.h"
 
 #include <bit>
+#include <cstring>
 
 #include "autograd/node.h"
 #include "kernels/copy.h"
@@ -50,11 +51,24 @@ std::vector<int64_t> mask_starts(const bool* mask, int64_t n) {
   for (size_t k = 1; k < starts.size(); ++k) starts[k] += starts[k - 1];
   return starts;
 }
-// f(position, how many true ones came before) for each true element, in parallel chunks.
-template <class F> void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, F&& f) {
+// f(position, how many true ones came before) for each true element, in parallel chunks; positions ascend within a chunk.
+// make() gives each chunk a function of its own.
+template <class Make>
+void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, Make&& make) {
   parallel_for(n, mask_chunk, [&](int64_t begin, int64_t end) {
-    int64_t rank = starts[begin / mask_chunk];
-    for (int64_t i = begin; i < end; ++i)
+    auto f = make();
+    int64_t rank = starts[begin / mask_chunk], i = begin;
+    for (; i + 8 <= end; i += 8) {  // eight bytes at a time: each true one is a set bit
+      uint64_t word;
+      std::memcpy(&word, mask + i, 8);
+      if constexpr (std::endian::native == std::endian::little) {
+        for (; word; word &= word - 1) f(i + std::countr_zero(word) / 8, rank++);
+      } else {
+        for (int64_t k = 0; k < 8; ++k)
+          if (mask[i + k]) f(i + k, rank++);
+      }
+    }
+    for (; i < end; ++i)
       if (mask[i]) f(i, rank++);
   });
 }
@@ -68,13 +82,27 @@ Tensor nonzero_positions(const Tensor& t) {
   auto starts = mask_starts(m, n);
   Tensor out = empty(Dims{starts.back(), dims}, Dtype::i64);
   int64_t* to = out.data<int64_t>();
-  Dims sizes(t.sizes());
-  each_true(m, n, starts, [&](int64_t i, int64_t rank) {
-    int64_t* row = to + rank * dims;
-    for (int64_t d = dims; d-- > 0;) {
-      row[d] = i % sizes[d];
-      i /= sizes[d];
-    }
+  const int64_t* sizes = t.sizes().data();
+  if (dims == 1) {
+    each_true(m, n, starts, [&] { return [&](int64_t i, int64_t rank) { to[rank] = i; }; });
+    return out;
+  }
+  each_true(m, n, starts, [&] {
+    // the innermost index moves on; the others are carried
+    return [=, at = int64_t(0), place = Dims(dims)](int64_t i, int64_t rank) mutable {
+      if (dims == 0) return;
+      int64_t step = i - at;
+      at = i;
+      for (int64_t d = dims - 1; step; --d) {
+        place[d] += step;
+        step = 0;
+        if (d && place[d] >= sizes[d]) {
+          step = place[d] / sizes[d];
+          place[d] %= sizes[d];
+        }
+      }
+      std::copy_n(place.data(), dims, to + rank * dims);
+    };
   });
   return out;
 }
@@ -428,7 +456,7 @@ const Op& masked_select = def({
           visit_size(t.itemsize(), [&]<class T>() {
             T *to = out.data<T>(), *from = values.data<T>();
             each_true(where.data<bool>(), where.numel(), starts,
-                      [&](int64_t i, int64_t rank) { to[rank] = from[i]; });
+                      [&] { return [=](int64_t i, int64_t rank) { to[rank] = from[i]; }; });
           });
           c.outs[0] = out;
         },
@@ -484,7 +512,7 @@ const Both masked_scatter = def_both(
       visit_size(t.itemsize(), [&]<class T>() {
         T *to = dense.data<T>(), *from = source.data<T>();
         each_true(where.data<bool>(), where.numel(), starts,
-                  [&](int64_t i, int64_t rank) { to[i] = from[rank]; });
+                  [&] { return [=](int64_t i, int64_t rank) { to[i] = from[rank]; }; });
       });
       if (!dense.is(t)) rushlight::copy(t, dense);
     });

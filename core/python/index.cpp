@@ -14,6 +14,9 @@ const Op& op_slice() { static const Op& op = find_op("slice"); return op; }
 const Op& op_unsqueeze() { static const Op& op = find_op("unsqueeze"); return op; }
 const Op& op_alias() { static const Op& op = find_op("alias"); return op; }
 const Op& op_index() { static const Op& op = find_op("index"); return op; }
+const Op& op_fill() { static const Op& op = find_op("fill_", "Scalar"); return op; }
+const Op& op_copy() { static const Op& op = find_op("copy_"); return op; }
+const Op& op_convert() { static const Op& op = find_op("to_dtype"); return op; }
 const Op& op_index_put() { static const Op& op = find_op("index_put_"); return op; }
 
 bool plain_int(PyObject* o) { return PyLong_Check(o) && !PyBool_Check(o); }
@@ -172,7 +175,7 @@ Parsed parse(const Tensor& self, PyObject* key) {
       }
       if (!is_integral(t.dtype())) throw index_error("tensors used as indices must be long, int, byte or bool tensors");
       if (p.indices.size() <= size_t(dim)) p.indices.resize(dim + 1);
-      p.indices[dim] = t.dtype() == Dtype::i64 ? t : find_op("to_dtype").call({t, Dtype::i64});
+      p.indices[dim] = t.dtype() == Dtype::i64 ? t : op_convert().call({t, Dtype::i64});
       ++dim;
     } else if (PyUnicode_Check(o)) {
       throw type_error("new(): invalid data type 'str'");
@@ -221,9 +224,16 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
       return 0;
     }
     const Tensor& t = reinterpret_cast<const Tensor&>(self);
-    Parsed p = parse(t, key);
     Value number;
     Tensor source;
+    // x[mask] = number: nothing has to be looked up when nothing is recorded
+    if (is_tensor(key) && as_tensor(key).dtype() == Dtype::boolean && t.ndim() && same(as_tensor(key).sizes(), t.sizes()) &&
+        !is_tensor(value) && number_value(value, number) && !(t.needs_grad() && grad_enabled())) {
+      static const Op& fill_masked = find_op("masked_fill", "Scalar");
+      fill_masked.call_inplace({t, as_tensor(key), number});
+      return 0;
+    }
+    Parsed p = parse(t, key);
     if (is_tensor(value)) source = as_tensor(value);
     else if (number_value(value, number)) {}
     else if (is_array(value)) source = from_array(value, true);
@@ -232,22 +242,22 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
     if (p.advanced) {
       if (!source) {
         source = empty(IntSpan{}, t.dtype());
-        find_op("fill_", "Scalar").call_inplace({source, number});
+        op_fill().call_inplace({source, number});
       }
-      if (source.dtype() != t.dtype()) source = find_op("to_dtype").call({source, t.dtype()});
+      if (source.dtype() != t.dtype()) source = op_convert().call({source, t.dtype()});
       op_index_put().call_inplace({p.view, p.indices, source});
       return 0;
     }
     if (!source) {
       if (number.tag == Value::complex && !is_complex(t.dtype()))
         throw runtime_error("value cannot be converted to type ", info(t.dtype()).ctype_name, " without overflow");
-      find_op("fill_", "Scalar").call_inplace({p.view, number});
+      op_fill().call_inplace({p.view, number});
       return 0;
     }
     // leading dimensions of size one are dropped: x[0] = torch.ones(1, 1, 3)
     while (source.ndim() > p.view.ndim() && source.size(0) == 1) source = op_select().call({source, 0, 0});
     if (!same(source.sizes(), p.view.sizes())) source = find_op("expand").call({source, p.view.sizes()});
-    find_op("copy_").call_inplace({p.view, source});
+    op_copy().call_inplace({p.view, source});
     return 0;
   });
 }

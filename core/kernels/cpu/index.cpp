@@ -53,7 +53,7 @@ Tensor contiguous_index(const Tensor& index, IntSpan sizes) {
 int64_t first_outside(const int64_t* index, int64_t n, int64_t low, int64_t high) {
   std::atomic<bool> bad = false;
   uint64_t span = high - low;
-  parallel_for(n, grain * 4, [&](int64_t begin, int64_t end) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
     bool outside = false;
     for (int64_t i = begin; i < end; ++i) outside |= uint64_t(index[i]) - uint64_t(low) >= span;
     if (outside) bad = true;
@@ -144,26 +144,35 @@ void take_elements(const Tensor& out, const Tensor& t, const Selection& s) {
   char* to = out.raw();
   const char* from = t.raw();
   int64_t named = s.index.size(), tails = s.after.size(), row = tails * s.run;
-  parallel_for(
-      int64_t(s.before.size()) * named, std::max<int64_t>(1, grain / row), [&](int64_t begin, int64_t end) {
-        if (tails == 1 && s.run > 1) {
-          size_t bytes = s.run * item;
-          for (int64_t r = begin; r < end; ++r)
-            std::memcpy(to + r * bytes, from + (s.before[r / named] + s.index[r % named]) * item, bytes);
-          return;
-        }
-        visit_size(item, [&]<class T>() {
-          const T* source = reinterpret_cast<const T*>(from);
-          T* target = reinterpret_cast<T*>(to) + begin * row;
-          for (int64_t r = begin; r < end; ++r) {
-            const T* base = source + s.before[r / named] + s.index[r % named];
-            for (int64_t k = 0; k < tails; ++k) {
-              std::copy_n(base + s.after[k], s.run, target);
-              target += s.run;
-            }
-          }
-        });
-      });
+  auto copy_rows = [&]<class T>(int64_t begin, int64_t end) {
+    const T* source = reinterpret_cast<const T*>(from);
+    T* target = reinterpret_cast<T*>(to) + begin * row;
+    int64_t b = begin / named, j = begin % named;
+    for (int64_t r = begin; r < end; ++b, j = 0) {
+      const T* lead = source + s.before[b];
+      int64_t stop = std::min(named, j + end - r);
+      r += stop - j;
+      if (row == 1) {
+        lead += s.after[0];
+        for (const int64_t* at = s.index.data(); j < stop; ++j) *target++ = lead[at[j]];
+        continue;
+      }
+      for (; j < stop; ++j)
+        for (int64_t k = 0; k < tails; ++k, target += s.run)
+          std::copy_n(lead + s.index[j] + s.after[k], s.run, target);
+    }
+  };
+  int64_t rows = int64_t(s.before.size()) * named;
+  parallel_for(rows, std::max<int64_t>(1, grain / row), [&](int64_t begin, int64_t end) {
+    if (tails == 1 && s.run > 1) {
+      size_t bytes = s.run * item;
+      for (int64_t r = begin; r < end; ++r)
+        std::memcpy(to + r * bytes, from + (s.before[r / named] + s.index[r % named] + s.after[0]) * item,
+                    bytes);
+    } else {
+      visit_size(item, [&]<class T>() { copy_rows.template operator()<T>(begin, end); });
+    }
+  });
 }
 
 namespace {
