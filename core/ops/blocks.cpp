@@ -104,7 +104,8 @@ const Op& im2col = def({
                                 b.columns, "), but its components must be at least one.");
           checked_type(x.dtype(), "im2col_out_cpu");
           c.out_meta(0, x.dtype(),
-                     with(x.sizes().first(x.ndim() - 3), {x.size(-3) * b.kh * b.kw, b.rows * b.columns}));
+                     with(x.sizes().first(x.ndim() - 3),
+                          {count(Dims{x.size(-3), b.kh, b.kw}), count(Dims{b.rows, b.columns})}));
         },
     .cpu =
         [](Call& c) {
@@ -161,7 +162,7 @@ const Op& col2im = def({
                 "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
                 "input.size(1)=",
                 x.size(dim), " and kernel_size=", both(k), ".");
-          if (b.rows < 1 || b.columns < 1 || x.size(-1) != b.rows * b.columns)
+          if (b.rows < 1 || b.columns < 1 || x.size(-1) != count(Dims{b.rows, b.columns}))
             throw runtime_error(
                 "Given output_size=", both(size), ", kernel_size=", both(k), ", dilation=", both(c.ints(3)),
                 ", padding=", both(c.ints(4)), ", stride=", both(c.ints(5)),

@@ -158,6 +158,9 @@ const Op& batch_norm_backward = def({
     .rule =
         [](Call& c) {
           const Tensor& x = c.in(1);
+          expect(x.ndim() >= 2 && same(c.in(0).sizes(), x.sizes()), c);
+          for (int k = 0; k < 4; ++k) expect(is_float(c.in(k).dtype()), c);
+          for (int k = 2; k < 5; ++k) expect(!c.has(k) || c.in(k).numel() == x.size(1), c);
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           c.out_meta(1, compute_type(x.dtype()), Dims{x.size(1)});
           c.out_meta(2, compute_type(x.dtype()), Dims{x.size(1)});
@@ -282,6 +285,13 @@ const Op& group_norm_backward = def({
     .rule =
         [](Call& c) {
           const Tensor& x = c.in(1);
+          const Tensor &mean = c.in(2), &rstd = c.in(3);
+          expect(x.ndim() >= 2 && same(c.in(0).sizes(), x.sizes()) && mean.ndim() == 2 &&
+                     same(mean.sizes(), rstd.sizes()),
+                 c);
+          expect(mean.size(0) == x.size(0) && mean.size(1) > 0 && x.size(1) % mean.size(1) == 0, c);
+          for (int k = 0; k < 4; ++k) expect(is_float(c.in(k).dtype()), c);
+          expect(!c.has(4) || c.in(4).numel() == x.size(1), c);
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           c.out_meta(1, compute_type(x.dtype()), Dims{x.size(1)});
           c.out_meta(2, compute_type(x.dtype()), Dims{x.size(1)});

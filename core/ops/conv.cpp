@@ -112,16 +112,8 @@ Dims output_sizes(const Call& c) {
                         joined(Dims(w.sizes().subspan(2))),
                         "). Kernel size can't be greater than actual input size");
   if (c.b(transposed)) {
-    for (size_t i = 0; i < n; ++i)
-      if (extra[i] >= s[i] && extra[i] >= d[i]) {
-        auto height = [&](IntSpan v, int64_t fallback) { return n == 1 ? fallback : v[n - 2]; };
-        throw runtime_error(
-            "output padding must be smaller than either stride or dilation, but got output_padding_height: ",
-            height(extra, 0), " output_padding_width: ", extra.back(), " stride_height: ", height(s, 1),
-            " stride_width: ", s.back(), " dilation_height: ", height(d, 1), " dilation_width: ", d.back());
-      }
     Dims in(x.sizes().subspan(2)), out(IntSpan(sizes).subspan(2));
-    if (any(out, [](int64_t v) { return v < 1; }))
+    if (any(out, [](int64_t v) { return v < 0; }))
       throw runtime_error("Given input size per channel: (", joined(in),
                           "). Calculated output size per channel: (", joined(out),
                           "). Output size is too small");
@@ -167,6 +159,39 @@ Dims missing(IntSpan large, IntSpan small, IntSpan kernel, IntSpan s, IntSpan p,
   return extra;
 }
 
+void check_lists(const Call& c, size_t n) {
+  check_list(c.ints(stride), n, "stride");
+  check_list(c.ints(padding), n, "padding");
+  check_list(c.ints(dilation), n, "dilation");
+  check_list(c.ints(output_padding), n, "output_padding");
+}
+
+void checked(Call& c) {
+  int64_t n = c.in(weight).ndim();
+  if (n < 3 || n > 5 || c.in(input).ndim() != n)
+    throw runtime_error(
+        "convolution: expected input and weight of 3 to 5 dimensions, as many in both, but got sizes ",
+        show(c.in(input).sizes()), " and ", show(c.in(weight).sizes()));
+  check_lists(c, n - 2);
+  check_weight(c);
+  output_sizes(c);
+  check_dtypes(c);
+}
+
+void check_output_padding(const Call& c) {
+  IntSpan s = c.ints(stride), d = c.ints(dilation), extra = c.ints(output_padding);
+  size_t n = extra.size();
+  if (!c.b(transposed) || s.size() != n || d.size() != n) return;
+  for (size_t i = 0; i < n; ++i)
+    if (extra[i] >= s[i] && extra[i] >= d[i] && s[i] > 0 && d[i] > 0) {
+      auto height = [&](IntSpan v, int64_t fallback) { return n == 1 ? fallback : v[n - 2]; };
+      throw runtime_error(
+          "output padding must be smaller than either stride or dilation, but got output_padding_height: ",
+          height(extra, 0), " output_padding_width: ", extra.back(), " stride_height: ", height(s, 1),
+          " stride_width: ", s.back(), " dilation_height: ", height(d, 1), " dilation_width: ", d.back());
+    }
+}
+
 extern const Op &convolve, &weight_gradient;
 
 // The convolution of `large` (or, transposed, of `small`) without bias, as the gradient formulas use it.
@@ -179,17 +204,12 @@ const Op& convolve = def({
     .sig = "_convolution(Tensor input, Tensor weight, Tensor? bias, int[] stride, int[] padding, int[] "
            "dilation, bool transposed, "
            "int[] output_padding, int groups) -> Tensor",
-    .doc = "Convolution of checked arguments; its output padding may be any number of rows.",
+    .doc = "Convolution of a batch. Unlike `convolution` it takes any number of rows as output padding.",
     .forms = no_forms,
     .rule =
         [](Call& c) {
-          const Tensor &x = c.in(input), &w = c.in(weight);
-          if (!c.b(transposed)) return c.out_meta(0, x.dtype(), output_sizes(c));
-          Dims sizes{x.size(0), w.size(1) * c.i(groups)};
-          for (int64_t i = 0; i < w.ndim() - 2; ++i)
-            sizes.push_back((x.size(i + 2) - 1) * c.ints(stride)[i] - 2 * c.ints(padding)[i] +
-                            c.ints(dilation)[i] * (w.size(i + 2) - 1) + 1 + c.ints(output_padding)[i]);
-          c.out_meta(0, x.dtype(), std::move(sizes));
+          checked(c);
+          c.out_meta(0, c.in(input).dtype(), output_sizes(c));
         },
     .cpu =
         [](Call& c) {
@@ -236,6 +256,22 @@ const Op& weight_gradient = def({
     .forms = no_forms,
     .rule =
         [](Call& c) {
+          const Tensor &large = c.in(0), &small = c.in(1);
+          IntSpan kernel = c.ints(2), s = c.ints(3), p = c.ints(4), d = c.ints(5);
+          size_t n = kernel.size();
+          int64_t groups = c.i(6);
+          expect(n >= 1 && n <= 3 && large.ndim() == int64_t(n) + 2 && small.ndim() == large.ndim(), c);
+          for (IntSpan list : {kernel, s, p, d}) check_list(list, n, "argument");
+          expect(
+              large.dtype() == small.dtype() && large.dtype() != Dtype::boolean && !is_complex(large.dtype()),
+              c);
+          expect(groups > 0 && large.size(1) % groups == 0 && small.size(1) % groups == 0, c);
+          expect(large.size(0) == small.size(0), c);
+          for (size_t i = 0; i < n; ++i) {
+            expect(kernel[i] > 0 && s[i] > 0 && p[i] >= 0 && d[i] > 0, c);
+            int64_t room = large.size(i + 2) + 2 * p[i] - d[i] * (kernel[i] - 1) - 1;
+            expect(small.size(i + 2) <= (room < 0 ? 0 : room / s[i] + 1), c);
+          }
           Dims sizes{c.in(1).size(1), c.in(0).size(1) / c.i(6)};
           for (auto k : c.ints(2)) sizes.push_back(k);
           c.out_meta(0, c.in(0).dtype(), std::move(sizes));
@@ -267,22 +303,6 @@ const Op& weight_gradient = def({
 
 Dims repeated(IntSpan list, size_t n) { return list.size() == 1 ? Dims(n, list[0]) : Dims(list); }
 
-// The checks of a convolution, then the work. Arguments as of `convolution` below.
-void checked(Call& c) {
-  if (c.in(weight).ndim() < 3 || c.in(weight).ndim() > 5 || c.in(input).ndim() != c.in(weight).ndim())
-    throw runtime_error(
-        "convolution: expected input and weight of 3 to 5 dimensions, as many in both, but got sizes ",
-        show(c.in(input).sizes()), " and ", show(c.in(weight).sizes()));
-  size_t n = c.in(weight).ndim() - 2;
-  check_list(c.ints(stride), n, "stride");
-  check_list(c.ints(padding), n, "padding");
-  check_list(c.ints(dilation), n, "dilation");
-  check_list(c.ints(output_padding), n, "output_padding");
-  check_weight(c);
-  output_sizes(c);
-  check_dtypes(c);
-}
-
 // conv1d, ...: batched and unbatched input, single integers for all dimensions. `at` is where each list stands among c's
 // arguments; -1: the direction has none.
 void convolve_any(Call& c, size_t n, bool back, int groups_at, int dilation_at, int extra_at) {
@@ -298,7 +318,7 @@ void convolve_any(Call& c, size_t n, bool back, int groups_at, int dilation_at, 
   Tensor batch = batched ? x : unsqueeze.call({x, 0});
   Value args[] = {batch, c.arg(1), c.arg(2), s, p, d, back, extra, c.arg(groups_at)};
   Call whole(convolve, args);
-  checked(whole);
+  check_output_padding(whole);
   run(whole);
   c.outs = TensorList{batched ? whole.outs[0] : find_op("squeeze", "dim").call({whole.outs[0], Dims{0}})};
 }
@@ -319,7 +339,7 @@ const Op& convolution = def({
                d = repeated(c.ints(dilation), n), extra = repeated(c.ints(output_padding), n);
           Value args[] = {c.arg(0), c.arg(1), c.arg(2), s, p, d, c.arg(transposed), extra, c.arg(groups)};
           Call whole(convolve, args);
-          checked(whole);
+          check_output_padding(whole);
           run(whole);
           c.outs = std::move(whole.outs);
         },

@@ -17,6 +17,12 @@ inline Tensor dense(const Tensor& t, Dtype d) {
 }
 inline Tensor dense(const Tensor& t) { return dense(t, t.dtype()); }
 
+// For ops that only gradient formulas call: their arguments fit together unless somebody calls them by hand.
+inline void expect(bool ok, const Call& c) {
+  if (!ok) [[unlikely]]
+    throw runtime_error(c.op.name, ": the arguments do not fit together");
+}
+
 // Where a kernel writes: the output itself, or a contiguous stand-in that `store` copies to it.
 class Result {
  public:

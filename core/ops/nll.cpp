@@ -98,7 +98,16 @@ const Op& nll_backward = def({
            "int ignore_index) -> Tensor",
     .doc = "Gradient of nll_loss with respect to its input.",
     .forms = no_forms,
-    .rule = [](Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.ints(4))); },
+    .rule =
+        [](Call& c) {
+          const Tensor &g = c.in(0), &target = c.in(1);
+          IntSpan sizes = c.ints(4);
+          expect((sizes.size() == 1 || sizes.size() == 2) && is_float(g.dtype()) && c.in(3).numel() == 1, c);
+          expect(target.numel() == (sizes.size() == 2 ? sizes[0] : 1) && !is_complex(target.dtype()), c);
+          expect(g.numel() == 1 || (c.i(5) == none && g.numel() == target.numel()), c);
+          expect(!c.has(2) || c.in(2).numel() == sizes.back(), c);
+          c.out_meta(0, g.dtype(), Dims(sizes));
+        },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());

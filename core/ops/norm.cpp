@@ -136,6 +136,14 @@ const Op& layer_norm_backward = def({
     .rule =
         [](Call& c) {
           const Tensor& x = c.in(1);
+          IntSpan shape = c.ints(2), sizes = x.sizes();
+          size_t rows = sizes.size() - shape.size();
+          expect(shape.size() <= sizes.size() && same(sizes.subspan(rows), shape) &&
+                     same(c.in(0).sizes(), sizes),
+                 c);
+          expect(c.in(3).numel() == count(sizes.first(rows)) && c.in(4).numel() == c.in(3).numel(), c);
+          expect(!c.has(5) || c.in(5).numel() == count(shape), c);
+          for (int k : {0, 1, 3, 4}) expect(is_float(c.in(k).dtype()), c);
           if (c.b(6)) c.out_meta(0, x.dtype(), Dims(x.sizes()));
           Dtype d = c.has(5) ? c.in(5).dtype() : x.dtype();
           c.meta(0);

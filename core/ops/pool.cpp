@@ -35,8 +35,8 @@ int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t pad, int
 }
 
 // The geometry of a pool over x, checked.
-cpu::Pool2dShape pool_shape(const Tensor& x, const char* op, Pair kernel, Pair stride, Pair pad,
-                            Pair dilation, bool ceil_mode) {
+cpu::Pool2dShape pool_shape(IntSpan x, const char* op, Pair kernel, Pair stride, Pair pad, Pair dilation,
+                            bool ceil_mode) {
   if (stride.h == 0 || stride.w == 0) throw runtime_error("stride should not be zero");
   if (kernel.h <= 0 || kernel.w <= 0)
     throw runtime_error("kernel size should be greater than zero, but got kH: ", kernel.h, " kW: ", kernel.w);
@@ -45,22 +45,22 @@ cpu::Pool2dShape pool_shape(const Tensor& x, const char* op, Pair kernel, Pair s
   if (dilation.h <= 0 || dilation.w <= 0)
     throw runtime_error("dilation should be greater than zero, but got dilationH: ", dilation.h,
                         " dilationW: ", dilation.w);
-  if (x.ndim() != 3 && x.ndim() != 4)
+  if (int64_t(x.size()) != 3 && int64_t(x.size()) != 4)
     throw runtime_error("non-empty 3D or 4D (batch mode) tensor expected for input");
-  for (int64_t d = x.ndim() - 3; d < x.ndim(); ++d)
-    if (x.size(d) == 0)
+  for (int64_t d = int64_t(x.size()) - 3; d < int64_t(x.size()); ++d)
+    if (x[d] == 0)
       throw runtime_error(
           "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:",
-          show(x.sizes()));
+          show(x));
   for (auto [p, k, d] : {std::array{pad.h, kernel.h, dilation.h}, std::array{pad.w, kernel.w, dilation.w}}) {
     if (p < 0) throw runtime_error("pad must be non-negative, but got pad: ", p);
     if (p > ((k - 1) * d + 1) / 2)
       throw runtime_error("pad should be at most half of effective kernel size, but got pad=", p,
                           ", kernel_size=", k, " and dilation=", d);
   }
-  cpu::Pool2dShape s{count(x.sizes().first(x.ndim() - 2)),
-                     x.size(-2),
-                     x.size(-1),
+  cpu::Pool2dShape s{count(x.first(int64_t(x.size()) - 2)),
+                     x[x.size() - 2],
+                     x[x.size() - 1],
                      kernel.h,
                      kernel.w,
                      stride.h,
@@ -74,9 +74,9 @@ cpu::Pool2dShape pool_shape(const Tensor& x, const char* op, Pair kernel, Pair s
   s.hout = pooled_size(s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, ceil_mode);
   s.wout = pooled_size(s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, ceil_mode);
   if (s.hout < 1 || s.wout < 1)
-    throw runtime_error("Given input size: (", x.size(-3), "x", s.h, "x", s.w, "). Calculated output size: (",
-                        x.size(-3), "x", std::max<int64_t>(s.hout, 0), "x", std::max<int64_t>(s.wout, 0),
-                        "). Output size is too small");
+    throw runtime_error("Given input size: (", x[x.size() - 3], "x", s.h, "x", s.w,
+                        "). Calculated output size: (", x[x.size() - 3], "x", std::max<int64_t>(s.hout, 0),
+                        "x", std::max<int64_t>(s.wout, 0), "). Output size is too small");
   return s;
 }
 
@@ -92,8 +92,9 @@ Dims with_plane(IntSpan sizes, int64_t h, int64_t w) {
 cpu::Pool2dShape max_shape(const Call& c) {
   Pair kernel = pair_of(c.ints(1), "max_pool2d", "kernel_size");
   Pair stride = c.ints(2).empty() ? kernel : pair_of(c.ints(2), "max_pool2d", "stride");
-  return pool_shape(c.in(0), "max_pool2d", kernel, stride, pair_of(c.ints(3), "max_pool2d", "padding"),
-                    pair_of(c.ints(4), "max_pool2d", "dilation"), c.b(5));
+  return pool_shape(c.in(0).sizes(), "max_pool2d", kernel, stride,
+                    pair_of(c.ints(3), "max_pool2d", "padding"), pair_of(c.ints(4), "max_pool2d", "dilation"),
+                    c.b(5));
 }
 
 // f<T>() for the dtypes of the maximum kernels
@@ -149,7 +150,15 @@ const Op& max_pool_backward = def({
     .sig = "max_pool2d_with_indices_backward(Tensor grad_output, Tensor indices, int[] sizes) -> Tensor",
     .doc = "Every gradient goes to the place of its window's maximum.",
     .forms = no_forms,
-    .rule = [](Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.ints(2))); },
+    .rule =
+        [](Call& c) {
+          const Tensor &g = c.in(0), &index = c.in(1);
+          size_t n = c.ints(2).size();
+          expect(n >= 2 && same(g.sizes(), index.sizes()) && size_t(g.ndim()) == n, c);
+          expect(index.dtype() == Dtype::i64 && is_float(g.dtype()), c);
+          expect(same(g.sizes().first(n - 2), c.ints(2).first(n - 2)), c);
+          c.out_meta(0, g.dtype(), Dims(c.ints(2)));
+        },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());
@@ -179,7 +188,7 @@ const Op& max_pool_backward = def({
 
 // ---- mean pools ----
 
-cpu::Pool2dShape avg_shape(const Tensor& x, const Call& c, int first) {
+cpu::Pool2dShape avg_shape(IntSpan x, const Call& c, int first) {
   Pair kernel = pair_of(c.ints(first), "avg_pool2d", "kernel_size");
   Pair stride = c.ints(first + 1).empty() ? kernel : pair_of(c.ints(first + 1), "avg_pool2d", "stride");
   if (c.has(first + 5) && c.i(first + 5) == 0) throw runtime_error("divisor must be not zero");
@@ -203,12 +212,12 @@ const Op& avg_pool2d = def({
     .rule =
         [](Call& c) {
           if (c.in(0).ndim() < 3) wrap_dim(-3, c.in(0).ndim());  // raises
-          cpu::Pool2dShape s = avg_shape(c.in(0), c, 1);
+          cpu::Pool2dShape s = avg_shape(c.in(0).sizes(), c, 1);
           c.out_meta(0, c.in(0).dtype(), with_plane(c.in(0).sizes(), s.hout, s.wout));
         },
     .cpu =
         [](Call& c) {
-          cpu::Pool2dShape s = avg_shape(c.in(0), c, 1);
+          cpu::Pool2dShape s = avg_shape(c.in(0).sizes(), c, 1);
           Dtype d = mean_type(c.out().dtype(), "avg_pool2d_out_frame");
           Tensor x = dense(c.in(0), d);
           Result y(c.out(), d);
@@ -233,10 +242,16 @@ const Op& avg_pool_backward = def({
            "bool count_include_pad, int? divisor_override) -> Tensor",
     .doc = "Every gradient is shared by its window.",
     .forms = no_forms,
-    .rule = [](Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1))); },
+    .rule =
+        [](Call& c) {
+          cpu::Pool2dShape s = avg_shape(c.ints(1), c, 2);
+          expect(same(c.in(0).sizes(), with_plane(c.ints(1), s.hout, s.wout)) && is_float(c.in(0).dtype()),
+                 c);
+          c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1)));
+        },
     .cpu =
         [](Call& c) {
-          cpu::Pool2dShape s = avg_shape(c.out(), c, 2);
+          cpu::Pool2dShape s = avg_shape(c.out().sizes(), c, 2);
           Dtype d = compute_type(c.out().dtype());
           Tensor g = dense(c.in(0), d);
           Result gx(c.out(), d);
@@ -309,7 +324,15 @@ const Op& adaptive_avg_backward = def({
     .sig = "_adaptive_avg_pool2d_backward(Tensor grad_output, int[] sizes) -> Tensor",
     .doc = "Every gradient is shared by its window.",
     .forms = no_forms,
-    .rule = [](Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1))); },
+    .rule =
+        [](Call& c) {
+          const Tensor& g = c.in(0);
+          IntSpan sizes = c.ints(1);
+          size_t n = sizes.size();
+          expect(n >= 3 && size_t(g.ndim()) == n && is_float(g.dtype()), c);
+          expect(same(g.sizes().first(n - 2), sizes.first(n - 2)) && sizes[n - 2] > 0 && sizes[n - 1] > 0, c);
+          c.out_meta(0, g.dtype(), Dims(sizes));
+        },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());

@@ -41,7 +41,12 @@ void backward(Call& c, bool log) {
   gx.store();
 }
 
-void backward_rule(Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.in(1).sizes())); }
+void backward_rule(Call& c) {
+  const Tensor &g = c.in(0), &y = c.in(1);
+  wrap_dim(c.i(2), y.ndim());
+  expect(same(g.sizes(), y.sizes()) && is_float(g.dtype()) && is_float(y.dtype()), c);
+  c.out_meta(0, g.dtype(), Dims(y.sizes()));
+}
 
 template <bool log> void forward_rule(Call& c) {
   wrap_dim(c.i(1), c.in(0).ndim());

@@ -3,7 +3,6 @@
 import rushlight as rl
 
 from .._C import _fused_adam_
-
 from .optimizer import (
     Optimizer,
     add_weight_decay,
