@@ -207,16 +207,15 @@ const Both index_put_plain = def_both(
       const Tensor &t = c.out(), &given = c.in(2);
       cpu::Selection s(t, c.tensors(1));
       if (count(s.sizes) == 0) return;
+      if (overlap(t, given) != Overlap::none)
+        throw runtime_error(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+            "single memory location. Please clone() the tensor before performing the operation.");
       Tensor values = given;
       if (values.numel() != 1) {
         while (values.ndim() > int64_t(s.sizes.size()))
           values = alias(values, values.sizes().subspan(1), values.strides().subspan(1), values.offset());
         values = packed(values, t.dtype(), s.sizes);
-      }
-      if (overlap(t, values) != Overlap::none) {  // x[index] = x[other]
-        Tensor own = empty(values.sizes(), values.dtype());
-        rushlight::copy(own, values);
-        values = own;
       }
       cpu::put_elements(t, s, values, c.b(3));
     });

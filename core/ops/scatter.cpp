@@ -164,12 +164,13 @@ void scatter_values(const Tensor& t, const Tensor& given_index, const Tensor& so
       "scatter");
 }
 
-// The source of a scatter, safe to read while the target is written.
-Tensor apart(const Tensor& source, const Tensor& t) {
-  if (overlap(source, t) == Overlap::none) return source;
-  Tensor own = empty(source.sizes(), source.dtype());
-  rushlight::copy(own, source);
-  return own;
+// A source that is the target itself cannot be read while it is written.
+const Tensor& apart(const Tensor& source, const Tensor& t) {
+  if (overlap(source, t) != Overlap::none)
+    throw runtime_error(
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+        "single memory location. Please clone() the tensor before performing the operation.");
+  return source;
 }
 
 Tensor number_element(const Value& v, Dtype d) {
@@ -511,7 +512,7 @@ const Both index_add_both = def_both(
       const Tensor& t = c.out();
       Positions p(c, false);
       if (c.in(3).numel() == 0) return;
-      Tensor source = apart(packed(c.in(3)), t);
+      Tensor source = packed(apart(c.in(3), t));
       if (c.d(4) != 1 || c.arg(4).tag == Value::complex) {
         Tensor by = number_element(c.arg(4), t.dtype()), scaled_source = empty(source.sizes(), t.dtype());
         visit(t.dtype(), [&]<class T>() {
@@ -581,7 +582,7 @@ const Both index_copy = def_both(
       const Tensor& t = c.out();
       Positions p(c, false, "index_copy_(): ", true);
       if (c.in(3).numel() == 0) return;
-      cpu::put_elements(t, p.selection(t), apart(packed(c.in(3)), t), false);
+      cpu::put_elements(t, p.selection(t), packed(apart(c.in(3), t)), false);
     });
 
 void index_fill_rule(Call& c) {
