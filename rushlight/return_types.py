@@ -3,6 +3,11 @@
 from operator import itemgetter as _itemgetter
 
 
+class _ResultType(type):
+    def __repr__(cls):
+        return f"<class 'torch.return_types.{cls.__name__}'>"
+
+
 def named_result(name, fields):
     """Make the tuple type of an operator's results (called by the core, once per operator)."""
 
@@ -22,6 +27,6 @@ def named_result(name, fields):
     members = {"__new__": __new__, "__repr__": __repr__, "__reduce__": __reduce__, "__slots__": (), "_fields": tuple(fields)}
     members |= {field: property(_itemgetter(i)) for i, field in enumerate(fields)}
     members |= {"__module__": "rushlight.return_types", "n_fields": len(fields), "n_sequence_fields": len(fields)}
-    result = type(name, (tuple,), members)
+    result = _ResultType(name, (tuple,), members)
     globals().setdefault(name, result)
     return result

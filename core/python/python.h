@@ -63,6 +63,8 @@ void add_ops(PyObject* module);         // args.cpp: functions and methods from 
 void add_autograd(PyObject* module);    // autograd.cpp
 void add_random(PyObject* module);      // random.cpp: Generator
 void add_data(PyObject* module);        // data.cpp: tensor([...]), tolist, item
+// Makes print(type(x)) say <class 'torch.Tensor'>, as PyTorch does; the type's own __module__ stays as it is.
+void print_as_torch(PyTypeObject* type);
 extern PyObject* size_type;             // rushlight.Size
 
 }  // namespace rushlight

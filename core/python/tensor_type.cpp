@@ -564,6 +564,7 @@ PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,
 
 void add_tensor_type(PyObject* module) {
   tensor_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
+  print_as_torch(tensor_type);
   tensor_type->tp_name = "Tensor";  // what Python's own TypeErrors print; __module__ stays rushlight
   auto* type = reinterpret_cast<PyObject*>(tensor_type);
   for (auto* m = autograd_methods; m->ml_name; ++m) {

@@ -251,6 +251,19 @@ PyObject* can_cast_py(PyObject*, PyObject* const* a, Py_ssize_t n, PyObject*) {
     return PyBool_FromLong(can_cast(to_dtype(a[0]), to_dtype(a[1])));
   });
 }
+// ---- the metatype of rushlight's own types ----
+PyObject* torch_type_repr(PyObject* type) {
+  Py module(PyObject_GetAttrString(type, "__module__")), name(PyObject_GetAttrString(type, "__qualname__"));
+  const char* where = module && PyUnicode_Check(module.get()) ? PyUnicode_AsUTF8(module.get()) : nullptr;
+  if (!where || !name || strncmp(where, "rushlight", 9) || (where[9] && where[9] != '.')) {
+    PyErr_Clear();
+    return PyType_Type.tp_repr(type);
+  }
+  return PyUnicode_FromFormat("<class 'torch%s.%U'>", where + 9, name.get());
+}
+PyType_Slot meta_slots[] = {{Py_tp_repr, (void*)torch_type_repr}, {0, nullptr}};
+PyType_Spec meta_spec = {"rushlight._C.TypeMeta", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, meta_slots};
+
 PyMethodDef functions[] = {
     {"set_default_dtype", set_default_dtype_py, METH_O, "Sets the dtype of new floating point tensors."},
     {"get_default_dtype", get_default_dtype_py, METH_NOARGS, "The dtype of new floating point tensors."},
@@ -260,6 +273,16 @@ PyMethodDef functions[] = {
     {}};
 
 }  // namespace
+
+void print_as_torch(PyTypeObject* type) {
+  static PyObject* meta = nullptr;
+  if (!meta) {
+    Py bases(PyTuple_Pack(1, &PyType_Type));
+    meta = checked(PyType_FromSpecWithBases(&meta_spec, bases.get()));
+  }
+  // A metatype that adds nothing but a repr has the layout of `type`, so the object can change over.
+  Py_SET_TYPE(reinterpret_cast<PyObject*>(type), reinterpret_cast<PyTypeObject*>(Py_NewRef(meta)));
+}
 
 PyObject* to_python(Dtype d) { return Py_NewRef(dtype_objects[int(d)]); }
 bool is_dtype(PyObject* o) { return Py_IS_TYPE(o, dtype_type); }
@@ -322,8 +345,11 @@ void add_types(PyObject* module) {
   PyModule_AddObjectRef(module, "device", reinterpret_cast<PyObject*>(device_type));
   add_names(module, &layout_spec, {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged"});
   add_names(module, &format_spec, {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"});
+  print_as_torch(dtype_type);
+  print_as_torch(device_type);
   Py bases(PyTuple_Pack(1, &PyTuple_Type));
   size_type = checked(PyType_FromSpecWithBases(&size_spec, bases.get()));
+  print_as_torch(reinterpret_cast<PyTypeObject*>(size_type));
   PyModule_AddObjectRef(module, "Size", size_type);
   if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
 }
