@@ -254,7 +254,8 @@ PyObject* can_cast_py(PyObject*, PyObject* const* a, Py_ssize_t n, PyObject*) {
 // ---- the metatype of rushlight's own types ----
 PyObject* torch_type_repr(PyObject* type) {
   Py module(PyObject_GetAttrString(type, "__module__")), name(PyObject_GetAttrString(type, "__qualname__"));
-  const char* where = module && PyUnicode_Check(module.get()) ? PyUnicode_AsUTF8(module.get()) : nullptr;
+  // dtypes say their module through a descriptor, for the sake of pickle
+  const char* where = module && PyUnicode_Check(module.get()) ? PyUnicode_AsUTF8(module.get()) : "rushlight";
   if (!where || !name || strncmp(where, "rushlight", 9) || (where[9] && where[9] != '.')) {
     PyErr_Clear();
     return PyType_Type.tp_repr(type);
