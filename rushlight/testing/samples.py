@@ -53,6 +53,7 @@ class Op:
     outputs: list = field(default_factory=list)
     aliases: list = field(default_factory=list)
     function: object = None  # of a composite written in Python
+    signature: str = ""
 
     @property
     def key(self):
@@ -256,7 +257,7 @@ def op_table():
     for row in _C._op_table():
         op = Op(row["name"], row["overload"], parse_signature(row["signature"]), row["ref"], list(row["samples"]),
                 row["forms"], row["family"], row["differentiable"], row["composite"], list(row["outputs"]),
-                list(row["aliases"]))  # fmt: skip
+                list(row["aliases"]), signature=row["signature"])  # fmt: skip
         if (
             not op.texts
             and op.family == "pointwise"
