@@ -249,7 +249,12 @@ const Op& addr = def({
             throw runtime_error("addr: Expected 1-D argument vec2, but got ", b.ndim(), "-D");
           Dims sizes{a.size(0), b.size(0)};
           check_expands(c.in(0), sizes);
-          c.out_meta(0, result_type(c.args.first(3)), std::move(sizes));
+          Dtype d = result_type(c.args.first(3));
+          for (int k : {3, 4})
+            if (!is_float(d) && !is_complex(d) && (c.arg(k).tag == Value::real || c.arg(k).tag == Value::complex))
+              throw runtime_error("For integral input tensors, argument ", k == 3 ? "beta" : "alpha",
+                                  " must not be a floating point number.");
+          c.out_meta(0, d, std::move(sizes));
         },
     .cpu =
         [](Call& c) {

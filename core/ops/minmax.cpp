@@ -183,6 +183,7 @@ template <bool Max> const Op& def_arg(const char* sig, const char* doc, const ch
       .doc = doc,
       .family = reduction,
       .rule = [](Call& c) {
+        if (c.in(0).dtype() == Dtype::boolean) throw runtime_error(c.op.name, "(): does not support bool input");
         Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
         check_not_empty(c, dims, c.has(1));
         c.out_meta(0, Dtype::i64, c.has(1) ? reduced_sizes(c.in(0).sizes(), dims, c.b(2))

@@ -161,6 +161,7 @@ const Op& topk = def({
       const Tensor& t = c.in(0);
       int64_t d = wrap_dim(c.i(2), t.ndim()), n = t.ndim() ? t.size(d) : 1;
       if (c.i(1) < 0 || c.i(1) > n) throw runtime_error("selected index k out of range");
+      if (t.dtype() == Dtype::boolean) throw runtime_error("topk does not support bool dtypes on CPU");
       Dims sizes(t.sizes());
       if (t.ndim()) sizes[d] = c.i(1);
       two_outputs(c, sizes);
