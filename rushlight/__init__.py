@@ -89,6 +89,7 @@ _LAZY = {
     "distributions", "fft", "func", "linalg", "overrides", "profiler", "return_types", "safetensors", "special", "storage",
     "testing", "types", "hub", "jit", "sparse", "distributed", "multiprocessing", "amp", "version", "quantization", "fx",
     "futures", "compiler", "library", "export", "onnx", "signal", "masked", "nested", "package", "mps", "xpu", "demo",
+    "__config__", "__future__",
 }  # fmt: skip
 
 

@@ -1,0 +1,13 @@
+"""How the core was built, as text."""
+
+from . import _C
+
+
+def show():
+    """Compiler-independent facts about the core in use."""
+    return f"rushlight built with:\n  - C++ Version: 202002\n  - CPU capability usage: {_C._isa_name()}\n"
+
+
+def parallel_info():
+    """Threads in use."""
+    return f"rushlight: own thread pool, {_C._num_threads()} thread(s) per operation\n"
