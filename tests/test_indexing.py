@@ -408,6 +408,18 @@ def test_splits_are_views():
         assert all(p._base is x._base for p in pieces)
 
 
+def test_padding_with_own_values_can_cut():
+    x = rl.arange(5.0)[None]
+    pad = rl.nn.functional.pad
+    assert pad(x, (-1, 2), mode="reflect").tolist() == [[1, 2, 3, 4, 3, 2]]
+    assert pad(x, (2, -3), mode="replicate").tolist() == [[0, 0, 0, 1]]
+    assert pad(rl.ones(0, 1, 3), (1, 1), mode="reflect").shape == (0, 1, 5)
+    with pytest.raises(RuntimeError, match="Padding size should be less than the corresponding input dimension"):
+        pad(x, (5, 0), mode="reflect")
+    with pytest.raises(RuntimeError, match="is too small. Calculated output W: 0"):
+        pad(x, (-3, -2), mode="replicate")
+
+
 def test_vander():
     for n, increasing in [(None, False), (2, True), (0, False), (5, False)]:
         want = np.vander(np.array([1.0, 2, 3]), n, increasing)

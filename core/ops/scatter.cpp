@@ -237,17 +237,20 @@ Tensor without_written(const Call& c, const Tensor& g) {
   static const Op& scatter_number = find_op("scatter", "value");
   return scatter_number.call({g, c.i(1), c.in(2), 0});
 }
-// The gradient of the source lies where index points; a source larger than index gets zeros in the rest.
-Tensor gathered(const Call& c, const Tensor& g) {
-  Tensor part = gather(g, c.i(1), c.in(2));
-  IntSpan sizes = c.in_sizes(2);
+// A source may be larger than index: its corner is what was read, and its gradient is zero elsewhere.
+Tensor corner(Tensor t, IntSpan sizes) {
+  for (size_t d = 0; d < sizes.size() && t.ndim(); ++d)
+    if (t.size(d) != sizes[d]) t = slice(t, int64_t(d), 0, sizes[d]);
+  return t;
+}
+Tensor spread(const Tensor& part, IntSpan sizes) {
   if (same(sizes, part.sizes())) return part;
-  Tensor whole = full(sizes, g.dtype(), 0), corner = whole;
-  for (size_t d = 0; d < sizes.size(); ++d)
-    corner = slice(corner, int64_t(d), 0, part.ndim() ? part.size(d) : 1);
-  copy_.call_inplace({corner, part});
+  Tensor whole = full(sizes, part.dtype(), 0);
+  if (part.numel())
+    copy_.call_inplace({corner(whole, part.sizes()), reshape(part, sizes.empty() ? sizes : part.sizes())});
   return whole;
 }
+Tensor gathered(const Call& c, const Tensor& g) { return spread(gather(g, c.i(1), c.in(2)), c.in_sizes(2)); }
 
 // before the form with a number, which would read a 0-d tensor out
 const Both scatter_src = def_both(
@@ -375,17 +378,18 @@ Grads scatter_reduce_grad(const Call& c, const Tensor& g) {
   Reduce how = named_reduce(c.s(4));
   const Value &dim = c.arg(1), &index = c.arg(2);
   bool include = c.b(5);
+  if (c.in(2).numel() == 0) return {g, Tensor(), full(c.in_sizes(2), g.dtype(), 0)};
   Tensor to_self, to_src;
   if (how == Reduce::sum) {
     to_self = g;
     to_src = c.wants(2) ? gather(g, dim, index) : Tensor();
   } else if (how == Reduce::mean) {
     Tensor counts = full(c.in_sizes(0), g.dtype(), include ? 1 : 0);
-    counts = scatter_add(counts, dim, index, full(c.in_sizes(2), g.dtype(), 1));
+    counts = scatter_add(counts, dim, index, full(c.in(2).sizes(), g.dtype(), 1));
     to_self = g / clamp_min(counts, 1);
     to_src = c.wants(2) ? gather(to_self, dim, index) : Tensor();
   } else if (how == Reduce::prod) {
-    const Tensor &self = c.in(0), &src = c.in(3);
+    const Tensor &self = c.in(0), src = corner(c.in(3), c.in(2).sizes());
     Tensor no_zeros = masked_fill(self, eq(self, 0), 1);
     Tensor from_others = reduce.call({no_zeros, dim, index, src, "prod", include});
     to_self = g * from_others / no_zeros;
@@ -399,7 +403,7 @@ Grads scatter_reduce_grad(const Call& c, const Tensor& g) {
                      gather(g * c.out(), dim, index) / masked_fill(src, zero, 1));
     }
   } else {
-    const Tensor &self = c.in(0), &src = c.in(3);
+    const Tensor &self = c.in(0), src = corner(c.in(3), c.in(2).sizes());
     Tensor at_src = gather(c.out(), dim, index);
     Tensor self_hit = to_dtype(eq(self, c.out()), g.dtype()), src_hit = to_dtype(eq(src, at_src), g.dtype());
     if (!include) self_hit = without_written(c, self_hit);
@@ -407,12 +411,13 @@ Grads scatter_reduce_grad(const Call& c, const Tensor& g) {
     to_self = self_hit * share;
     to_src = c.wants(2) ? src_hit * gather(share, dim, index) : Tensor();
     if (!include) {  // places that nothing was written to keep their own value
-      return {where(ne(without_written(c, full(self.sizes(), Dtype::f32, 1)), 0), g, 0), Tensor(), to_src};
+      return {where(ne(without_written(c, full(self.sizes(), Dtype::f32, 1)), 0), g, 0), Tensor(),
+              to_src ? spread(to_src, c.in_sizes(2)) : to_src};
     }
-    return {to_self, Tensor(), to_src};
+    return {to_self, Tensor(), to_src ? spread(to_src, c.in_sizes(2)) : to_src};
   }
   if (!include) to_self = without_written(c, to_self);
-  return {to_self, Tensor(), to_src};
+  return {to_self, Tensor(), to_src ? spread(to_src, c.in_sizes(2)) : to_src};
 }
 
 const Both scatter_reduce = def_both(
@@ -426,8 +431,6 @@ const Both scatter_reduce = def_both(
             [](Call& c) {
               named_reduce(c.s(4));
               scatter_rule(c);
-              if (c.in(2).numel() && !same(c.in(2).sizes(), c.in(3).sizes()) && c.in(3).needs_grad())
-                throw not_implemented("gradient of scatter_reduce with a src larger than index");
             },
         .saves = save(In0 | In2 | In3 | Out),
         .grad = scatter_reduce_grad,
