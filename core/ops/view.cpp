@@ -56,7 +56,6 @@ void squeeze_rule(Call& c, IntSpan dims, bool all) { c.out_view(0, permuted(c.in
 
 // The gradient goes back to the size-one dimensions that were dropped.
 Grads reshape_back(const Call& c, const Tensor& g) { return {reshape(g, c.in_sizes(0))}; }
-
 Tensor narrowed(const Tensor& t, int64_t d, int64_t start, int64_t length, int64_t step = 1) {
   Dims sizes(t.sizes()), strides(t.strides());
   sizes[d] = length;
@@ -64,118 +63,7 @@ Tensor narrowed(const Tensor& t, int64_t d, int64_t start, int64_t length, int64
   return alias(t, sizes, strides, t.offset() + (length ? start : 0) * t.stride(d));
 }
 
-void split_rule(Call& c, int64_t d, const Dims& lengths) {
-  const Tensor& t = c.in(0);
-  int64_t start = 0;
-  for (size_t k = 0; k < lengths.size(); ++k) {
-    c.out_view(k, narrowed(t, d, start, lengths[k]));
-    start += lengths[k];
-  }
-}
-
-// Outputs of split and its relatives that got no gradient count as zeros.
-Grads join_gradients(const Call& c, int64_t dim, bool stacked, IntSpan lengths) {
-  TensorList parts;
-  for (size_t k = 0; k < c.grads->size(); ++k) {
-    if (c.g(k)) {
-      parts.push_back(c.g(k));
-      continue;
-    }
-    Dims sizes(c.in_sizes(0));
-    if (stacked) sizes.erase(dim);
-    else sizes[dim] = lengths[k];
-    parts.push_back(full(sizes, c.in_dtype(0), 0));
-  }
-  return {find_op(stacked ? "stack" : "cat").call({parts, dim})};
-}
-
-Dims chunk_lengths(int64_t size, int64_t step) {
-  Dims lengths;
-  for (int64_t at = 0; at < size; at += step) lengths.push_back(std::min(step, size - at));
-  if (lengths.empty()) lengths.push_back(0);
-  return lengths;
-}
-Dims split_lengths(int64_t size, int64_t step) {
-  if (step < 0) throw runtime_error("split expects split_size be non-negative, but got split_size=", step);
-  if (step == 0 && size != 0)
-    throw runtime_error("split expects split_size > 0 unless dimension size is 0, but got dimension size of ", size);
-  return step ? chunk_lengths(size, step) : Dims{0};
-}
-
 }  // namespace
-
-bool view_strides(const Tensor& t, IntSpan sizes, Dims& strides) {
-  strides.resize(sizes.size());
-  if (t.contiguous()) {
-    strides = contiguous_strides(sizes);
-    return true;
-  }
-  if (t.numel() == 0) {
-    strides = contiguous_strides(sizes);
-    return true;
-  }
-  // Old dimensions are taken in chunks that are contiguous among themselves; each chunk must be a product of new ones.
-  int64_t next = int64_t(sizes.size()) - 1, chunk = 1, base = t.ndim() ? t.stride(t.ndim() - 1) : 1;
-  for (int64_t d = t.ndim() - 1; d >= 0; --d) {
-    chunk *= t.size(d);
-    bool last = d == 0 || (t.size(d - 1) != 1 && t.stride(d - 1) != chunk * base);
-    if (!last) continue;
-    int64_t covered = 1;
-    while (next >= 0 && (covered < chunk || sizes[next] == 1)) {
-      strides[next] = covered * base;
-      covered *= sizes[next--];
-    }
-    if (covered != chunk) return false;
-    if (d > 0) {
-      chunk = 1;
-      base = t.stride(d - 1);
-    }
-  }
-  return next == -1;
-}
-
-Dims infer_size(IntSpan wanted, int64_t numel) {
-  Dims sizes(wanted);
-  int64_t known = 1, unknown = -1;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    if (sizes[i] == -1) {
-      if (unknown >= 0) throw runtime_error("only one dimension can be inferred");
-      unknown = i;
-    } else if (sizes[i] < 0) {
-      throw runtime_error("invalid shape dimension ", sizes[i], " at index ", i, " of shape ", show(wanted));
-    } else if (__builtin_mul_overflow(known, sizes[i], &known)) {
-      throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
-    }
-  }
-  if (unknown >= 0) {
-    if (known == 0 && numel == 0)
-      throw runtime_error("cannot reshape tensor of 0 elements into shape ", show(wanted),
-                          " because the unspecified dimension size -1 can be any value and is ambiguous");
-    if (known == 0 || numel % known) throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
-    sizes[unknown] = numel / known;
-  } else if (known != numel) {
-    throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
-  }
-  return sizes;
-}
-
-const Op& view_ = def({
-    .sig = "view(Tensor input, int... size) -> Tensor",
-    .doc = "The same elements under another shape, without copying; one size may be -1. Raises where the strides do not allow it.",
-    .family = Family::view,
-    .forms = Forms::method,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      Dims sizes = infer_size(c.ints(1), t.numel()), strides;
-      if (!view_strides(t, sizes, strides))
-        throw runtime_error("view size is not compatible with input tensor's size and stride (at least one dimension spans across "
-                            "two contiguous subspaces). Use .reshape(...) instead.");
-      c.out_view(0, alias(t, sizes, strides, t.offset()));
-    },
-    .grad = reshape_back,
-    .ref = "np.reshape(input, size)",
-    .samples = {"x(2,6), (3,4)", "x(2,3,4), (-1,)", "x(0,3), (3,0)", "x(), (1,1)"},
-});
 
 const Op& view_dtype = def({
     .sig = "view.dtype(Tensor input, dtype dtype) -> Tensor",
@@ -351,26 +239,6 @@ const Op& slice = def({
     },
 });
 
-const Op& narrow = def({
-    .sig = "narrow(Tensor input, int dim, int start, int length) -> Tensor",
-    .doc = "A view of length positions from start along dim.",
-    .family = other,
-    .forms = function | method,
-    .cpu = [](Call& c) {
-      const Tensor& t = c.in(0);
-      if (t.ndim() == 0) throw runtime_error("narrow() cannot be applied to a 0-dim tensor.");
-      int64_t d = dim_of(c, 1, t.ndim()), start = c.i(2), length = c.i(3), n = t.size(d);
-      if (length < 0) throw runtime_error("narrow(): length must be non-negative.");
-      if (start < -n || start > n)
-        throw index_error("start out of range (expected to be in range of [", -n, ", ", n, "], but got ", start, ")");
-      if (start < 0) start += n;
-      if (length > n - start) throw runtime_error("start (", start, ") + length (", length, ") exceeds dimension size (", n, ").");
-      c.outs.push_back(slice.call({t, d, start, start + length, 1}));
-    },
-    .composite = true,
-    .samples = {"x(4,3), 0, 1, 2"},
-});
-
 const Op& squeeze = def({
     .sig = "squeeze(Tensor input) -> Tensor",
     .doc = "A view without the dimensions of size one.",
@@ -451,7 +319,7 @@ const Op& unfold = def({
       Dims sizes(t.sizes()), strides(t.strides());
       if (t.ndim()) {
         sizes[d] = (n - size) / step + 1;
-        strides[d] *= step;
+        if (__builtin_mul_overflow(strides[d], step, &strides[d])) throw runtime_error("Stride calculation overflowed");
       }
       sizes.push_back(size);
       strides.push_back(stride);
@@ -512,87 +380,6 @@ const Op& as_strided = def({
     .samples = {"x(3,4), (2,2), (4,1)", "x(6), (2,3), (1,1), 1"},
 });
 
-const Op& split = def({
-    .sig = "split(Tensor tensor, int split_size, int dim=0) -> Tensor[]",
-    .doc = "Views of consecutive pieces along dim, split_size positions each (the last may be shorter).",
-    .family = Family::view,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      if (t.ndim() == 0) throw runtime_error("split expects at least a 1-dimensional tensor");
-      int64_t d = dim_of(c, 2, t.ndim());
-      split_rule(c, d, split_lengths(t.size(d), c.i(1)));
-    },
-    .grad = [](const Call& c, const Tensor&) -> Grads {
-      int64_t d = wrap_dim(c.i(2), c.in_sizes(0).size());
-      return join_gradients(c, d, false, split_lengths(c.in_sizes(0)[d], c.i(1)));
-    },
-    .samples = {"x(5,2), 2", "x(2,4), 2, 1"},
-});
-const Op& split_sections = def({
-    .sig = "split.sizes(Tensor tensor, int[] split_size, int dim=0) -> Tensor[]",
-    .doc = "Views of consecutive pieces of the given lengths along dim.",
-    .family = Family::view,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      if (t.ndim() == 0) throw runtime_error("split expects at least a 1-dimensional tensor");
-      int64_t d = dim_of(c, 2, t.ndim()), sum = 0;
-      for (auto s : c.ints(1)) {
-        if (s < 0) throw runtime_error("split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=",
-                                       show(c.ints(1)));
-        if (__builtin_add_overflow(sum, s, &sum)) sum = -1;
-        if (sum < 0) break;
-      }
-      if (sum != t.size(d))
-        throw runtime_error("split_with_sizes expects split_sizes to sum exactly to ", t.size(d), " (input tensor's size at dimension ",
-                            d, "), but got split_sizes=", show(c.ints(1)));
-      split_rule(c, d, Dims(c.ints(1)));
-    },
-    .grad = [](const Call& c, const Tensor&) -> Grads {
-      return join_gradients(c, wrap_dim(c.i(2), c.in_sizes(0).size()), false, c.ints(1));
-    },
-    .grad_name = "SplitWithSizesBackward0",
-    .samples = {"x(5,2), (2,3)"},
-    .aliases = {"split_with_sizes"},
-});
-const Op& chunk = def({
-    .sig = "chunk(Tensor input, int chunks, int dim=0) -> Tensor[]",
-    .doc = "Views of at most chunks consecutive pieces of equal length along dim (the last may be shorter).",
-    .family = other,
-    .forms = function | method,
-    .cpu = [](Call& c) {
-      const Tensor& t = c.in(0);
-      if (t.ndim() == 0) throw runtime_error("chunk expects at least a 1-dimensional tensor");
-      if (c.i(1) <= 0) throw runtime_error("chunk expects `chunks` to be greater than 0, got: ", c.i(1));
-      int64_t d = dim_of(c, 2, t.ndim()), n = t.size(d), step = (n + c.i(1) - 1) / c.i(1);
-      if (step == 0 && n == 0) {
-        if (c.i(1) > 100000) throw runtime_error("chunk: ", c.i(1), " empty chunks are too many");
-        c.outs = split_sections.call_list({t, Dims(c.i(1), 0), d});
-      } else {
-        c.outs = split.call_list({t, step, d});
-      }
-    },
-    .composite = true,
-    .samples = {"x(5,2), 2", "x(2,4), 2, 1"},
-});
-const Op& unbind = def({
-    .sig = "unbind(Tensor input, int dim=0) -> Tensor[]",
-    .doc = "Views of every position along dim.",
-    .family = Family::view,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      if (t.ndim() == 0) throw index_error("Dimension specified as ", c.i(1), " but tensor has no dimensions");
-      int64_t d = dim_of(c, 1, t.ndim());
-      Dims sizes(t.sizes()), strides(t.strides());
-      sizes.erase(d);
-      strides.erase(d);
-      for (int64_t i = 0; i < t.size(d); ++i) c.out_view(i, alias(t, sizes, strides, t.offset() + i * t.stride(d)));
-    },
-    .grad = [](const Call& c, const Tensor&) -> Grads {
-      return join_gradients(c, wrap_dim(c.i(1), c.in_sizes(0).size()), true, {});
-    },
-    .samples = {"x(3,2)", "x(2,3), 1"},
-});
-
 const Op& movedim = def({
     .sig = "movedim(Tensor input, int[] source, int[] destination) -> Tensor",
     .doc = "A view in which the source dimensions stand at the destination positions, the others in their order.",
@@ -624,90 +411,6 @@ const Op& movedim = def({
     .ref = "np.moveaxis(input, source, destination)",
     .samples = {"x(2,3,4), 0, 2", "x(2,3,4), (0,1), (1,2)"},
     .aliases = {"moveaxis"},
-});
-
-Tensor reshape(const Tensor& x, IntSpan wanted) {
-  Dims sizes = infer_size(wanted, x.numel()), strides;
-  if (view_strides(x, sizes, strides)) return view_.call({x, sizes});
-  return unsafe_view.call({contiguous_copy(x), sizes});
-}
-
-// A fresh result under another shape. It shares memory with nothing the user can reach, so it is no view.
-const Op& unsafe_view = def({
-    .sig = "_unsafe_view(Tensor input, int[] size) -> Tensor",
-    .doc = "A new tensor's elements under another shape.",
-    .forms = Forms::no_forms,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      Dims sizes = infer_size(c.ints(1), t.numel());
-      c.out_view(0, alias(t, sizes, contiguous_strides(sizes), t.offset()));
-    },
-    .cpu = [](Call&) {},  // the rule has done it all
-    .grad = reshape_back,
-});
-
-const Op& reshape_op = def({
-    .sig = "reshape(Tensor input, int... shape) -> Tensor",
-    .doc = "The same elements under another shape: a view where the strides allow it, a copy otherwise.",
-    .family = other,
-    .forms = function | method,
-    .cpu = [](Call& c) { c.outs.push_back(reshape(c.in(0), c.ints(1))); },
-    .composite = true,
-    .ref = "np.reshape(input, shape)",
-    .samples = {"x(2,6), (3,4)", "x(2,3), (-1,)", "x(0,3), (3,0)"},
-});
-
-const Op& contiguous = def({
-    .sig = "contiguous(Tensor input, *, any memory_format=None) -> Tensor",
-    .doc = "The tensor itself where it is contiguous already, otherwise a contiguous copy.",
-    .family = other,
-    .forms = Forms::method,
-    .cpu = [](Call& c) { c.outs.push_back(c.in(0).contiguous() ? c.in(0) : contiguous_copy(c.in(0))); },
-    .composite = true,
-    .samples = {"x(2,3)"},
-});
-
-const Op& flatten = def({
-    .sig = "flatten(Tensor input, int start_dim=0, int end_dim=-1) -> Tensor",
-    .doc = "Merges the dimensions from start_dim to end_dim into one.",
-    .family = other,
-    .forms = function | method,
-    .cpu = [](Call& c) {
-      const Tensor& t = c.in(0);
-      int64_t a = dim_of(c, 1, t.ndim()), b = dim_of(c, 2, t.ndim());
-      if (a > b) throw runtime_error("flatten() has invalid args: start_dim cannot come after end_dim");
-      if (t.ndim() == 0) {
-        c.outs.push_back(reshape(t, Dims{1}));
-        return;
-      }
-      if (a == b) {
-        c.outs.push_back(t);
-        return;
-      }
-      Dims sizes;
-      int64_t merged = 1;
-      for (int64_t d = 0; d < t.ndim(); ++d) {
-        if (d < a || d > b) sizes.push_back(t.size(d));
-        else {
-          merged *= t.size(d);
-          if (d == b) sizes.push_back(merged);
-        }
-      }
-      c.outs.push_back(reshape(t, sizes));
-    },
-    .composite = true,
-    .samples = {"x(2,3,4)", "x(2,3,4), 1", "x(2,3,4), 0, 1", "x()"},
-});
-
-const Op& ravel = def({
-    .sig = "ravel(Tensor input) -> Tensor",
-    .doc = "All elements in one dimension: a view where possible.",
-    .family = other,
-    .forms = function | method,
-    .cpu = [](Call& c) { c.outs.push_back(reshape(c.in(0), Dims{-1})); },
-    .composite = true,
-    .ref = "np.ravel(input)",
-    .samples = {"x(2,3)", "x()"},
 });
 
 const Op& view_as_real = def({
@@ -757,15 +460,6 @@ const Op& view_as_complex = def({
     .grad = [](const Call& c, const Tensor& g) -> Grads { return {view_as_real.call({g})}; },
     .samples = {"x(3,2)"},
 });
-
-Tensor contiguous_copy(const Tensor& x) {
-  // clone keeps dense strides; a copy into row-major order is what views need
-  static PyObject* row_order = PyUnicode_InternFromString("contiguous_format");
-  Value format;
-  format.tag = Value::object;
-  format.o = row_order;
-  return clone.call({x, format});
-}
 
 void check_bounds(const Tensor& t, IntSpan sizes, IntSpan strides, int64_t offset) {
   int64_t last = offset, step, bytes;
