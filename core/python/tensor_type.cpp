@@ -3,6 +3,8 @@
 #include <structmember.h>
 
 #include <cstring>
+#include <map>
+#include <string_view>
 
 #include "autograd/node.h"
 #include "python/args.h"
@@ -26,6 +28,17 @@ bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
 // Overrides of subclasses come first; exact tensors and plain numbers skip the search.
 PyObject* slot_override(const char* name, PyObject* a, PyObject* b) {
   if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) return nullptr;
+  if (!is_tensor(a)) {  // 2 - x asks for Tensor.__rsub__(x, 2)
+    static const std::map<std::string_view, const char*> reflected = {
+        {"add", "__radd__"}, {"sub", "__rsub__"}, {"mul", "__rmul__"}, {"div", "__rtruediv__"},
+        {"floor_divide", "__rfloordiv__"}, {"remainder", "__rmod__"}, {"pow", "__rpow__"}, {"matmul", "__rmatmul__"},
+        {"bitwise_left_shift", "__rlshift__"}, {"bitwise_right_shift", "__rrshift__"}};
+    if (auto it = reflected.find(name); it != reflected.end()) {
+      Py slot(checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), it->second)));
+      PyObject* swapped[] = {b, a};
+      return try_overrides_of(slot.get(), it->second, swapped, 2);
+    }
+  }
   PyObject* args[] = {a, b};
   Py method(overload_object(name, true));
   return method ? try_overrides(method.get(), args, 2, nullptr) : nullptr;
