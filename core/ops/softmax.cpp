@@ -3,7 +3,7 @@
 
 #include "ops/dense.h"
 #include "ops/ops.h"
-#include "ops/reduce.h"
+#include "ops/softmax.h"
 
 namespace rushlight::ops {
 

@@ -2,10 +2,8 @@
 #include "kernels/cpu/softmax.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "kernels/lanes.h"
-#include "kernels/mathfn.h"
+#include "kernels/cpu/softmax_math.h"
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
 
@@ -15,41 +13,27 @@ namespace {
 constexpr int64_t column_block = 64;
 
 template <class T>
-RL_INLINE T larger(T a, T b) {
-  return a > b ? a : b;
-}
-// A row of -inf alone has no maximum to subtract; its result is NaN anyway.
-template <class T>
-constexpr T lowest = -std::numeric_limits<T>::infinity();
-
-template <class T>
 RL_INLINE void softmax_row(int64_t n, bool log, const T* x, T* y) {
-  Lanes<T> lanes(lowest<T>);
-  int64_t i = 0;
-  for (; i + lane_count <= n; i += lane_count)
-    for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
-  for (int k = 0; i < n; ++i, ++k) lanes.lane[k] = larger(x[i], lanes.lane[k]);
-  const T top = lanes.combine([](T a, T b) { return larger(a, b); });
+  const T top = row_maximum(n, x);
   if (log) {
-    const T shift = top + fn::log(lane_sum<T>(n, [&](int64_t j) { return fn::exp(x[j] - top); }));
-    const T rest = shift - top;
+    const T rest = fn::log(lane_sum<T>(n, [x, top](int64_t j) { return exp_or_zero(x[j] - top); }));
+    RL_INDEPENDENT
     for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - top) - rest;
     return;
   }
-  for (int64_t j = 0; j < n; ++j) y[j] = fn::exp(x[j] - top);
-  const T sum = lane_sum<T>(n, [&](int64_t j) { return y[j]; });
-  for (int64_t j = 0; j < n; ++j) y[j] = y[j] / sum;
+  row_exp(n, top, x, y);
+  row_divide(n, row_sum(n, y), y);
 }
 
 template <class T>
 RL_INLINE void softmax_columns(int64_t n, int64_t inner, int64_t width, bool log, const T* x, T* y) {
   T top[column_block], sum[column_block];
-  for (int64_t j = 0; j < width; ++j) top[j] = lowest<T>, sum[j] = 0;
+  for (int64_t j = 0; j < width; ++j) top[j] = minus_infinity<T>, sum[j] = 0;
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < width; ++j) top[j] = larger(x[i * inner + j], top[j]);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < width; ++j) {
-      const T e = fn::exp(x[i * inner + j] - top[j]);
+      const T e = exp_or_zero(x[i * inner + j] - top[j]);
       y[i * inner + j] = e;
       sum[j] += e;
     }
@@ -65,10 +49,12 @@ RL_INLINE void softmax_columns(int64_t n, int64_t inner, int64_t width, bool log
 template <class T>
 RL_INLINE void backward_row(int64_t n, bool log, const T* g, const T* y, T* gx) {
   if (log) {
-    const T sum = lane_sum<T>(n, [&](int64_t j) { return g[j]; });
-    for (int64_t j = 0; j < n; ++j) gx[j] = g[j] - fn::exp(y[j]) * sum;
+    const T sum = lane_sum<T>(n, [g](int64_t j) { return g[j]; });
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) gx[j] = g[j] - exp_or_zero(y[j]) * sum;
   } else {
-    const T sum = lane_sum<T>(n, [&](int64_t j) { return g[j] * y[j]; });
+    const T sum = lane_sum<T>(n, [g, y](int64_t j) { return g[j] * y[j]; });
+    RL_INDEPENDENT
     for (int64_t j = 0; j < n; ++j) gx[j] = (g[j] - sum) * y[j];
   }
 }
@@ -86,7 +72,7 @@ RL_INLINE void backward_columns(int64_t n, int64_t inner, int64_t width, bool lo
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const int64_t at = i * inner + j;
-      gx[at] = log ? g[at] - fn::exp(y[at]) * sum[j] : (g[at] - sum[j]) * y[at];
+      gx[at] = log ? g[at] - exp_or_zero(y[at]) * sum[j] : (g[at] - sum[j]) * y[at];
     }
 }
 
