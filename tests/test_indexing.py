@@ -414,7 +414,9 @@ def test_padding_with_own_values_can_cut():
     assert pad(x, (-1, 2), mode="reflect").tolist() == [[1, 2, 3, 4, 3, 2]]
     assert pad(x, (2, -3), mode="replicate").tolist() == [[0, 0, 0, 1]]
     assert pad(rl.ones(0, 1, 3), (1, 1), mode="reflect").shape == (0, 1, 5)
-    with pytest.raises(RuntimeError, match="Padding size should be less than the corresponding input dimension"):
+    with pytest.raises(
+        RuntimeError, match="Padding size should be less than the corresponding input dimension"
+    ):
         pad(x, (5, 0), mode="reflect")
     with pytest.raises(RuntimeError, match="is too small. Calculated output W: 0"):
         pad(x, (-3, -2), mode="replicate")

@@ -370,8 +370,7 @@ const Op& constant_pad_nd = def({
             int64_t before = pad[2 * k], after = pad[2 * k + 1], old = n;
             if (__builtin_add_overflow(n, before, &n) || __builtin_add_overflow(n, after, &n))
               throw runtime_error("constant_pad_nd: the padded size is too large");
-            if (before < -old || after < -old)
-              throw runtime_error("narrow(): length must be non-negative.");
+            if (before < -old || after < -old) throw runtime_error("narrow(): length must be non-negative.");
             if (n < 0)
               throw runtime_error("The input size ", old, ", plus negative padding ", before, " and ", after,
                                   " resulted in a negative output size, which is invalid. Check dimension ",

@@ -9,15 +9,42 @@ namespace rushlight {
 
 namespace {
 
-const Op& op_select() { static const Op& op = find_op("select"); return op; }
-const Op& op_slice() { static const Op& op = find_op("slice"); return op; }
-const Op& op_unsqueeze() { static const Op& op = find_op("unsqueeze"); return op; }
-const Op& op_alias() { static const Op& op = find_op("alias"); return op; }
-const Op& op_index() { static const Op& op = find_op("index"); return op; }
-const Op& op_fill() { static const Op& op = find_op("fill_", "Scalar"); return op; }
-const Op& op_copy() { static const Op& op = find_op("copy_"); return op; }
-const Op& op_convert() { static const Op& op = find_op("to_dtype"); return op; }
-const Op& op_index_put() { static const Op& op = find_op("index_put_"); return op; }
+const Op& op_select() {
+  static const Op& op = find_op("select");
+  return op;
+}
+const Op& op_slice() {
+  static const Op& op = find_op("slice");
+  return op;
+}
+const Op& op_unsqueeze() {
+  static const Op& op = find_op("unsqueeze");
+  return op;
+}
+const Op& op_alias() {
+  static const Op& op = find_op("alias");
+  return op;
+}
+const Op& op_index() {
+  static const Op& op = find_op("index");
+  return op;
+}
+const Op& op_fill() {
+  static const Op& op = find_op("fill_", "Scalar");
+  return op;
+}
+const Op& op_copy() {
+  static const Op& op = find_op("copy_");
+  return op;
+}
+const Op& op_convert() {
+  static const Op& op = find_op("to_dtype");
+  return op;
+}
+const Op& op_index_put() {
+  static const Op& op = find_op("index_put_");
+  return op;
+}
 
 bool plain_int(PyObject* o) { return PyLong_Check(o) && !PyBool_Check(o); }
 
@@ -37,8 +64,10 @@ void add_mask(TensorList& indices, size_t dim, const Tensor& mask, const Tensor&
   for (int64_t d = 0; d < mask.ndim(); ++d)
     if (at + d >= view.ndim() || mask.size(d) != view.size(at + d))
       throw index_error("The shape of the mask ", show(mask.sizes()), " at index ", d,
-                        " does not match the shape of the indexed tensor ", show(view.sizes()), " at index ", at + d);
-  Tensor where = find_op("nonzero").call({mask.dtype() == Dtype::boolean ? mask : find_op("ne").call({mask, 0})});  // (n, k)
+                        " does not match the shape of the indexed tensor ", show(view.sizes()), " at index ",
+                        at + d);
+  Tensor where = find_op("nonzero").call(
+      {mask.dtype() == Dtype::boolean ? mask : find_op("ne").call({mask, 0})});  // (n, k)
   for (int64_t d = 0; d < mask.ndim(); ++d) {
     if (indices.size() <= dim + d) indices.resize(dim + d + 1);
     indices[dim + d] = op_select().call({where, 1, d});
@@ -62,7 +91,8 @@ struct Parsed {
 
 int64_t slice_bound(PyObject* o) {
   if (is_tensor(o)) return to_int(o);
-  if (!PyIndex_Check(o)) throw type_error("slice indices must be integers or None or have an __index__ method");
+  if (!PyIndex_Check(o))
+    throw type_error("slice indices must be integers or None or have an __index__ method");
   Py n(PyNumber_Index(o));
   if (!n) throw PythonError();
   int overflow;
@@ -75,13 +105,16 @@ Py tuple_in_disguise(PyObject* key) {
   if (!PyList_Check(key) || PyList_GET_SIZE(key) >= 32) return {};
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(key); ++i) {
     PyObject* o = PyList_GET_ITEM(key, i);
-    if (!is_tensor(o) && !PyList_Check(o) && !PyTuple_Check(o) && !is_array(o) && !PySlice_Check(o) && o != Py_Ellipsis &&
-        o != Py_None)
+    if (!is_tensor(o) && !PyList_Check(o) && !PyTuple_Check(o) && !is_array(o) && !PySlice_Check(o) &&
+        o != Py_Ellipsis && o != Py_None)
       continue;
-    if (PyErr_WarnEx(PyExc_UserWarning,
-                     "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch 2.9; "
-                     "use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
-                     "x[torch.tensor(seq)], which will result either in an error or a different result", 1) < 0)
+    if (PyErr_WarnEx(
+            PyExc_UserWarning,
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in "
+            "pytorch 2.9; "
+            "use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
+            "x[torch.tensor(seq)], which will result either in an error or a different result",
+            1) < 0)
       throw PythonError();
     return Py(checked(PyList_AsTuple(key)));
   }
@@ -157,15 +190,18 @@ Parsed parse(const Tensor& self, PyObject* key) {
       p.advanced = true;
       if (t.dtype() == Dtype::boolean || t.dtype() == Dtype::u8) {
         if (t.dtype() == Dtype::u8 &&
-            PyErr_WarnEx(PyExc_UserWarning, "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
-                         "instead.", 1) < 0)
+            PyErr_WarnEx(PyExc_UserWarning,
+                         "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
+                         "instead.",
+                         1) < 0)
           throw PythonError();
         if (t.ndim() == 0) {  // like True / False
           p.view = op_unsqueeze().call({p.view, dim});
           p.touched = true;
           Py truth(scalar_to_python(t));
           if (p.indices.size() <= size_t(dim)) p.indices.resize(dim + 1);
-          p.indices[dim] = PyObject_IsTrue(truth.get()) ? full(Dims{1}, Dtype::i64, 0) : empty(Dims{0}, Dtype::i64);
+          p.indices[dim] = PyObject_IsTrue(truth.get()) ? full(Dims{1}, Dtype::i64, 0)
+                                                        : empty(Dims{0}, Dtype::i64);
           ++dim;
           continue;
         }
@@ -173,7 +209,8 @@ Parsed parse(const Tensor& self, PyObject* key) {
         dim += t.ndim();
         continue;
       }
-      if (!is_integral(t.dtype())) throw index_error("tensors used as indices must be long, int, byte or bool tensors");
+      if (!is_integral(t.dtype()))
+        throw index_error("tensors used as indices must be long, int, byte or bool tensors");
       if (p.indices.size() <= size_t(dim)) p.indices.resize(dim + 1);
       p.indices[dim] = t.dtype() == Dtype::i64 ? t : op_convert().call({t, Dtype::i64});
       ++dim;
@@ -183,15 +220,18 @@ Parsed parse(const Tensor& self, PyObject* key) {
       p.view = take(p.view, dim, to_int(o), dim + dropped++);
       p.touched = true;
     } else {
-      throw index_error("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got ",
-                        Py_TYPE(o)->tp_name, ")");
+      throw index_error(
+          "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+          "(got ",
+          Py_TYPE(o)->tp_name, ")");
     }
   }
   return p;
 }
 
 PyObject* override_of(const char* name, PyObject* self, PyObject* key, PyObject* value) {
-  if ((Py_IS_TYPE(self, tensor_type) || !overrides(self)) && !overrides(key) && !(value && overrides(value))) return nullptr;
+  if ((Py_IS_TYPE(self, tensor_type) || !overrides(self)) && !overrides(key) && !(value && overrides(value)))
+    return nullptr;
   Py method(checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), name)));
   PyObject* args[] = {self, key, value};
   return try_overrides_of(method.get(), name, args, value ? 3 : 2);
@@ -205,8 +245,9 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
     const Tensor& t = reinterpret_cast<const Tensor&>(self);
     if (plain_int(key)) {
       if (t.ndim() == 0)
-        throw index_error("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-                          "convert a 0-dim tensor to a number");
+        throw index_error(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+            "convert a 0-dim tensor to a number");
       return to_python(take(t, 0, to_int(key), 0));
     }
     Parsed p = parse(t, key);
@@ -227,16 +268,17 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
     Value number;
     Tensor source;
     // x[mask] = number: nothing has to be looked up when nothing is recorded
-    if (is_tensor(key) && as_tensor(key).dtype() == Dtype::boolean && t.ndim() && same(as_tensor(key).sizes(), t.sizes()) &&
-        !is_tensor(value) && number_value(value, number) && !(t.needs_grad() && grad_enabled())) {
+    if (is_tensor(key) && as_tensor(key).dtype() == Dtype::boolean && t.ndim() &&
+        same(as_tensor(key).sizes(), t.sizes()) && !is_tensor(value) && number_value(value, number) &&
+        !(t.needs_grad() && grad_enabled())) {
       static const Op& fill_masked = find_op("masked_fill", "Scalar");
       fill_masked.call_inplace({t, as_tensor(key), number});
       return 0;
     }
     Parsed p = parse(t, key);
     if (is_tensor(value)) source = as_tensor(value);
-    else if (number_value(value, number)) {}
-    else if (is_array(value)) source = from_array(value, true);
+    else if (number_value(value, number)) {
+    } else if (is_array(value)) source = from_array(value, true);
     else
       throw type_error("can't assign a ", Py_TYPE(value)->tp_name, " to a torch.", info(t.dtype()).type_name);
     if (p.advanced) {
@@ -250,7 +292,8 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
     }
     if (!source) {
       if (number.tag == Value::complex && !is_complex(t.dtype()))
-        throw runtime_error("value cannot be converted to type ", info(t.dtype()).ctype_name, " without overflow");
+        throw runtime_error("value cannot be converted to type ", info(t.dtype()).ctype_name,
+                            " without overflow");
       op_fill().call_inplace({p.view, number});
       return 0;
     }
