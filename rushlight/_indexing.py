@@ -29,7 +29,7 @@ Tensor.nonzero = _nonzero_method
 
 
 def vander(x, N=None, increasing=False):  # noqa: N803
-    """The matrix whose columns are powers of x: N of them (len(x), unless given), the highest first unless increasing."""
+    """The matrix whose columns are powers of x: N of them (default len(x)), the highest first unless increasing."""
     if x.dim() != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     if N is not None and N < 0:
