@@ -92,6 +92,8 @@ _LAZY = {
     "__config__", "__future__",
 }  # fmt: skip
 
+_LAZY_NAMES = {"autocast": "amp", "GradScaler": "amp", "vmap": "func", "Event": "cuda", "Stream": "cuda"}
+
 
 def __getattr__(name):
     """Submodules that few programs need are imported when they are first named."""
@@ -103,6 +105,10 @@ def __getattr__(name):
         except ModuleNotFoundError as missing:
             if missing.name != f"{__name__}.{name}":
                 raise
+    if name in _LAZY_NAMES:
+        import importlib
+
+        return getattr(importlib.import_module("." + _LAZY_NAMES[name], __name__), name)
     if name in ("TypedStorage", "FloatStorage", "DoubleStorage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage",
                 "ByteStorage", "BoolStorage", "HalfStorage", "BFloat16Storage", "ComplexFloatStorage",
                 "ComplexDoubleStorage"):  # fmt: skip
@@ -113,4 +119,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})

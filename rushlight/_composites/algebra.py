@@ -6,7 +6,7 @@ from .._composite import sampled
 from ._method import given, in_place, method
 
 __all__ = ["conj_physical_", "igamma", "igammac", "index_reduce", "kron", "ldexp_", "lu", "lu_solve", "lu_unpack",
-           "nonzero_static", "ormqr", "pca_lowrank", "svd_lowrank"]  # fmt: skip
+           "nonzero_static", "ormqr", "pca_lowrank", "segment_reduce", "svd_lowrank"]  # fmt: skip
 
 
 def _kron_reference(a, b):
@@ -101,6 +101,33 @@ def fill_diagonal_(self, fill_value, wrap=False):
         return self
     self.as_strided((min(self.shape),), (sum(self.stride()),), self.storage_offset()).fill_(fill_value)
     return self
+
+
+def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None):
+    """Reductions ("sum", "mean", "max", "min", "prod") over consecutive segments of dimension 0.
+
+    Args:
+        lengths: elements of each segment, or offsets: where each starts and the last ends.
+        initial: result of empty segments, and a value that takes part in the others.
+    """
+    if axis != 0 or indices is not None:
+        raise NotImplementedError("segment_reduce: only axis=0, with lengths or offsets")
+    if lengths is None and offsets is None:
+        raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
+    lengths = offsets.diff() if lengths is None else lengths
+    if lengths.dim() != 1:
+        raise NotImplementedError("segment_reduce: lengths of one dimension only")
+    if not unsafe and (int(lengths.sum()) != data.shape[0] or bool((lengths < 0).any())):
+        raise RuntimeError("segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when "
+                           "!unsafe.")  # fmt: skip
+    empty = {"sum": 0.0, "mean": float("nan"), "max": -float("inf"), "min": float("inf"), "prod": 1.0}
+    if reduce not in empty:
+        raise RuntimeError(f"unknown reduction {reduce}")
+    owner = _C.repeat_interleave(lengths)
+    index = owner.reshape((-1,) + (1,) * (data.dim() - 1)).expand(data.shape)
+    start = _C.full((lengths.numel(), *data.shape[1:]), empty[reduce] if initial is None else initial, dtype=data.dtype)
+    kind = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    return start.scatter_reduce(0, index, data, kind, include_self=initial is not None or reduce != "mean")
 
 
 @method

@@ -7,7 +7,7 @@ from .._C import Tensor
 from ._method import method
 
 __all__ = [
-    "cond", "get_autocast_dtype", "get_device_module", "has_lapack", "has_mkl", "has_openmp", "has_spectral",
+    "cond", "fill", "get_autocast_dtype", "get_device_module", "has_lapack", "has_mkl", "has_openmp", "has_spectral",
     "is_anomaly_enabled", "is_autocast_enabled", "is_deterministic_algorithms_warn_only_enabled", "sym_float", "sym_int",
     "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum", "to_dlpack", "while_loop", "AcceleratorError",
     "FatalError", "OutOfMemoryError",
@@ -124,7 +124,38 @@ def to_dlpack(tensor):
     return tensor.__dlpack__()
 
 
+def fill(input, value):
+    """A tensor like input with value in every element."""
+    return input.clone().fill_(value)
+
+
 # ---- methods ----
+
+
+@method
+def resize(self, *sizes):
+    """reshape(), under its old name."""
+    return self.reshape(*sizes)
+
+
+@method
+def resize_as(self, tensor):
+    """reshape() to the shape of tensor, under its old name."""
+    return self.reshape(tensor.shape)
+
+
+@method
+def storage_type(self):
+    """The legacy class of the tensor's storage."""
+    return type(self.storage())
+
+
+@method
+def module_load(self, other, assign=False):
+    """What a parameter becomes when a module loads `other` into it: other itself, or this tensor with its values."""
+    return other.detach() if assign else self.detach().copy_(other)
+
+
 
 
 @method

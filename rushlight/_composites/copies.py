@@ -71,6 +71,7 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
     return result
 
 
+@method
 def as_strided_(input, size, stride, storage_offset=None):
     """input itself, turned into its as_strided() view."""
     return input.set_(input.untyped_storage(), input.storage_offset() if storage_offset is None else storage_offset, size, stride)

@@ -34,7 +34,7 @@ def _dropout(name, inplace):
 
 
 def _loss(name, reduction_at):
-    """A loss whose reduction, argument number reduction_at, is 0, 1 or 2."""
+    """A loss whose reduction, argument number reduction_at, is 0 (none, the default), 1 or 2."""
 
     def function(*args, **kwargs):
         args = list(args)
@@ -42,8 +42,8 @@ def _loss(name, reduction_at):
             kwargs["zero_infinity"] = args.pop()  # only ctc_loss has an argument after it
         if len(args) > reduction_at:
             kwargs["reduction"] = args.pop(reduction_at)
-        if isinstance(kwargs.get("reduction"), int):
-            kwargs["reduction"] = _REDUCTIONS[kwargs["reduction"]]
+        reduction = kwargs.get("reduction", 0)
+        kwargs["reduction"] = _REDUCTIONS[reduction] if isinstance(reduction, int) else reduction
         return getattr(_functional(), name)(*args, **kwargs)
 
     _named(function, name)
@@ -69,7 +69,7 @@ def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     return _functional().poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=_REDUCTIONS[reduction])
 
 
-def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1):
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
     """nn.functional.triplet_margin_loss at the top level."""
     reduction = _REDUCTIONS[reduction] if isinstance(reduction, int) else reduction
     return _functional().triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=reduction)
