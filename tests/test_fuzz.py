@@ -198,6 +198,8 @@ def from_sample(draw, op):
             return f"T({dtype!r}, {value.shape!r}, {layout!r}, {content!r}, {draw(st.integers(0, 2))})"
         if isinstance(value, (list, tuple)) and any(isinstance(v, Draw) for v in value):
             return "[" + ", ".join(map(text, value)) + "]"
+        if isinstance(value, rl.Tensor):
+            return f"rl.tensor({value.tolist()}, dtype=rl.{str(value.dtype).rpartition('.')[2]})"
         if isinstance(value, rl.dtype):
             return "rl." + str(value).rpartition(".")[2]
         return repr(value)

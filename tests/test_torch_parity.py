@@ -25,9 +25,15 @@ KNOWN = {
     ("threshold", "uint8"): "a number out of range wraps instead of raising",
     ("complex", "float16"): "complex32 does not exist here", ("view_as_complex", "float16"): "complex32 does not exist here",
     ("polar", "float16"): "computed in complex64", "adaptive_max_pool2d": "the core's form returns indices too",
-    "convolution": "one number stands for a list", ("rms_norm", "complex64"): "by the absolute value",
+    "convolution": "one number stands for a list",
 }  # fmt: skip
-OTHER_NAMES = {"inner", "matmul", "ldexp", "mvlgamma", "special_ndtr"}  # grad_fn of composites: the last operator of another decomposition
+OTHER_NAMES = {
+    "inner",
+    "matmul",
+    "ldexp",
+    "mvlgamma",
+    "special_ndtr",
+}  # grad_fn of composites: the last operator of another decomposition
 
 
 def find(name):

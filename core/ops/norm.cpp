@@ -206,8 +206,7 @@ const Op& rms_norm = def({
                        : d == Dtype::f64 || d == Dtype::c128 ? std::numeric_limits<double>::epsilon()
                                                              : std::numeric_limits<float>::epsilon();
           Tensor x = compute_type(d) == d ? c.in(0) : to_dtype(c.in(0), compute_type(d));
-          Tensor size = is_complex(d) ? abs(x) : x;
-          Tensor y = mul(x, rsqrt(add(mean_over(mul(size, size), row_dims(x.sizes(), c.ints(1))), eps)));
+          Tensor y = mul(x, rsqrt(add(mean_over(mul(x, x), row_dims(x.sizes(), c.ints(1))), eps)));
           if (y.dtype() != d) y = to_dtype(y, d);
           c.outs = TensorList{c.has(2) ? mul(y, c.in(2)) : y};
         },

@@ -240,6 +240,17 @@ def _rms_norm(input, normalized_shape, weight=None, eps=None):
     return input / np.sqrt((input**2).mean(axes, keepdims=True) + eps) * (1 if weight is None else weight)
 
 
+@_reference("scaled_dot_product_attention")
+def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None):
+    scores = query @ np.swapaxes(key, -1, -2) * (1 / np.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = np.tril(np.ones(scores.shape[-2:], bool))
+    if attn_mask is not None:
+        scores = np.where(attn_mask, scores, -np.inf) if attn_mask.dtype == bool else scores + attn_mask
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ value
+
+
 # ---- losses: reduction is 0 none, 1 mean, 2 sum ----
 def _reduced(loss, reduction):
     return [loss, loss.mean(), loss.sum()][reduction]
