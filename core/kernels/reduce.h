@@ -16,12 +16,12 @@ constexpr int64_t reduce_lanes = 16, reduce_chunk = 8192;
 
 // Input with the kept dimensions first and the reduced ones last, merged where strides allow.
 struct ReducePlan {
-  Tensor owned;                  // a contiguous copy where the layout asked for one
+  Tensor owned;  // a contiguous copy where the layout asked for one
   const char* data = nullptr;
-  int64_t kept = 1, reduced = 1; // numbers of elements
-  Dims kept_sizes, kept_strides; // in elements, outer to inner
-  int64_t stride = 1;            // between reduced elements
-  int64_t inner = 1;             // columns side by side (stride one) when stride != 1
+  int64_t kept = 1, reduced = 1;  // numbers of elements
+  Dims kept_sizes, kept_strides;  // in elements, outer to inner
+  int64_t stride = 1;             // between reduced elements
+  int64_t inner = 1;              // columns side by side (stride one) when stride != 1
   // Element offset of kept position k.
   int64_t offset(int64_t k) const {
     int64_t at = 0;
@@ -87,30 +87,33 @@ template <class T, class R> void reduce(const ReducePlan& p, const R& r, typenam
   }
   // Columns: `inner` results side by side, rows `stride` apart.
   constexpr int64_t width = 256, height = 512;
-  int64_t outer = p.kept / p.inner, blocks = (p.inner + width - 1) / width, chunks = (p.reduced + height - 1) / height;
+  int64_t outer = p.kept / p.inner, blocks = (p.inner + width - 1) / width,
+          chunks = (p.reduced + height - 1) / height;
   std::unique_ptr<Acc[]> partial(chunks > 1 ? new Acc[p.kept * chunks] : nullptr);
   Acc* parts = partial.get();
   int64_t work = std::min(p.inner, width) * std::min(p.reduced, height);
-  parallel_for(outer * blocks * chunks, std::max<int64_t>(1, 4 * reduce_chunk / work), [&](int64_t begin, int64_t end) {
-    Acc acc[width];
-    with_isa([&] {
-      for (int64_t t = begin; t < end; ++t) {
-        int64_t c = t % chunks, b = t / chunks % blocks, o = t / chunks / blocks;
-        int64_t first = b * width, n = std::min(width, p.inner - first), rows = std::min(height, p.reduced - c * height);
-        const T* x = data + p.offset(o * p.inner) + first + c * height * p.stride;
-        for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
-        for (int64_t i = 0; i < rows; ++i, x += p.stride) {
-          RL_INDEPENDENT
-          for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
-        }
-        int64_t k = o * p.inner + first;
-        if (chunks == 1)
-          for (int64_t j = 0; j < n; ++j) result[k + j] = acc[j];
-        else
-          for (int64_t j = 0; j < n; ++j) parts[c * p.kept + k + j] = acc[j];
-      }
-    });
-  });
+  parallel_for(outer * blocks * chunks, std::max<int64_t>(1, 4 * reduce_chunk / work),
+               [&](int64_t begin, int64_t end) {
+                 Acc acc[width];
+                 with_isa([&] {
+                   for (int64_t t = begin; t < end; ++t) {
+                     int64_t c = t % chunks, b = t / chunks % blocks, o = t / chunks / blocks;
+                     int64_t first = b * width, n = std::min(width, p.inner - first),
+                             rows = std::min(height, p.reduced - c * height);
+                     const T* x = data + p.offset(o * p.inner) + first + c * height * p.stride;
+                     for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
+                     for (int64_t i = 0; i < rows; ++i, x += p.stride) {
+                       RL_INDEPENDENT
+                       for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+                     }
+                     int64_t k = o * p.inner + first;
+                     if (chunks == 1)
+                       for (int64_t j = 0; j < n; ++j) result[k + j] = acc[j];
+                     else
+                       for (int64_t j = 0; j < n; ++j) parts[c * p.kept + k + j] = acc[j];
+                   }
+                 });
+               });
   if (chunks > 1)
     for (int64_t k = 0; k < p.kept; ++k) {
       Acc acc = parts[k];

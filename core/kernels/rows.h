@@ -33,9 +33,10 @@ inline void put_rows(const Tensor& out, const Tensor& rows, int64_t d) {
 }
 // f(row number) for each of the rows, in parallel where they are long enough together.
 template <class F> void each_of_rows(int64_t rows, int64_t length, F&& f) {
-  parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(length, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) f(k);
-  });
+  parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(length, 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t k = begin; k < end; ++k) f(k);
+               });
 }
 
 }  // namespace rushlight

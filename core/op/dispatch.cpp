@@ -22,7 +22,8 @@ template <class F> void each_tensor(const Call& c, F&& f) {
 
 void check_devices(const Call& c, Device expected) {
   each_tensor(c, [&](const Tensor& t) {
-    if (t.device().type == expected.type) [[likely]] return;
+    if (t.device().type == expected.type) [[likely]]
+      return;
     if (t.ndim() == 0 && t.device().type == Device::cpu) return;  // a number in tensor's clothes
     static const char* names[] = {"cpu", "cuda", "meta"};
     throw runtime_error("Tensor on device ", names[t.device().type], " is not on the expected device ",
@@ -37,7 +38,8 @@ void allocate_outputs(Call& c) {
     if (c.outs[k]) continue;
     OutMeta& m = c.meta(k);
     if (m.dtype == Dtype::none) continue;  // an output that this call does not have
-    c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device) : empty(m.sizes, m.dtype, m.device);
+    c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
+                          : empty(m.sizes, m.dtype, m.device);
   }
 }
 
@@ -54,12 +56,14 @@ bool on_meta(const Call& c) { return !c.outs.empty() && c.outs[0] && c.outs[0].i
 
 void check_overlap(const Call& c, const Tensor& target) {
   if (!target.contiguous() && overlaps_itself(target.sizes(), target.strides()))
-    throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                        "location. Please clone() the tensor before performing the operation.");
+    throw runtime_error(
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+        "location. Please clone() the tensor before performing the operation.");
   for (auto& v : c.args)
     if (v.tag == Value::tensor && v.t != target.get() && overlap(v.as_tensor(), target) == Overlap::partial)
-      throw runtime_error("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                          "single memory location. Please clone() the tensor before performing the operation.");
+      throw runtime_error(
+          "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+          "single memory location. Please clone() the tensor before performing the operation.");
 }
 
 // The rule's output must fit a tensor that exists already.
@@ -67,10 +71,11 @@ void check_target(const Call& c, const Tensor& target) {
   const OutMeta& m = c.meta0;
   if (m.dtype == Dtype::none) return;
   if (!same(m.sizes, target.sizes()))
-    throw runtime_error("output with shape ", show(target.sizes()), " doesn't match the broadcast shape ", show(m.sizes));
+    throw runtime_error("output with shape ", show(target.sizes()), " doesn't match the broadcast shape ",
+                        show(m.sizes));
   if (!can_cast(m.dtype, target.dtype()))
-    throw runtime_error("result type ", info(m.dtype).scalar_name, " can't be cast to the desired output type ",
-                        info(target.dtype()).scalar_name);
+    throw runtime_error("result type ", info(m.dtype).scalar_name,
+                        " can't be cast to the desired output type ", info(target.dtype()).scalar_name);
 }
 
 }  // namespace
@@ -131,14 +136,17 @@ void run_out(Call& c, std::span<const Tensor> given) {
   each_tensor(c, [&](const Tensor& t) { needs |= t.needs_grad(); });
   for (auto& t : given) needs |= t && t.needs_grad();
   if (needs && grad_enabled())
-    throw runtime_error(c.op.name, "(): functions with out=... arguments don't support automatic differentiation, but one "
-                        "of the arguments requires grad.");
+    throw runtime_error(
+        c.op.name,
+        "(): functions with out=... arguments don't support automatic differentiation, but one "
+        "of the arguments requires grad.");
   for (auto& out : given)
     if (out)
       each_tensor(c, [&](const Tensor& t) {
         if (!t.is(out) && overlap(t, out) == Overlap::partial)
-          throw runtime_error("unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-                              "single memory location. Please clone() the tensor before performing the operation.");
+          throw runtime_error(
+              "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+              "single memory location. Please clone() the tensor before performing the operation.");
       });
   bool was = modes().inference;
   modes().inference = false;
@@ -154,18 +162,20 @@ void run_out(Call& c, std::span<const Tensor> given) {
     const Tensor& out = given[k];
     const Tensor& result = c.outs[k];
     if (!can_cast(result.dtype(), out.dtype()))
-      throw runtime_error("result type ", info(result.dtype()).scalar_name, " can't be cast to the desired output type ",
-                          info(out.dtype()).scalar_name);
+      throw runtime_error("result type ", info(result.dtype()).scalar_name,
+                          " can't be cast to the desired output type ", info(out.dtype()).scalar_name);
     if (out.device().type != result.device().type)
       throw runtime_error("Expected out tensor to have the device of the result");
     bool fits = same(out.sizes(), result.sizes());
     if (fits && overlaps_itself(out.sizes(), out.strides()))
-      throw runtime_error("unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                          "location. Please clone() the tensor before performing the operation.");
+      throw runtime_error(
+          "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+          "location. Please clone() the tensor before performing the operation.");
     if (!fits && out->storage && result.numel()) {
       const Storage& s = *out->storage;
       bool room = size_t((result.numel() + out.offset()) * out.itemsize()) <= s.capacity;
-      if (!room && (!s.resizable || s.parent || s.aliases)) throw runtime_error("Trying to resize storage that is not resizable");
+      if (!room && (!s.resizable || s.parent || s.aliases))
+        throw runtime_error("Trying to resize storage that is not resizable");
     }
   }
   for (size_t k = 0; k < given.size() && k < c.outs.size(); ++k) {
@@ -173,11 +183,12 @@ void run_out(Call& c, std::span<const Tensor> given) {
     const Tensor result = c.outs[k];
     if (!same(out.sizes(), result.sizes())) {
       if (out.numel()) {
-        std::string text = cat_text("An output with one or more elements was resized since it had shape ",
-                                    show(out.sizes()), ", which does not match the required output shape ",
-                                    show(result.sizes()), ". This behavior is deprecated, and in a future PyTorch release "
-                                    "outputs will not be resized unless they have zero elements. You can explicitly reuse "
-                                    "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).");
+        std::string text =
+            cat_text("An output with one or more elements was resized since it had shape ", show(out.sizes()),
+                     ", which does not match the required output shape ", show(result.sizes()),
+                     ". This behavior is deprecated, and in a future PyTorch release "
+                     "outputs will not be resized unless they have zero elements. You can explicitly reuse "
+                     "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).");
         if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) throw PythonError();
       }
       resize(out, result.sizes());

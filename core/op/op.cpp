@@ -109,12 +109,14 @@ std::vector<std::string> split(const std::string& s) {
 Param parse_param(const char* sig, const std::string& text) {
   Param p;
   auto eq = text.find('=');
-  std::string head = trim(text.substr(0, eq)), fallback = eq == std::string::npos ? "" : trim(text.substr(eq + 1));
+  std::string head = trim(text.substr(0, eq)),
+              fallback = eq == std::string::npos ? "" : trim(text.substr(eq + 1));
   auto space = head.find(' ');
   if (space == std::string::npos) bad(sig, "parameter '" + text + "' has no type");
   std::string type = head.substr(0, space);
   p.name = trim(head.substr(space + 1));
-  if (type.size() > 3 && type.ends_with("...")) p.varargs = true, type = type.substr(0, type.size() - 3) + "[]";
+  if (type.size() > 3 && type.ends_with("..."))
+    p.varargs = true, type = type.substr(0, type.size() - 3) + "[]";
   if (type.ends_with("?")) p.optional = true, type.pop_back();
   if (type.ends_with("!")) p.written = true, type.pop_back();
   if (auto b = type.find('['); b != std::string::npos && type[b + 1] != ']') {
@@ -122,13 +124,21 @@ Param parse_param(const char* sig, const std::string& text) {
     type = type.substr(0, b) + "[]";
   }
   static const std::map<std::string, std::pair<Type, const char*>> types = {
-      {"Tensor", {Type::tensor, "Tensor"}}, {"Tensor[]", {Type::tensor_list, "tuple of Tensors"}},
-      {"Tensor?[]", {Type::tensor_list, "tuple of Tensors"}}, {"Operand", {Type::operand, "Tensor"}},
-      {"Scalar", {Type::scalar, "Number"}}, {"int", {Type::integer, "int"}}, {"float", {Type::real, "float"}},
-      {"bool", {Type::boolean, "bool"}}, {"int[]", {Type::ints, "tuple of ints"}},
-      {"float[]", {Type::reals, "tuple of floats"}}, {"dtype", {Type::dtype, "torch.dtype"}},
-      {"device", {Type::device, "torch.device"}}, {"str", {Type::text, "str"}},
-      {"Generator", {Type::generator, "torch.Generator"}}, {"any", {Type::object, "object"}}};
+      {"Tensor", {Type::tensor, "Tensor"}},
+      {"Tensor[]", {Type::tensor_list, "tuple of Tensors"}},
+      {"Tensor?[]", {Type::tensor_list, "tuple of Tensors"}},
+      {"Operand", {Type::operand, "Tensor"}},
+      {"Scalar", {Type::scalar, "Number"}},
+      {"int", {Type::integer, "int"}},
+      {"float", {Type::real, "float"}},
+      {"bool", {Type::boolean, "bool"}},
+      {"int[]", {Type::ints, "tuple of ints"}},
+      {"float[]", {Type::reals, "tuple of floats"}},
+      {"dtype", {Type::dtype, "torch.dtype"}},
+      {"device", {Type::device, "torch.device"}},
+      {"str", {Type::text, "str"}},
+      {"Generator", {Type::generator, "torch.Generator"}},
+      {"any", {Type::object, "object"}}};
   auto it = types.find(type);
   if (it == types.end()) bad(sig, "unknown type " + type);
   p.type = it->second.first;
@@ -138,7 +148,8 @@ Param parse_param(const char* sig, const std::string& text) {
     if (fallback == "None") p.optional = true;
     else if (fallback == "True" || fallback == "False") p.fallback = Value(fallback == "True");
     else if (fallback[0] == '[') {
-      for (auto& x : split(fallback.substr(1, fallback.size() - 2))) p.fallback_ints.push_back(std::atoll(x.c_str()));
+      for (auto& x : split(fallback.substr(1, fallback.size() - 2)))
+        p.fallback_ints.push_back(std::atoll(x.c_str()));
       p.fallback.tag = Value::ints;
     } else if (fallback[0] == '\'' || fallback[0] == '"') {
       p.fallback = Value(static_cast<const char*>(strdup(fallback.substr(1, fallback.size() - 2).c_str())));
@@ -182,7 +193,8 @@ const Op& def(Spec spec) {
   op->spec = std::move(spec);
   std::string sig = op->spec.sig;
   size_t open = sig.find('('), arrow = sig.rfind("->");
-  if (open == std::string::npos || arrow == std::string::npos) bad(op->spec.sig, "expected name(...) -> result");
+  if (open == std::string::npos || arrow == std::string::npos)
+    bad(op->spec.sig, "expected name(...) -> result");
   size_t close = sig.rfind(')', arrow);
   op->name = sig.substr(0, open);
   if (auto dot = op->name.find('.'); dot != std::string::npos) {
@@ -191,7 +203,10 @@ const Op& def(Spec spec) {
   }
   bool keyword_only = false;
   for (auto& text : split(sig.substr(open + 1, close - open - 1))) {
-    if (text == "*") { keyword_only = true; continue; }
+    if (text == "*") {
+      keyword_only = true;
+      continue;
+    }
     op->params.push_back(parse_param(op->spec.sig, text));
     op->params.back().keyword_only = keyword_only;
   }

@@ -21,25 +21,45 @@ using Grads = TensorList;
 //        float[]?, dtype?, device?, str, str?, Generator?, any (a Python object).
 // Dimension arguments are checked by the rule (wrap_dim), not by the binder.
 enum class Type : uint8_t {
-  tensor, tensor_list, operand, scalar, integer, real, boolean, ints, reals, dtype, device, text, generator, object
+  tensor,
+  tensor_list,
+  operand,
+  scalar,
+  integer,
+  real,
+  boolean,
+  ints,
+  reals,
+  dtype,
+  device,
+  text,
+  generator,
+  object
 };
 struct Param {
   Type type;
-  bool optional = false;   // None is accepted
-  bool written = false;    // Tensor!
-  bool varargs = false;    // int...
+  bool optional = false;  // None is accepted
+  bool written = false;   // Tensor!
+  bool varargs = false;   // int...
   bool keyword_only = false;
   bool has_default = false;
-  int fixed = 0;           // int[2]: a single int is repeated
+  int fixed = 0;  // int[2]: a single int is repeated
   std::string name;
-  std::string type_text;   // as in torch's error texts: "Tensor", "tuple of ints", "int", ...
+  std::string type_text;  // as in torch's error texts: "Tensor", "tuple of ints", "int", ...
   Value fallback;
   std::vector<int64_t> fallback_ints;
 };
 
 // ---- families and forms ----
 enum Family : uint8_t { pointwise, reduction, view, create, random_fill, other };
-enum Forms : uint8_t { no_forms = 0, function = 1, method = 2, inplace = 4, out_form = 8, default_forms = 255 };
+enum Forms : uint8_t {
+  no_forms = 0,
+  function = 1,
+  method = 2,
+  inplace = 4,
+  out_form = 8,
+  default_forms = 255
+};
 constexpr Forms operator|(Forms a, Forms b) { return Forms(uint8_t(a) | uint8_t(b)); }
 // default: pointwise function|method|inplace|out; reduction and other function|method|out; view function|method; create function|out;
 // an op whose first parameter is Tensor! (name ends in _) is a method (and a function).
@@ -47,8 +67,21 @@ constexpr Forms operator|(Forms a, Forms b) { return Forms(uint8_t(a) | uint8_t(
 // ---- what backward may read ----
 // A mask of arguments (by position) and outputs. {.for0 = In1, .for1 = In0}: argument 1 is kept only when gradient
 // slot 0 is wanted, and so on. Sizes and dtypes of all tensor arguments are always kept.
-enum Save : uint32_t { Nothing = 0, In0 = 1, In1 = 2, In2 = 4, In3 = 8, In4 = 16, In5 = 32, In6 = 64, In7 = 128,
-                       Out0 = 1u << 16, Out1 = 1u << 17, Out2 = 1u << 18, Out = Out0 };
+enum Save : uint32_t {
+  Nothing = 0,
+  In0 = 1,
+  In1 = 2,
+  In2 = 4,
+  In3 = 8,
+  In4 = 16,
+  In5 = 32,
+  In6 = 64,
+  In7 = 128,
+  Out0 = 1u << 16,
+  Out1 = 1u << 17,
+  Out2 = 1u << 18,
+  Out = Out0
+};
 struct Saves {
   uint32_t always = 0, for0 = 0, for1 = 0, for2 = 0;
 };
@@ -65,7 +98,7 @@ struct OutMeta {
 struct Call {
   const Op& op;
   std::span<Value> args;
-  TensorList outs;          // after allocation: the outputs (in-place: the target)
+  TensorList outs;            // after allocation: the outputs (in-place: the target)
   std::vector<OutMeta> more;  // metas of outputs 1.. (output 0 is meta0)
   OutMeta meta0;
   Dtype compute = Dtype::none;  // the common dtype a pointwise op computes in (set by its rule)
@@ -103,7 +136,7 @@ struct Call {
   // backward: which gradient slots are wanted (one slot per tensor argument in order; a Tensor[] takes one per element)
   bool wants(int slot) const { return wanted >> slot & 1 || slot > 63; }
   const Tensor& g(int k) const { return (*grads)[k]; }  // gradient of output k, may be an empty handle
-  IntSpan in_sizes(int slot) const;                     // of the tensor in that slot, as it was in the forward call
+  IntSpan in_sizes(int slot) const;  // of the tensor in that slot, as it was in the forward call
   Dtype in_dtype(int slot) const;
   IntSpan in_strides(int slot) const;
   int slots() const;
@@ -116,9 +149,11 @@ struct Kernel {
   constexpr Kernel() = default;
   constexpr Kernel(void (*f)(Call&, const void*), const void* d) : fn(f), data(d) {}
   // from a captureless lambda or function void(Call&)
-  template <class F> requires std::is_convertible_v<F, void (*)(Call&)>
-  constexpr Kernel(F f) : fn([](Call& c, const void* p) { reinterpret_cast<void (*)(Call&)>(const_cast<void*>(p))(c); }),
-                          data(reinterpret_cast<const void*>(static_cast<void (*)(Call&)>(f))) {}
+  template <class F>
+    requires std::is_convertible_v<F, void (*)(Call&)>
+  constexpr Kernel(F f)
+      : fn([](Call& c, const void* p) { reinterpret_cast<void (*)(Call&)>(const_cast<void*>(p))(c); }),
+        data(reinterpret_cast<const void*>(static_cast<void (*)(Call&)>(f))) {}
   explicit operator bool() const { return fn; }
 };
 using GradFn = Grads (*)(const Call& c, const Tensor& g);  // g: gradient of output 0
@@ -130,25 +165,26 @@ struct Spec {
   Forms forms = default_forms;
   Rule rule = nullptr;
   Kernel cpu = {};
-  bool composite = false;           // the kernel calls other ops and sets c.outs itself; nothing is recorded for it
+  bool composite = false;  // the kernel calls other ops and sets c.outs itself; nothing is recorded for it
   Saves saves = {};
   GradFn grad = nullptr;            // null: outputs never require grad
   const char* grad_name = nullptr;  // "AddBackward0"; default CamelCase(name) + "Backward0"
   const char* ref = "";             // NumPy expression over the parameter names, for tests
   std::vector<const char*> samples = {};
   std::vector<const char*> aliases = {};  // further names: absolute for abs
-  const char* modules = "";         // where the function form lives besides rushlight: "special", "linalg", "nn" (only _C)
+  const char* modules =
+      "";  // where the function form lives besides rushlight: "special", "linalg", "nn" (only _C)
 };
 
 struct Op {
   Spec spec;
-  std::string name;       // "max"
-  std::string overload;   // "dim"
+  std::string name;      // "max"
+  std::string overload;  // "dim"
   std::string grad_name;
   std::vector<Param> params;
   std::vector<std::string> out_names;  // named results: {"values", "indices"}; empty for one unnamed
-  bool list_out = false;  // -> Tensor[] (number of outputs set by the rule)
-  bool mutates = false;   // first parameter is Tensor!
+  bool list_out = false;               // -> Tensor[] (number of outputs set by the rule)
+  bool mutates = false;                // first parameter is Tensor!
   Forms forms;
   int nouts = 1;
   int position(std::string_view param) const;  // index of a parameter, -1 if none
@@ -156,12 +192,13 @@ struct Op {
   // C++ call: a prefix of positional arguments, the rest take their defaults.
   Tensor operator()(std::initializer_list<Value> args) const;
   template <class... A> Tensor operator()(const A&... a) const {
-    if constexpr (sizeof...(A) == 1 && (std::is_same_v<A, std::initializer_list<Value>> && ...)) return call({a...});
+    if constexpr (sizeof...(A) == 1 && (std::is_same_v<A, std::initializer_list<Value>> && ...))
+      return call({a...});
     else return call({Value(a)...});
   }
-  Tensor call(std::initializer_list<Value> args) const;            // single output
-  TensorList call_list(std::initializer_list<Value> args) const;   // all outputs
-  Tensor call_inplace(std::initializer_list<Value> args) const;    // add_ for op add: writes args[0]
+  Tensor call(std::initializer_list<Value> args) const;           // single output
+  TensorList call_list(std::initializer_list<Value> args) const;  // all outputs
+  Tensor call_inplace(std::initializer_list<Value> args) const;   // add_ for op add: writes args[0]
   Tensor call_out(const Tensor& out, std::initializer_list<Value> args) const;
 };
 
@@ -170,20 +207,21 @@ const std::vector<const Op*>& registry();
 const Op& find_op(std::string_view name, std::string_view overload = "");  // throws if absent
 
 // ---- the one road (dispatch.cpp): rule, allocate, kernel, record ----
-void run(Call& c);                       // fills c.outs
-void run_inplace(Call& c);               // out is args[0] (pointwise family, or Tensor! ops)
+void run(Call& c);                                    // fills c.outs
+void run_inplace(Call& c);                            // out is args[0] (pointwise family, or Tensor! ops)
 void run_out(Call& c, std::span<const Tensor> outs);  // out=
 
-void resize(const Tensor& t, IntSpan sizes);          // resize_: grows the storage when needed, keeps the leading bytes
+void resize(const Tensor& t,
+            IntSpan sizes);  // resize_: grows the storage when needed, keeps the leading bytes
 
 // ---- rules shared by families (rules.cpp) ----
 namespace rule {
-void same(Call&);            // output as argument 0
-void broadcast(Call&);       // promoted dtype, broadcast sizes of all tensor/operand arguments
-void to_float(Call&);        // ... integers become the default float
-void compare(Call&);         // ... output bool, computes in the promoted dtype
-void to_bool(Call&);         // output bool, computes in the promoted dtype (same as compare; unary ops)
-void to_real(Call&);         // complex -> real output (abs, angle, real part)
+void same(Call&);       // output as argument 0
+void broadcast(Call&);  // promoted dtype, broadcast sizes of all tensor/operand arguments
+void to_float(Call&);   // ... integers become the default float
+void compare(Call&);    // ... output bool, computes in the promoted dtype
+void to_bool(Call&);    // output bool, computes in the promoted dtype (same as compare; unary ops)
+void to_real(Call&);    // complex -> real output (abs, angle, real part)
 }  // namespace rule
 // Promoted dtype of tensor, operand and scalar arguments by PyTorch's three groups.
 Dtype result_type(std::span<const Value> args);

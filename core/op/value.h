@@ -10,7 +10,21 @@ using c128 = std::complex<double>;
 class TensorList;
 
 struct Value {
-  enum Tag : uint8_t { none, tensor, boolean, integer, real, complex, ints, reals, tensors, dtype, device, text, object };
+  enum Tag : uint8_t {
+    none,
+    tensor,
+    boolean,
+    integer,
+    real,
+    complex,
+    ints,
+    reals,
+    tensors,
+    dtype,
+    device,
+    text,
+    object
+  };
   Tag tag = none;
   uint32_t count = 0;  // of ints, reals, tensors
   union {
@@ -28,24 +42,63 @@ struct Value {
   };
   Value() : i(0) {}
   Value(std::nullptr_t) : Value() {}
-  Value(const Tensor& x) : Value() { if (x) { tag = tensor; t = x.get(); } }
-  Value(bool x) : Value() { tag = boolean; i = x; }
+  Value(const Tensor& x) : Value() {
+    if (x) {
+      tag = tensor;
+      t = x.get();
+    }
+  }
+  Value(bool x) : Value() {
+    tag = boolean;
+    i = x;
+  }
   Value(int x) : Value(int64_t(x)) {}
-  Value(int64_t x) : Value() { tag = integer; i = x; }
-  Value(double x) : Value() { tag = real; d = x; }
-  Value(c128 x) : Value() { tag = complex; z[0] = x.real(); z[1] = x.imag(); }
-  Value(Dtype x) : Value() { if (x != Dtype::none) { tag = dtype; dt = x; } }
-  Value(Device x) : Value() { tag = device; dev = x; }
-  Value(const char* x) : Value() { tag = text; s = x; }
-  Value(IntSpan x) : Value() { tag = ints; int_list = x.data(); count = x.size(); }
+  Value(int64_t x) : Value() {
+    tag = integer;
+    i = x;
+  }
+  Value(double x) : Value() {
+    tag = real;
+    d = x;
+  }
+  Value(c128 x) : Value() {
+    tag = complex;
+    z[0] = x.real();
+    z[1] = x.imag();
+  }
+  Value(Dtype x) : Value() {
+    if (x != Dtype::none) {
+      tag = dtype;
+      dt = x;
+    }
+  }
+  Value(Device x) : Value() {
+    tag = device;
+    dev = x;
+  }
+  Value(const char* x) : Value() {
+    tag = text;
+    s = x;
+  }
+  Value(IntSpan x) : Value() {
+    tag = ints;
+    int_list = x.data();
+    count = x.size();
+  }
   Value(const Dims& x) : Value(IntSpan(x)) {}
-  Value(std::span<const double> x) : Value() { tag = reals; real_list = x.data(); count = x.size(); }
+  Value(std::span<const double> x) : Value() {
+    tag = reals;
+    real_list = x.data();
+    count = x.size();
+  }
   Value(const TensorList& x);
   template <class T> Value(T*) = delete;  // no accidental pointer -> bool
 
   bool is_number() const { return tag >= boolean && tag <= complex; }
   explicit operator bool() const { return tag != none; }
-  const Tensor& as_tensor() const { return reinterpret_cast<const Tensor&>(t); }  // Tensor is exactly this pointer
+  const Tensor& as_tensor() const {
+    return reinterpret_cast<const Tensor&>(t);
+  }  // Tensor is exactly this pointer
   IntSpan as_ints() const { return {int_list, count}; }
   std::span<const Tensor> as_tensors() const { return {reinterpret_cast<const Tensor*>(tensor_list), count}; }
   double as_double() const { return tag == real ? d : tag == complex ? z[0] : double(i); }
@@ -57,13 +110,26 @@ struct Value {
 class TensorList {
  public:
   TensorList() = default;
-  TensorList(std::initializer_list<Tensor> v) { for (auto& t : v) push_back(t); }
+  TensorList(std::initializer_list<Tensor> v) {
+    for (auto& t : v) push_back(t);
+  }
   explicit TensorList(size_t n) { resize(n); }
   TensorList(TensorList&& o) noexcept { *this = std::move(o); }
-  TensorList(const TensorList& o) { for (auto& t : o) push_back(t); }
+  TensorList(const TensorList& o) {
+    for (auto& t : o) push_back(t);
+  }
   TensorList& operator=(TensorList&& o) noexcept;
-  TensorList& operator=(const TensorList& o) { if (this != &o) { clear(); for (auto& t : o) push_back(t); } return *this; }
-  ~TensorList() { clear(); if (heap_) ::operator delete(heap_); }
+  TensorList& operator=(const TensorList& o) {
+    if (this != &o) {
+      clear();
+      for (auto& t : o) push_back(t);
+    }
+    return *this;
+  }
+  ~TensorList() {
+    clear();
+    if (heap_) ::operator delete(heap_);
+  }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   Tensor* data() { return heap_ ? heap_ : inline_data(); }
@@ -74,7 +140,10 @@ class TensorList {
   Tensor* end() { return data() + size_; }
   const Tensor* begin() const { return data(); }
   const Tensor* end() const { return data() + size_; }
-  void push_back(Tensor t) { reserve(size_ + 1); new (data() + size_++) Tensor(std::move(t)); }
+  void push_back(Tensor t) {
+    reserve(size_ + 1);
+    new (data() + size_++) Tensor(std::move(t));
+  }
   void resize(size_t n) {
     reserve(n);
     while (size_ < n) new (data() + size_++) Tensor();

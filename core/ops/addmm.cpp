@@ -251,7 +251,8 @@ const Op& addr = def({
           check_expands(c.in(0), sizes);
           Dtype d = result_type(c.args.first(3));
           for (int k : {3, 4})
-            if (!is_float(d) && !is_complex(d) && (c.arg(k).tag == Value::real || c.arg(k).tag == Value::complex))
+            if (!is_float(d) && !is_complex(d) &&
+                (c.arg(k).tag == Value::real || c.arg(k).tag == Value::complex))
               throw runtime_error("For integral input tensors, argument ", k == 3 ? "beta" : "alpha",
                                   " must not be a floating point number.");
           c.out_meta(0, d, std::move(sizes));

@@ -148,7 +148,9 @@ const Op& sub = def({
     .cpu =
         [](Call& c) {
           if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return a - b; }));
-          else run_map(c, static_table<Numeric>([]<class T>(T a, T b, T alpha) { return mul_add(T(-alpha), b, a); }));
+          else
+            run_map(c, static_table<Numeric>(
+                           []<class T>(T a, T b, T alpha) { return mul_add(T(-alpha), b, a); }));
         },
     .grad =
         [](const Call& c, const Tensor& g) {

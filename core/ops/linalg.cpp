@@ -36,9 +36,11 @@ void numpy_kernel(Call& c, const char* name, TensorList inputs, int flag = 0) {
 void check_matrix(const Tensor& t, const char* name, bool square = true) {
   if (t.ndim() < 2) throw runtime_error(name, ": The input tensor A must have at least 2 dimensions.");
   if (square && t.size(-1) != t.size(-2))
-    throw runtime_error(name, ": A must be batches of square matrices, but they are ", t.size(-2), " by ", t.size(-1), " matrices");
+    throw runtime_error(name, ": A must be batches of square matrices, but they are ", t.size(-2), " by ",
+                        t.size(-1), " matrices");
   if (!differentiable(t.dtype()))
-    throw runtime_error(name, ": Expected a floating point or complex tensor as input. Got ", info(t.dtype()).scalar_name);
+    throw runtime_error(name, ": Expected a floating point or complex tensor as input. Got ",
+                        info(t.dtype()).scalar_name);
   if (t.dtype() == Dtype::f16 || t.dtype() == Dtype::bf16)
     throw runtime_error(name, ": Low precision dtypes not supported. Got ", info(t.dtype()).scalar_name);
 }
@@ -63,9 +65,7 @@ Tensor solve(const Tensor& a, const Tensor& b) { return find_op("linalg_solve_ex
 Tensor conjugate(const Tensor& t) { return is_complex(t.dtype()) ? conj.call({t}) : t; }
 Tensor plus(const Tensor& a, const Tensor& b) { return !a ? b : !b ? a : a + b; }
 // Ones where i == j, on the last two dimensions
-Tensor eye_like(const Tensor& t) {
-  return find_op("eye").call({t.size(-1), Value(), real_of(t.dtype())});
-}
+Tensor eye_like(const Tensor& t) { return find_op("eye").call({t.size(-1), Value(), real_of(t.dtype())}); }
 // 1 / (v_j - v_i) off the diagonal, 0 on it
 Tensor inverse_differences(const Tensor& v) {
   Tensor differences = unsqueeze.call({v, -2}) - column(v);
@@ -96,57 +96,67 @@ template <class T> struct Square {
 }  // namespace
 
 const Op& vector_norm = def({
-    .sig = "linalg_vector_norm(Tensor input, Scalar ord=2, int[]? dim=None, bool keepdim=False, *, dtype? dtype=None) -> Tensor",
-    .doc = "The ord-norm of the elements over dim (all by default): (sum |x|^ord)^(1/ord), the largest |x| for inf, the smallest for "
+    .sig = "linalg_vector_norm(Tensor input, Scalar ord=2, int[]? dim=None, bool keepdim=False, *, dtype? "
+           "dtype=None) -> Tensor",
+    .doc = "The ord-norm of the elements over dim (all by default): (sum |x|^ord)^(1/ord), the largest |x| "
+           "for inf, the smallest for "
            "-inf, the number of non-zero elements for 0.",
     .family = reduction,
     .forms = Forms::function | Forms::out_form,
-    .rule = [](Call& c) {
-      const Tensor& x = c.in(0);
-      Dtype d = c.dtype(4, x.dtype());
-      if (!differentiable(d))
-        throw runtime_error("linalg.vector_norm: Expected a floating point or complex tensor as input. Got ", info(d).scalar_name);
-      Dims dims = reduced_dims(c.arg(2), x.ndim());
-      double ord = c.d(1);
-      if (!x.numel() && (ord < 0 || std::isinf(ord)))
-        for (auto k : dims)
-          if (x.size(k) == 0)
-            throw runtime_error("linalg.vector_norm cannot compute the ", ord, " norm on an empty tensor because the operation does "
-                                "not have an identity");
-      c.out_meta(0, real_of(d), reduced_sizes(x.sizes(), dims, c.b(3)));
-    },
-    .cpu = [](Call& c) {
-      GradMode off(false);
-      static const Op& total = find_op("sum", "dim");
-      Tensor x = c.in(0);
-      Dims dims = reduced_dims(c.arg(2), x.ndim());
-      double p = c.d(1);
-      if (c.has(4)) x = to_dtype.call({x, c.dtype(4, x.dtype())});
-      if (p == 2 && (x.dtype() == Dtype::f32 || x.dtype() == Dtype::f64)) {
-        ReducePlan plan = plan_reduction(x, dims, false);
-        visit_float(x.dtype(), [&]<class T>() {
-          T* out = c.out().data<T>();
-          reduce<T>(plan, Square<T>{}, out);
-          for (int64_t k = 0; k < plan.kept; ++k) out[k] = std::sqrt(out[k]);
-        });
-        return;
-      }
-      Tensor a = abs.call({x}), r;
-      if (dims.empty()) r = p == 0 ? to_dtype.call({ne.call({a, 0}), a.dtype()}) : a;
-      else if (std::isinf(p)) r = find_op(p > 0 ? "amax" : "amin").call({a, dims, c.b(3)});
-      else if (p == 0) r = total.call({ne.call({a, 0}), dims, c.b(3), a.dtype()});
-      else if (p == 1) r = total.call({a, dims, c.b(3)});
-      else if (p == 2) r = sqrt.call({total.call({square.call({a}), dims, c.b(3)})});
-      else r = find_op("pow", "Tensor_Scalar").call({total.call({find_op("pow", "Tensor_Scalar").call({a, p}), dims, c.b(3)}), 1 / p});
-      copy(c.out(), r);
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& x = c.in(0);
+          Dtype d = c.dtype(4, x.dtype());
+          if (!differentiable(d))
+            throw runtime_error(
+                "linalg.vector_norm: Expected a floating point or complex tensor as input. Got ",
+                info(d).scalar_name);
+          Dims dims = reduced_dims(c.arg(2), x.ndim());
+          double ord = c.d(1);
+          if (!x.numel() && (ord < 0 || std::isinf(ord)))
+            for (auto k : dims)
+              if (x.size(k) == 0)
+                throw runtime_error("linalg.vector_norm cannot compute the ", ord,
+                                    " norm on an empty tensor because the operation does "
+                                    "not have an identity");
+          c.out_meta(0, real_of(d), reduced_sizes(x.sizes(), dims, c.b(3)));
+        },
+    .cpu =
+        [](Call& c) {
+          GradMode off(false);
+          static const Op& total = find_op("sum", "dim");
+          Tensor x = c.in(0);
+          Dims dims = reduced_dims(c.arg(2), x.ndim());
+          double p = c.d(1);
+          if (c.has(4)) x = to_dtype.call({x, c.dtype(4, x.dtype())});
+          if (p == 2 && (x.dtype() == Dtype::f32 || x.dtype() == Dtype::f64)) {
+            ReducePlan plan = plan_reduction(x, dims, false);
+            visit_float(x.dtype(), [&]<class T>() {
+              T* out = c.out().data<T>();
+              reduce<T>(plan, Square<T>{}, out);
+              for (int64_t k = 0; k < plan.kept; ++k) out[k] = std::sqrt(out[k]);
+            });
+            return;
+          }
+          Tensor a = abs.call({x}), r;
+          if (dims.empty()) r = p == 0 ? to_dtype.call({ne.call({a, 0}), a.dtype()}) : a;
+          else if (std::isinf(p)) r = find_op(p > 0 ? "amax" : "amin").call({a, dims, c.b(3)});
+          else if (p == 0) r = total.call({ne.call({a, 0}), dims, c.b(3), a.dtype()});
+          else if (p == 1) r = total.call({a, dims, c.b(3)});
+          else if (p == 2) r = sqrt.call({total.call({square.call({a}), dims, c.b(3)})});
+          else
+            r = find_op("pow", "Tensor_Scalar")
+                    .call({total.call({find_op("pow", "Tensor_Scalar").call({a, p}), dims, c.b(3)}), 1 / p});
+          copy(c.out(), r);
+        },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g0) -> Grads {
       const Tensor& x = c.in(0);
       static const Op& total = find_op("sum", "dim");
       static const Op& pow = find_op("pow", "Tensor_Scalar");
       Dims dims = reduced_dims(c.arg(2), c.in_sizes(0).size());
-      Tensor g = restore_dims(g0, c.in_sizes(0), dims, c.b(3)), norm = restore_dims(c.out(), c.in_sizes(0), dims, c.b(3));
+      Tensor g = restore_dims(g0, c.in_sizes(0), dims, c.b(3)),
+             norm = restore_dims(c.out(), c.in_sizes(0), dims, c.b(3));
       double p = c.d(1);
       Tensor zero = eq.call({norm, 0});
       if (p == 0) return {fresh_zeros(x)};
@@ -159,24 +169,28 @@ const Op& vector_norm = def({
         return {sgn.call({x}) * hit * (g / n)};
       }
       Tensor scale = masked_fill.call({g / pow.call({norm, p - 1}), zero, 0});
-      if (p < 1) return {sgn.call({x}) * masked_fill.call({pow.call({a, p - 1}), eq.call({a, 0}), 0}) * scale};
+      if (p < 1)
+        return {sgn.call({x}) * masked_fill.call({pow.call({a, p - 1}), eq.call({a, 0}), 0}) * scale};
       return {sgn.call({x}) * pow.call({a, p - 1}) * scale};
     },
     .grad_name = "LinalgVectorNormBackward0",
-    .ref = "np.linalg.norm(input.ravel(), ord) if dim is None else np.linalg.norm(input, ord, axis=dim, keepdims=keepdim)",
+    .ref = "np.linalg.norm(input.ravel(), ord) if dim is None else np.linalg.norm(input, ord, axis=dim, "
+           "keepdims=keepdim)",
     .samples = {"x(2,3)", "x(2,3), 1, 1", "x(2,3), 3, 0, keepdim=True", "x(4,), rl.inf"},
     .modules = "nn",
 });
 
 const Op& linalg_inv_ex = def({
     .sig = "linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
-    .doc = "Inverse of square matrices. Raises LinAlgError for singular ones when check_errors is set; info is zero for the others.",
+    .doc = "Inverse of square matrices. Raises LinAlgError for singular ones when check_errors is set; info "
+           "is zero for the others.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.inv");
-      c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-      c.out_meta(1, Dtype::i32, batch_of(c.in(0)));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.inv");
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+          c.out_meta(1, Dtype::i32, batch_of(c.in(0)));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "inv", {c.in(0)}, c.b(1)); },
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -192,10 +206,11 @@ const Op& linalg_det = def({
     .sig = "linalg_det(Tensor A) -> Tensor",
     .doc = "Determinant of square matrices.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.det");
-      c.out_meta(0, c.in(0).dtype(), batch_of(c.in(0)));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.det");
+          c.out_meta(0, c.in(0).dtype(), batch_of(c.in(0)));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "det", {c.in(0)}); },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -233,15 +248,17 @@ const Op& linalg_slogdet = def({
     .sig = "linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet)",
     .doc = "Sign of the determinant and the logarithm of its absolute value.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.slogdet");
-      c.out_meta(0, c.in(0).dtype(), batch_of(c.in(0)));
-      c.out_meta(1, real_of(c.in(0).dtype()), batch_of(c.in(0)));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.slogdet");
+          c.out_meta(0, c.in(0).dtype(), batch_of(c.in(0)));
+          c.out_meta(1, real_of(c.in(0).dtype()), batch_of(c.in(0)));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "slogdet", {c.in(0)}); },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
-      if (g && is_complex(c.in_dtype(0))) throw not_implemented("linalg_slogdet: the gradient of a complex sign is not implemented");
+      if (g && is_complex(c.in_dtype(0)))
+        throw not_implemented("linalg_slogdet: the gradient of a complex sign is not implemented");
       if (!c.g(1)) return {fresh_zeros(c.in(0))};
       return {as_scale(c.g(1)) * mh(inverse(c.in(0)))};
     },
@@ -251,39 +268,47 @@ const Op& linalg_slogdet = def({
 });
 
 const Op& linalg_solve_ex = def({
-    .sig = "linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False) -> (Tensor result, Tensor info)",
-    .doc = "X with A X = B (X A = B for left=False). B is a batch of matrices, or of vectors where its sizes are A's without the last.",
+    .sig = "linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False) -> (Tensor "
+           "result, Tensor info)",
+    .doc = "X with A X = B (X A = B for left=False). B is a batch of matrices, or of vectors where its sizes "
+           "are A's without the last.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      const Tensor &a = c.in(0), &b = c.in(1);
-      check_matrix(a, "linalg.solve");
-      if (b.dtype() != a.dtype())
-        throw runtime_error("linalg.solve: Expected A and B to have the same dtype, but found A of type ", info(a.dtype()).scalar_name,
-                            " and B of type ", info(b.dtype()).scalar_name, " instead");
-      bool vector = is_vector_rhs(a.sizes(), b.sizes());
-      if (vector && !c.b(2)) throw runtime_error("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. "
-                                                 "In this case linalg.solve is equivalent to B / A.squeeze(-1)");
-      int64_t n = a.size(-1), rows = vector ? b.size(-1) : b.size(c.b(2) ? -2 : -1);
-      if (rows != n)
-        throw runtime_error("linalg.solve: Incompatible shapes of A and B for the equation ", c.b(2) ? "AX = B" : "XA = B", " (",
-                            a.size(-2), "x", a.size(-1), " and ", vector ? b.size(-1) : b.size(-2), "x", vector ? 1 : b.size(-1), ")");
-      Dims batch = vector ? broadcast(batch_of(a), batch_of(b, 1)) : broadcast(batch_of(a), batch_of(b));
-      c.out_meta(0, a.dtype(), vector ? with(batch, {n}) : with(batch, {b.size(-2), b.size(-1)}));
-      c.out_meta(1, Dtype::i32, batch_of(a));
-    },
-    .cpu = [](Call& c) {
-      bool vector = is_vector_rhs(c.in(0).sizes(), c.in(1).sizes());
-      Tensor a = c.in(0), b = c.in(1);
-      if (!c.b(2)) a = dim_swap(a), b = dim_swap(b);
-      if (!c.b(2)) {
-        Tensor out = c.outs[0], swapped = dim_swap(out);
-        c.outs[0] = swapped;
-        numpy_kernel(c, "solve", {a, b}, c.b(3));
-        c.outs[0] = out;
-        return;
-      }
-      numpy_kernel(c, "solve", {a, b}, c.b(3) + 2 * vector);
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor &a = c.in(0), &b = c.in(1);
+          check_matrix(a, "linalg.solve");
+          if (b.dtype() != a.dtype())
+            throw runtime_error("linalg.solve: Expected A and B to have the same dtype, but found A of type ",
+                                info(a.dtype()).scalar_name, " and B of type ", info(b.dtype()).scalar_name,
+                                " instead");
+          bool vector = is_vector_rhs(a.sizes(), b.sizes());
+          if (vector && !c.b(2))
+            throw runtime_error(
+                "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. "
+                "In this case linalg.solve is equivalent to B / A.squeeze(-1)");
+          int64_t n = a.size(-1), rows = vector ? b.size(-1) : b.size(c.b(2) ? -2 : -1);
+          if (rows != n)
+            throw runtime_error("linalg.solve: Incompatible shapes of A and B for the equation ",
+                                c.b(2) ? "AX = B" : "XA = B", " (", a.size(-2), "x", a.size(-1), " and ",
+                                vector ? b.size(-1) : b.size(-2), "x", vector ? 1 : b.size(-1), ")");
+          Dims batch = vector ? broadcast(batch_of(a), batch_of(b, 1)) : broadcast(batch_of(a), batch_of(b));
+          c.out_meta(0, a.dtype(), vector ? with(batch, {n}) : with(batch, {b.size(-2), b.size(-1)}));
+          c.out_meta(1, Dtype::i32, batch_of(a));
+        },
+    .cpu =
+        [](Call& c) {
+          bool vector = is_vector_rhs(c.in(0).sizes(), c.in(1).sizes());
+          Tensor a = c.in(0), b = c.in(1);
+          if (!c.b(2)) a = dim_swap(a), b = dim_swap(b);
+          if (!c.b(2)) {
+            Tensor out = c.outs[0], swapped = dim_swap(out);
+            c.outs[0] = swapped;
+            numpy_kernel(c, "solve", {a, b}, c.b(3));
+            c.outs[0] = out;
+            return;
+          }
+          numpy_kernel(c, "solve", {a, b}, c.b(3) + 2 * vector);
+        },
     .saves = {.always = In0 | Out},
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       const Tensor &a = c.in(0), &x = c.out();
@@ -302,14 +327,17 @@ const Op& linalg_solve_ex = def({
 });
 
 const Op& linalg_cholesky_ex = def({
-    .sig = "linalg_cholesky_ex(Tensor A, *, bool upper=False, bool check_errors=False) -> (Tensor L, Tensor info)",
-    .doc = "Lower triangular L with L L^H = A for Hermitian positive definite matrices (upper: its conjugate transpose).",
+    .sig = "linalg_cholesky_ex(Tensor A, *, bool upper=False, bool check_errors=False) -> (Tensor L, Tensor "
+           "info)",
+    .doc = "Lower triangular L with L L^H = A for Hermitian positive definite matrices (upper: its conjugate "
+           "transpose).",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.cholesky");
-      c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-      c.out_meta(1, Dtype::i32, batch_of(c.in(0)));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.cholesky");
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+          c.out_meta(1, Dtype::i32, batch_of(c.in(0)));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "cholesky", {c.in(0)}, c.b(2) + 2 * c.b(1)); },
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -331,24 +359,30 @@ const Op& linalg_qr = def({
     .sig = "linalg_qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)",
     .doc = "QR decomposition; mode is 'reduced', 'complete' or 'r'.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      const Tensor& a = c.in(0);
-      check_matrix(a, "linalg.qr", false);
-      if (c.s(1) != "reduced" && c.s(1) != "complete" && c.s(1) != "r")
-        throw runtime_error("qr received unrecognized mode '", c.s(1), "' but expected one of 'reduced' (default), 'r', or 'complete'");
-      int64_t m = a.size(-2), n = a.size(-1), k = std::min(m, n);
-      bool complete = c.s(1) == "complete";
-      Dims batch = batch_of(a);
-      c.out_meta(0, a.dtype(), c.s(1) == "r" ? Dims{0} : with(batch, {m, complete ? m : k}));
-      c.out_meta(1, a.dtype(), with(batch, {complete ? m : k, n}));
-    },
-    .cpu = [](Call& c) { numpy_kernel(c, "qr", {c.in(0)}, c.s(1) == "complete" ? 1 : c.s(1) == "r" ? 2 : 0); },
+    .rule =
+        [](Call& c) {
+          const Tensor& a = c.in(0);
+          check_matrix(a, "linalg.qr", false);
+          if (c.s(1) != "reduced" && c.s(1) != "complete" && c.s(1) != "r")
+            throw runtime_error("qr received unrecognized mode '", c.s(1),
+                                "' but expected one of 'reduced' (default), 'r', or 'complete'");
+          int64_t m = a.size(-2), n = a.size(-1), k = std::min(m, n);
+          bool complete = c.s(1) == "complete";
+          Dims batch = batch_of(a);
+          c.out_meta(0, a.dtype(), c.s(1) == "r" ? Dims{0} : with(batch, {m, complete ? m : k}));
+          c.out_meta(1, a.dtype(), with(batch, {complete ? m : k, n}));
+        },
+    .cpu =
+        [](Call& c) {
+          numpy_kernel(c, "qr", {c.in(0)}, c.s(1) == "complete" ? 1 : c.s(1) == "r" ? 2 : 0);
+        },
     .saves = save(Out0 | Out1),
     .grad = [](const Call& c, const Tensor& gq) -> Grads {
       IntSpan sizes = c.in_sizes(0);
       int64_t m = sizes[sizes.size() - 2], n = sizes[sizes.size() - 1];
       if (c.s(1) != "reduced" && !(c.s(1) == "complete" && m <= n && m == n))
-        throw runtime_error("The derivative of linalg.qr depends on Q, which is only computed for mode='reduced'");
+        throw runtime_error(
+            "The derivative of linalg.qr depends on Q, which is only computed for mode='reduced'");
       const Tensor &q = c.out(0), &r = c.out(1), &gr = c.g(1);
       if (m < n) throw not_implemented("linalg_qr: the derivative for wide matrices is not implemented");
       Tensor mat;
@@ -369,11 +403,12 @@ const Op& linalg_eigh = def({
     .sig = "linalg_eigh(Tensor A, str UPLO='L') -> (Tensor eigenvalues, Tensor eigenvectors)",
     .doc = "Eigenvalues (ascending) and eigenvectors of Hermitian matrices, read from one triangle.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.eigh");
-      c.out_meta(0, real_of(c.in(0).dtype()), batch_of(c.in(0), 1));
-      c.out_meta(1, c.in(0).dtype(), Dims(c.in(0).sizes()));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.eigh");
+          c.out_meta(0, real_of(c.in(0).dtype()), batch_of(c.in(0), 1));
+          c.out_meta(1, c.in(0).dtype(), Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "eigh", {c.in(0)}, c.s(1) == "U" || c.s(1) == "u"); },
     .saves = save(Out0 | Out1),
     .grad = [](const Call& c, const Tensor& gl) -> Grads {
@@ -392,15 +427,16 @@ const Op& linalg_svd = def({
     .sig = "linalg_svd(Tensor A, bool full_matrices=True) -> (Tensor U, Tensor S, Tensor Vh)",
     .doc = "Singular value decomposition: A = U diag(S) Vh, S descending.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      const Tensor& a = c.in(0);
-      check_matrix(a, "linalg.svd", false);
-      int64_t m = a.size(-2), n = a.size(-1), k = std::min(m, n);
-      Dims batch = batch_of(a);
-      c.out_meta(0, a.dtype(), with(batch, {m, c.b(1) ? m : k}));
-      c.out_meta(1, real_of(a.dtype()), with(batch, {k}));
-      c.out_meta(2, a.dtype(), with(batch, {c.b(1) ? n : k, n}));
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& a = c.in(0);
+          check_matrix(a, "linalg.svd", false);
+          int64_t m = a.size(-2), n = a.size(-1), k = std::min(m, n);
+          Dims batch = batch_of(a);
+          c.out_meta(0, a.dtype(), with(batch, {m, c.b(1) ? m : k}));
+          c.out_meta(1, real_of(a.dtype()), with(batch, {k}));
+          c.out_meta(2, a.dtype(), with(batch, {c.b(1) ? n : k, n}));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "svd", {c.in(0)}, c.b(1)); },
     .saves = save(Out0 | Out1 | Out2),
     .grad = [](const Call& c, const Tensor& gu0) -> Grads {
@@ -409,7 +445,8 @@ const Op& linalg_svd = def({
       int64_t m = sizes[sizes.size() - 2], n = sizes[sizes.size() - 1], k = std::min(m, n);
       Tensor u = slice.call({c.out(0), -1, 0, k, 1}), s = c.out(1), vh = slice.call({c.out(2), -2, 0, k, 1});
       if (c.b(1) && m != n && (gu0 || c.g(2)))
-        throw runtime_error("svd_backward: The derivative of U and Vh is only defined for full_matrices=False");
+        throw runtime_error(
+            "svd_backward: The derivative of U and Vh is only defined for full_matrices=False");
       const Tensor &gs = c.g(1), &gvh = c.g(2);
       Tensor gu = gu0;
       Tensor v = mh(vh), gv = gvh ? mh(gvh) : Tensor();
@@ -443,14 +480,16 @@ const Op& linalg_svd = def({
 
 const Op& linalg_eig = def({
     .sig = "linalg_eig(Tensor A) -> (Tensor eigenvalues, Tensor eigenvectors)",
-    .doc = "Eigenvalues and eigenvectors (complex, of length one) of square matrices, in no particular order.",
+    .doc =
+        "Eigenvalues and eigenvectors (complex, of length one) of square matrices, in no particular order.",
     .forms = Forms::function,
-    .rule = [](Call& c) {
-      check_matrix(c.in(0), "linalg.eig");
-      Dtype d = complex_of(c.in(0).dtype());
-      c.out_meta(0, d, batch_of(c.in(0), 1));
-      c.out_meta(1, d, Dims(c.in(0).sizes()));
-    },
+    .rule =
+        [](Call& c) {
+          check_matrix(c.in(0), "linalg.eig");
+          Dtype d = complex_of(c.in(0).dtype());
+          c.out_meta(0, d, batch_of(c.in(0), 1));
+          c.out_meta(1, d, Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { numpy_kernel(c, "eig", {c.in(0)}); },
     .saves = save(Out0 | Out1),
     .grad = [](const Call& c, const Tensor& gl) -> Grads {
@@ -461,7 +500,8 @@ const Op& linalg_eig = def({
       if (gl) inner = diagonal_matrix(gl);
       if (gv) {
         Tensor w = matmul(mh(v), gv);
-        Tensor along = to_dtype.call({find_op("real").call({find_op("diagonal").call({w, 0, -2, -1})}), l.dtype()});
+        Tensor along =
+            to_dtype.call({find_op("real").call({find_op("diagonal").call({w, 0, -2, -1})}), l.dtype()});
         Tensor correction = matmul(mh(v), v) * unsqueeze.call({along, -2});
         inner = plus(inner, (w - correction) * conjugate(inverse_differences(l)));
       }

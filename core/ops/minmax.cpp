@@ -15,7 +15,8 @@ template <class T, bool Max> struct Extreme {
   using Acc = T;
   RL_INLINE Acc identity() const {
     if constexpr (std::is_same_v<T, bool>) return !Max;
-    else if constexpr (std::is_floating_point_v<T>) return Max ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
+    else if constexpr (std::is_floating_point_v<T>)
+      return Max ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
     else return Max ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
   }
   RL_INLINE Acc lift(T x) const { return x; }
@@ -61,10 +62,14 @@ template <bool Max> void extreme_kernel(Call& c, const Dims& dims, int out_at) {
 }
 
 // First position of the extreme value along dim; nan counts as the extreme.
-template <bool Max> void extreme_index_kernel(const char* name, const Tensor& input, int64_t d, const Tensor& values, const Tensor& indices) {
+template <bool Max> void extreme_index_kernel(const char* name, const Tensor& input, int64_t d,
+                                              const Tensor& values, const Tensor& indices) {
   Tensor in = contiguous_rows(comparable(input), d);
   int64_t n = in.size(-1), rows = n ? in.numel() / n : 0;
-  Tensor best = values ? (values.dtype() == in.dtype() && values.contiguous() ? values : empty(values.sizes(), in.dtype())) : Tensor();
+  Tensor best =
+      values
+          ? (values.dtype() == in.dtype() && values.contiguous() ? values : empty(values.sizes(), in.dtype()))
+          : Tensor();
   int64_t* where = indices.data<int64_t>();
   visit_ordered(name, in.dtype(), [&]<class T>() {
     const T* x = in.data<T>();
@@ -92,8 +97,10 @@ void check_not_empty(const Call& c, const Dims& dims, bool named) {
   if (!named && c.op.name.starts_with("arg"))
     throw index_error(c.op.name, "(): Expected reduction dim to be specified for input.numel() == 0.");
   if (!named)
-    throw runtime_error(c.op.name, "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
-                        "with the 'dim' argument.");
+    throw runtime_error(
+        c.op.name,
+        "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+        "with the 'dim' argument.");
   for (auto d : dims)
     if (t.size(d) == 0)
       throw index_error(c.op.name, "(): Expected reduction dim ", d, " to have non-zero size.");
@@ -112,19 +119,22 @@ Grads chosen_gradient(const Call& c, const Tensor& g, int64_t d, bool keepdim) {
   if (c.in_sizes(0).empty()) return {g};
   static const Op& scatter = find_op("scatter", "src");
   Dims dims{d};
-  return {scatter.call({full(c.in_sizes(0), g.dtype(), 0), d, restore_dims(c.out(1), c.in_sizes(0), dims, keepdim),
+  return {scatter.call({full(c.in_sizes(0), g.dtype(), 0), d,
+                        restore_dims(c.out(1), c.in_sizes(0), dims, keepdim),
                         restore_dims(g, c.in_sizes(0), dims, keepdim)})};
 }
 
-template <bool Max> const Op& def_all(const char* sig, const char* doc, const char* ref, const char* grad_name) {
+template <bool Max> const Op& def_all(const char* sig, const char* doc, const char* ref,
+                                      const char* grad_name) {
   return def({
       .sig = sig,
       .doc = doc,
       .family = reduction,
-      .rule = [](Call& c) {
-        check_not_empty(c, {}, false);
-        c.out_meta(0, c.in(0).dtype(), Dims{});
-      },
+      .rule =
+          [](Call& c) {
+            check_not_empty(c, {}, false);
+            c.out_meta(0, c.in(0).dtype(), Dims{});
+          },
       .cpu = [](Call& c) { extreme_kernel<Max>(c, reduced_dims({}, c.in(0).ndim()), 0); },
       .saves = save(In0 | Out),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -140,16 +150,19 @@ template <bool Max> const Op& def_dim(const char* sig, const char* doc, const ch
       .sig = sig,
       .doc = doc,
       .family = reduction,
-      .rule = [](Call& c) {
-        Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-        check_not_empty(c, dims, true);
-        Dims sizes = reduced_sizes(c.in(0).sizes(), dims, c.b(2));
-        c.out_meta(0, c.in(0).dtype(), sizes);
-        c.out_meta(1, Dtype::i64, sizes);
-      },
-      .cpu = [](Call& c) {
-        extreme_index_kernel<Max>(c.op.name.c_str(), c.in(0), wrap_dim(c.i(1), c.in(0).ndim()), c.out(0), c.out(1));
-      },
+      .rule =
+          [](Call& c) {
+            Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+            check_not_empty(c, dims, true);
+            Dims sizes = reduced_sizes(c.in(0).sizes(), dims, c.b(2));
+            c.out_meta(0, c.in(0).dtype(), sizes);
+            c.out_meta(1, Dtype::i64, sizes);
+          },
+      .cpu =
+          [](Call& c) {
+            extreme_index_kernel<Max>(c.op.name.c_str(), c.in(0), wrap_dim(c.i(1), c.in(0).ndim()), c.out(0),
+                                      c.out(1));
+          },
       .saves = save(Out1),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
         return chosen_gradient(c, g, wrap_dim(c.i(1), c.in_sizes(0).size()), c.b(2));
@@ -163,11 +176,12 @@ template <bool Max> const Op& def_amax(const char* sig, const char* doc, const c
       .sig = sig,
       .doc = doc,
       .family = reduction,
-      .rule = [](Call& c) {
-        Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-        check_not_empty(c, dims, c.ints(1).size());
-        c.out_meta(0, c.in(0).dtype(), reduced_sizes(c.in(0).sizes(), dims, c.b(2)));
-      },
+      .rule =
+          [](Call& c) {
+            Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+            check_not_empty(c, dims, c.ints(1).size());
+            c.out_meta(0, c.in(0).dtype(), reduced_sizes(c.in(0).sizes(), dims, c.b(2)));
+          },
       .cpu = [](Call& c) { extreme_kernel<Max>(c, reduced_dims(c.arg(1), c.in(0).ndim()), 0); },
       .saves = save(In0 | Out),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -182,21 +196,27 @@ template <bool Max> const Op& def_arg(const char* sig, const char* doc, const ch
       .sig = sig,
       .doc = doc,
       .family = reduction,
-      .rule = [](Call& c) {
-        if (c.in(0).dtype() == Dtype::boolean) throw runtime_error(c.op.name, "(): does not support bool input");
-        Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-        check_not_empty(c, dims, c.has(1));
-        c.out_meta(0, Dtype::i64, c.has(1) ? reduced_sizes(c.in(0).sizes(), dims, c.b(2))
-                                          : c.b(2) ? Dims(c.in(0).ndim(), 1) : Dims{});
-      },
-      .cpu = [](Call& c) {
-        const Tensor& t = c.in(0);
-        if (c.has(1)) return extreme_index_kernel<Max>(c.op.name.c_str(), t, wrap_dim(c.i(1), t.ndim()), {}, c.out());
-        Tensor flat = t;
-        if (!t.contiguous()) copy(flat = empty(t.sizes(), t.dtype()), t);
-        flat = alias(flat, Dims{t.numel()}, Dims{1}, flat.offset());
-        extreme_index_kernel<Max>(c.op.name.c_str(), flat, 0, {}, c.out());
-      },
+      .rule =
+          [](Call& c) {
+            if (c.in(0).dtype() == Dtype::boolean)
+              throw runtime_error(c.op.name, "(): does not support bool input");
+            Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+            check_not_empty(c, dims, c.has(1));
+            c.out_meta(0, Dtype::i64,
+                       c.has(1) ? reduced_sizes(c.in(0).sizes(), dims, c.b(2))
+                       : c.b(2) ? Dims(c.in(0).ndim(), 1)
+                                : Dims{});
+          },
+      .cpu =
+          [](Call& c) {
+            const Tensor& t = c.in(0);
+            if (c.has(1))
+              return extreme_index_kernel<Max>(c.op.name.c_str(), t, wrap_dim(c.i(1), t.ndim()), {}, c.out());
+            Tensor flat = t;
+            if (!t.contiguous()) copy(flat = empty(t.sizes(), t.dtype()), t);
+            flat = alias(flat, Dims{t.numel()}, Dims{1}, flat.offset());
+            extreme_index_kernel<Max>(c.op.name.c_str(), flat, 0, {}, c.out());
+          },
       .ref = ref,
       .samples = {"x(2,3)", "x(2,3), 1", "ties(3,4), 0, keepdim=True"},
   });
@@ -204,24 +224,31 @@ template <bool Max> const Op& def_arg(const char* sig, const char* doc, const ch
 
 }  // namespace
 
-const Op& max = def_all<true>("max(Tensor input) -> Tensor", "Largest element.", "np.max(input)", "MaxBackward1");
-const Op& min = def_all<false>("min(Tensor input) -> Tensor", "Smallest element.", "np.min(input)", "MinBackward1");
-const Op& max_dim = def_dim<true>("max.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-                                  "Largest element along dim and its first position.", "MaxBackward0");
-const Op& min_dim = def_dim<false>("min.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-                                   "Smallest element along dim and its first position.", "MinBackward0");
+const Op& max =
+    def_all<true>("max(Tensor input) -> Tensor", "Largest element.", "np.max(input)", "MaxBackward1");
+const Op& min =
+    def_all<false>("min(Tensor input) -> Tensor", "Smallest element.", "np.min(input)", "MinBackward1");
+const Op& max_dim =
+    def_dim<true>("max.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+                  "Largest element along dim and its first position.", "MaxBackward0");
+const Op& min_dim =
+    def_dim<false>("min.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+                   "Smallest element along dim and its first position.", "MinBackward0");
 const Op& amax = def_amax<true>("amax(Tensor input, int[] dim=[], bool keepdim=False) -> Tensor",
                                 "Largest element over dim (all by default). Ties share the gradient evenly.",
                                 "np.max(input, axis=dim, keepdims=keepdim)");
-const Op& amin = def_amax<false>("amin(Tensor input, int[] dim=[], bool keepdim=False) -> Tensor",
-                                 "Smallest element over dim (all by default). Ties share the gradient evenly.",
-                                 "np.min(input, axis=dim, keepdims=keepdim)");
-const Op& argmax = def_arg<true>("argmax(Tensor input, int? dim=None, bool keepdim=False) -> Tensor",
-                                 "Position of the first largest element along dim, or in the flattened tensor.",
-                                 "np.argmax(input, axis=dim, keepdims=keepdim)");
-const Op& argmin = def_arg<false>("argmin(Tensor input, int? dim=None, bool keepdim=False) -> Tensor",
-                                  "Position of the first smallest element along dim, or in the flattened tensor.",
-                                  "np.argmin(input, axis=dim, keepdims=keepdim)");
+const Op& amin =
+    def_amax<false>("amin(Tensor input, int[] dim=[], bool keepdim=False) -> Tensor",
+                    "Smallest element over dim (all by default). Ties share the gradient evenly.",
+                    "np.min(input, axis=dim, keepdims=keepdim)");
+const Op& argmax =
+    def_arg<true>("argmax(Tensor input, int? dim=None, bool keepdim=False) -> Tensor",
+                  "Position of the first largest element along dim, or in the flattened tensor.",
+                  "np.argmax(input, axis=dim, keepdims=keepdim)");
+const Op& argmin =
+    def_arg<false>("argmin(Tensor input, int? dim=None, bool keepdim=False) -> Tensor",
+                   "Position of the first smallest element along dim, or in the flattened tensor.",
+                   "np.argmin(input, axis=dim, keepdims=keepdim)");
 
 // max(a, b) is maximum(a, b)
 const Op& max_other = def({
@@ -247,18 +274,20 @@ const Op& aminmax = def({
     .sig = "aminmax(Tensor input, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)",
     .doc = "Smallest and largest element over dim (all by default).",
     .family = reduction,
-    .rule = [](Call& c) {
-      Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-      check_not_empty(c, dims, c.has(1));
-      Dims sizes = reduced_sizes(c.in(0).sizes(), dims, c.b(2));
-      c.out_meta(0, c.in(0).dtype(), sizes);
-      c.out_meta(1, c.in(0).dtype(), sizes);
-    },
-    .cpu = [](Call& c) {
-      Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-      extreme_kernel<false>(c, dims, 0);
-      extreme_kernel<true>(c, dims, 1);
-    },
+    .rule =
+        [](Call& c) {
+          Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+          check_not_empty(c, dims, c.has(1));
+          Dims sizes = reduced_sizes(c.in(0).sizes(), dims, c.b(2));
+          c.out_meta(0, c.in(0).dtype(), sizes);
+          c.out_meta(1, c.in(0).dtype(), sizes);
+        },
+    .cpu =
+        [](Call& c) {
+          Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+          extreme_kernel<false>(c, dims, 0);
+          extreme_kernel<true>(c, dims, 1);
+        },
     .saves = save(In0 | Out0 | Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());
@@ -266,8 +295,10 @@ const Op& aminmax = def({
       Tensor sum;
       for (int k = 0; k < 2; ++k) {
         if (!c.g(k)) continue;
-        Tensor hit = to_dtype.call({eq.call({c.in(0), restore_dims(c.out(k), c.in_sizes(0), dims, c.b(2))}), c.g(k).dtype()});
-        Tensor part = expand_back(c.g(k), c.in_sizes(0), dims, c.b(2)) * hit / (dims.empty() ? hit : total.call({hit, dims, true}));
+        Tensor hit = to_dtype.call(
+            {eq.call({c.in(0), restore_dims(c.out(k), c.in_sizes(0), dims, c.b(2))}), c.g(k).dtype()});
+        Tensor part = expand_back(c.g(k), c.in_sizes(0), dims, c.b(2)) * hit /
+                      (dims.empty() ? hit : total.call({hit, dims, true}));
         sum = sum ? sum + part : part;
       }
       return {sum};

@@ -6,13 +6,15 @@
 namespace rushlight::ops {
 
 // arith.cpp
-extern const Op &add, &sub, &rsub, &mul, &div, &floor_divide, &neg, &reciprocal, &abs, &sgn, &square, &addcmul, &addcdiv;
+extern const Op &add, &sub, &rsub, &mul, &div, &floor_divide, &neg, &reciprocal, &abs, &sgn, &square,
+    &addcmul, &addcdiv;
 // power.cpp
 extern const Op &pow, &pow_scalar, &pow_base, &sqrt, &rsqrt;
 // math.cpp, trig.cpp
 extern const Op &exp, &exp2, &expm1, &log, &log1p, &log2, &log10, &sigmoid, &sin, &cos, &sinh, &cosh, &tanh;
 // compare.cpp
-extern const Op &eq, &ne, &lt, &le, &gt, &ge, &maximum, &minimum, &clamp, &clamp_min, &clamp_max, &isnan, &isfinite;
+extern const Op &eq, &ne, &lt, &le, &gt, &ge, &maximum, &minimum, &clamp, &clamp_min, &clamp_max, &isnan,
+    &isfinite;
 // logic.cpp
 extern const Op &logical_and, &logical_or, &logical_not, &where, &masked_fill;
 // copy.cpp
@@ -24,7 +26,8 @@ extern const Op &relu, &softplus;
 // special.cpp
 extern const Op &erf, &digamma, &polygamma;
 // view.cpp
-extern const Op &expand, &permute, &transpose, &select, &slice, &squeeze, &unsqueeze, &unsafe_view, &as_strided;
+extern const Op &expand, &permute, &transpose, &select, &slice, &squeeze, &unsqueeze, &unsafe_view,
+    &as_strided;
 
 // ---- helpers for formulas (arith.cpp) ----
 // The chain rule for a holomorphic function: g times (over) the conjugate of b; b may be a number.

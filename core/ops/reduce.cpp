@@ -49,15 +49,33 @@ Tensor expand_back(const Tensor& g, IntSpan sizes, const Dims& dims, bool keepdi
 
 namespace {
 
-template <class T> struct wide_of { using type = int64_t; };
-template <> struct wide_of<float> { using type = float; };
-template <> struct wide_of<double> { using type = double; };
-template <> struct wide_of<half> { using type = float; };
-template <> struct wide_of<bfloat16> { using type = float; };
-template <> struct wide_of<c64> { using type = c64; };
-template <> struct wide_of<c128> { using type = c128; };
-template <class T> struct real_of_t { using type = T; };
-template <class T> struct real_of_t<std::complex<T>> { using type = T; };
+template <class T> struct wide_of {
+  using type = int64_t;
+};
+template <> struct wide_of<float> {
+  using type = float;
+};
+template <> struct wide_of<double> {
+  using type = double;
+};
+template <> struct wide_of<half> {
+  using type = float;
+};
+template <> struct wide_of<bfloat16> {
+  using type = float;
+};
+template <> struct wide_of<c64> {
+  using type = c64;
+};
+template <> struct wide_of<c128> {
+  using type = c128;
+};
+template <class T> struct real_of_t {
+  using type = T;
+};
+template <class T> struct real_of_t<std::complex<T>> {
+  using type = T;
+};
 template <class T> using real_t = typename real_of_t<T>::type;
 template <class T> using Wide = typename wide_of<T>::type;  // what sums of T are held in
 
@@ -107,7 +125,8 @@ Tensor converted(const Tensor& t, Dtype d) {
 }
 
 // Reduces c.in(0), converted to the dtype `as` first, with R<T>; divides by `divisor` where that is not one.
-template <template <class> class R, class List> void run_reduction(Call& c, const Dims& dims, Dtype as, double divisor = 1) {
+template <template <class> class R, class List> void run_reduction(Call& c, const Dims& dims, Dtype as,
+                                                                   double divisor = 1) {
   Tensor in = c.in(0);
   if (in.dtype() != as) in = converted(in, as);
   auto compute = [&]<class T>() {
@@ -145,7 +164,8 @@ Dtype entry_dtype(Dtype in, Dtype out) {
 Dtype mean_dtype(const Call& c, int k) {
   Dtype d = c.dtype(k, c.in(0).dtype());
   if (!differentiable(d))
-    throw runtime_error("mean(): could not infer output dtype. ", c.has(k) ? "Optional dtype must" : "Input dtype must",
+    throw runtime_error("mean(): could not infer output dtype. ",
+                        c.has(k) ? "Optional dtype must" : "Input dtype must",
                         " be either a floating point or complex dtype. Got: ", info(d).scalar_name);
   return d;
 }
@@ -157,9 +177,11 @@ const Op& sum = def({
     .doc = "Sum of all elements; integers are summed as int64.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 1), -1, -1); },
-    .cpu = [](Call& c) {
-      run_reduction<Sum, SumTypes>(c, reduced_dims({}, c.in(0).ndim()), entry_dtype(c.in(0).dtype(), c.out().dtype()));
-    },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Sum, SumTypes>(c, reduced_dims({}, c.in(0).ndim()),
+                                       entry_dtype(c.in(0).dtype(), c.out().dtype()));
+        },
     .grad = [](const Call& c, const Tensor& g) -> Grads { return {expand.call({g, c.in_sizes(0)})}; },
     .ref = "np.sum(input)",
     .samples = {"x(2,3)", "x()", "x(0,3)"},
@@ -169,9 +191,11 @@ const Op& sum_dim = def({
     .doc = "Sum over the dimensions in dim (None or (): all).",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 3), 1, 2); },
-    .cpu = [](Call& c) {
-      run_reduction<Sum, SumTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), entry_dtype(c.in(0).dtype(), c.out().dtype()));
-    },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Sum, SumTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()),
+                                       entry_dtype(c.in(0).dtype(), c.out().dtype()));
+        },
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       return {expand_back(g, c.in_sizes(0), reduced_dims(c.arg(1), c.in_sizes(0).size()), c.b(2))};
     },
@@ -183,16 +207,18 @@ const Op& nansum = def({
     .sig = "nansum(Tensor input, int[]? dim=None, bool keepdim=False, *, dtype? dtype=None) -> Tensor",
     .doc = "Sum over dim with nan counted as zero.",
     .family = reduction,
-    .rule = [](Call& c) {
-      if (is_complex(c.in(0).dtype())) throw runtime_error("nansum does not support complex inputs");
-      reduce_rule(c, sum_dtype(c, 3), 1, 2);
-    },
-    .cpu = [](Call& c) {
-      Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-      Dtype entry = entry_dtype(c.in(0).dtype(), c.out().dtype());
-      if (is_float(entry)) run_reduction<NanSum, FloatTypes>(c, dims, entry);
-      else run_reduction<Sum, SumTypes>(c, dims, entry);
-    },
+    .rule =
+        [](Call& c) {
+          if (is_complex(c.in(0).dtype())) throw runtime_error("nansum does not support complex inputs");
+          reduce_rule(c, sum_dtype(c, 3), 1, 2);
+        },
+    .cpu =
+        [](Call& c) {
+          Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+          Dtype entry = entry_dtype(c.in(0).dtype(), c.out().dtype());
+          if (is_float(entry)) run_reduction<NanSum, FloatTypes>(c, dims, entry);
+          else run_reduction<Sum, SumTypes>(c, dims, entry);
+        },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Tensor back = expand_back(g, c.in_sizes(0), reduced_dims(c.arg(1), c.in_sizes(0).size()), c.b(2));
@@ -207,10 +233,11 @@ const Op& mean = def({
     .doc = "Mean of all elements.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, mean_dtype(c, 1), -1, -1); },
-    .cpu = [](Call& c) {
-      double n = c.in(0).numel();
-      run_reduction<Sum, SumTypes>(c, reduced_dims({}, c.in(0).ndim()), c.out().dtype(), n);
-    },
+    .cpu =
+        [](Call& c) {
+          double n = c.in(0).numel();
+          run_reduction<Sum, SumTypes>(c, reduced_dims({}, c.in(0).ndim()), c.out().dtype(), n);
+        },
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       return {expand.call({g, c.in_sizes(0)}) / double(count(c.in_sizes(0)))};
     },
@@ -222,12 +249,13 @@ const Op& mean_dim = def({
     .doc = "Mean over the dimensions in dim.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, mean_dtype(c, 3), 1, 2); },
-    .cpu = [](Call& c) {
-      Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
-      double n = 1;
-      for (auto d : dims) n *= c.in(0).size(d);
-      run_reduction<Sum, SumTypes>(c, dims, c.out().dtype(), n);
-    },
+    .cpu =
+        [](Call& c) {
+          Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
+          double n = 1;
+          for (auto d : dims) n *= c.in(0).size(d);
+          run_reduction<Sum, SumTypes>(c, dims, c.out().dtype(), n);
+        },
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());
       double n = 1;
@@ -265,9 +293,11 @@ const Op& prod = def({
     .doc = "Product of all elements; integers are multiplied as int64.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 1), -1, -1); },
-    .cpu = [](Call& c) {
-      run_reduction<Product, ProductTypes>(c, reduced_dims({}, c.in(0).ndim()), entry_dtype(c.in(0).dtype(), c.out().dtype()));
-    },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Product, ProductTypes>(c, reduced_dims({}, c.in(0).ndim()),
+                                               entry_dtype(c.in(0).dtype(), c.out().dtype()));
+        },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       return {reshape(product_gradient(g, reshape(c.in(0), Dims{-1}), 0), c.in_sizes(0))};
@@ -280,9 +310,11 @@ const Op& prod_dim = def({
     .doc = "Product over one dimension.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 3), 1, 2); },
-    .cpu = [](Call& c) {
-      run_reduction<Product, ProductTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), entry_dtype(c.in(0).dtype(), c.out().dtype()));
-    },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Product, ProductTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()),
+                                               entry_dtype(c.in(0).dtype(), c.out().dtype()));
+        },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());
@@ -305,7 +337,8 @@ const Op& any = def({
     .doc = "Whether some element is true (not zero).",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, truth_dtype(c), -1, -1); },
-    .cpu = [](Call& c) { run_reduction<Any, BoolTypes>(c, reduced_dims({}, c.in(0).ndim()), Dtype::boolean); },
+    .cpu =
+        [](Call& c) { run_reduction<Any, BoolTypes>(c, reduced_dims({}, c.in(0).ndim()), Dtype::boolean); },
     .ref = "np.any(input)",
     .samples = {"b(2,3)", "x(2,3)", "x(0,)"},
 });
@@ -314,7 +347,10 @@ const Op& any_dim = def({
     .doc = "Whether some element along dim is true.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, truth_dtype(c), 1, 2); },
-    .cpu = [](Call& c) { run_reduction<Any, BoolTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean); },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Any, BoolTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean);
+        },
     .ref = "np.any(input, axis=dim, keepdims=keepdim)",
     .samples = {"b(2,3), 1", "x(2,3), (0,1), keepdim=True"},
 });
@@ -323,7 +359,8 @@ const Op& all = def({
     .doc = "Whether every element is true (not zero).",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, truth_dtype(c), -1, -1); },
-    .cpu = [](Call& c) { run_reduction<All, BoolTypes>(c, reduced_dims({}, c.in(0).ndim()), Dtype::boolean); },
+    .cpu =
+        [](Call& c) { run_reduction<All, BoolTypes>(c, reduced_dims({}, c.in(0).ndim()), Dtype::boolean); },
     .ref = "np.all(input)",
     .samples = {"b(2,3)", "x(2,3)", "x(0,)"},
 });
@@ -332,7 +369,10 @@ const Op& all_dim = def({
     .doc = "Whether every element along dim is true.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, truth_dtype(c), 1, 2); },
-    .cpu = [](Call& c) { run_reduction<All, BoolTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean); },
+    .cpu =
+        [](Call& c) {
+          run_reduction<All, BoolTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean);
+        },
     .ref = "np.all(input, axis=dim, keepdims=keepdim)",
     .samples = {"b(2,3), 1", "x(2,3), (0,1), keepdim=True"},
 });
@@ -341,7 +381,10 @@ const Op& count_nonzero = def({
     .doc = "How many elements along dim are not zero.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, Dtype::i64, 1, -1); },
-    .cpu = [](Call& c) { run_reduction<Sum, SumTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean); },
+    .cpu =
+        [](Call& c) {
+          run_reduction<Sum, SumTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()), Dtype::boolean);
+        },
     .ref = "np.asarray(np.count_nonzero(input, axis=dim))",
     .samples = {"b(2,3)", "x(2,3), 1"},
 });
@@ -374,19 +417,20 @@ void variance_kernel(Call& c, const Dims& dims, double correction, bool root, bo
     reduce<T>(p, Sum<T>{}, average);
     for (int64_t k = 0; k < p.kept; ++k) average[k] /= T(n);
     const T* data = reinterpret_cast<const T*>(p.data);
-    parallel_for(p.kept, std::max<int64_t>(1, 4 * reduce_chunk / std::max<int64_t>(p.reduced, 1)), [&](int64_t begin, int64_t end) {
-      with_isa([&] {
-        for (int64_t k = begin; k < end; ++k) {
-          Deviation<T> r{average[k]};
-          const T* x = data + p.offset(k);
-          T total = 0;
-          for (int64_t at = 0; at < p.reduced; at += reduce_chunk)
-            total += reduce_run(r, x + at, std::min(reduce_chunk, p.reduced - at));
-          T v = p.reduced ? total / T(divisor) : T(NAN);
-          value[k] = root ? std::sqrt(v) : v;
-        }
-      });
-    });
+    parallel_for(p.kept, std::max<int64_t>(1, 4 * reduce_chunk / std::max<int64_t>(p.reduced, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   with_isa([&] {
+                     for (int64_t k = begin; k < end; ++k) {
+                       Deviation<T> r{average[k]};
+                       const T* x = data + p.offset(k);
+                       T total = 0;
+                       for (int64_t at = 0; at < p.reduced; at += reduce_chunk)
+                         total += reduce_run(r, x + at, std::min(reduce_chunk, p.reduced - at));
+                       T v = p.reduced ? total / T(divisor) : T(NAN);
+                       value[k] = root ? std::sqrt(v) : v;
+                     }
+                   });
+                 });
     visit(c.out().dtype(), [&]<class O>() {
       for (int64_t k = 0; k < p.kept; ++k) c.out().data<O>()[k] = convert<O>(value[k]);
       if (with_mean)
@@ -428,63 +472,71 @@ Tensor root_gradient(const Tensor& g, const Tensor& result) {
 }  // namespace
 
 // Each of var and std has PyTorch's three forms: all elements, (dim, unbiased, keepdim), (dim, *, correction, keepdim).
-#define RL_VARIANCE(NAME, ROOT, BACK0)                                                                                       \
-  const Op& NAME##_all = def({                                                                                              \
-      .sig = #NAME "(Tensor input, bool unbiased=True) -> Tensor",                                                          \
-      .doc = #NAME " of all elements, divided by n - 1 unless unbiased is False.",                                          \
-      .family = reduction,                                                                                                  \
-      .rule = [](Call& c) { variance_rule(c, {}, false, false); },                                                          \
-      .cpu = [](Call& c) { variance_kernel(c, reduced_dims({}, c.in(0).ndim()), c.b(1), ROOT, false); },                    \
-      .saves = save(ROOT ? In0 | Out : In0),                                                                                \
-      .grad = [](const Call& c, const Tensor& g) -> Grads {                                                                 \
-        return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, {}, c.b(1), false)};                             \
-      },                                                                                                                    \
-      .grad_name = BACK0,                                                                                                   \
-      .ref = "np." #NAME "(input, ddof=1 if unbiased else 0)",                                                              \
-      .samples = {"x(2,3)", "x(5,), unbiased=False"},                                                                       \
-  });                                                                                                                       \
-  const Op& NAME##_dim = def({                                                                                              \
-      .sig = #NAME ".dim(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> Tensor",                       \
-      .doc = #NAME " over the dimensions in dim.",                                                                          \
-      .family = reduction,                                                                                                  \
-      .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); },                                                   \
-      .cpu = [](Call& c) { variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.b(2), ROOT, false); },              \
-      .saves = save(ROOT ? In0 | Out : In0),                                                                                \
-      .grad = [](const Call& c, const Tensor& g) -> Grads {                                                                 \
-        return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, c.arg(1), c.b(2), c.b(3))};                      \
-      },                                                                                                                    \
-      .grad_name = BACK0,                                                                                                   \
-      .ref = "np." #NAME "(input, axis=dim, ddof=1 if unbiased else 0, keepdims=keepdim)",                                  \
-      .samples = {"x(4,3), 0", "x(2,3,4), (0,2), keepdim=True"},                                                            \
-  });                                                                                                                       \
-  const Op& NAME##_correction = def({                                                                                       \
-      .sig = #NAME ".correction(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor",   \
-      .doc = #NAME " over dim, divided by n - correction (default 1).",                                                     \
-      .family = reduction,                                                                                                  \
-      .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); },                                                   \
-      .cpu = [](Call& c) {                                                                                                  \
-        variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), correction_of(c.arg(2)), ROOT, false);                   \
-      },                                                                                                                    \
-      .saves = save(ROOT ? In0 | Out : In0),                                                                                \
-      .grad = [](const Call& c, const Tensor& g) -> Grads {                                                                 \
-        return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, c.arg(1), correction_of(c.arg(2)), c.b(3))};     \
-      },                                                                                                                    \
-      .grad_name = BACK0,                                                                                                   \
-      .samples = {"x(4,3), 0, correction=0", "x(2,3,4), (0,2), correction=2, keepdim=True"},                                \
-  });
+#define RL_VARIANCE(NAME, ROOT, BACK0) \
+  const Op& NAME##_all = def({ \
+      .sig = #NAME "(Tensor input, bool unbiased=True) -> Tensor", \
+      .doc = #NAME " of all elements, divided by n - 1 unless unbiased is False.", \
+      .family = reduction, \
+      .rule = [](Call& c) { variance_rule(c, {}, false, false); }, \
+      .cpu = [](Call& c) { variance_kernel(c, reduced_dims({}, c.in(0).ndim()), c.b(1), ROOT, false); }, \
+      .saves = save(ROOT ? In0 | Out : In0), \
+      .grad = [](const Call& c, const Tensor& g) -> Grads { \
+        return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, {}, c.b(1), false)}; \
+      }, \
+      .grad_name = BACK0, \
+      .ref = "np." #NAME "(input, ddof=1 if unbiased else 0)", \
+      .samples = {"x(2,3)", "x(5,), unbiased=False"}, \
+  }); \
+  const Op& NAME##_dim = def({ \
+      .sig = #NAME ".dim(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> Tensor", \
+      .doc = #NAME " over the dimensions in dim.", \
+      .family = reduction, \
+      .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); }, \
+      .cpu = \
+          [](Call& c) { variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.b(2), ROOT, false); }, \
+      .saves = save(ROOT ? In0 | Out : In0), \
+      .grad = [](const Call& c, const Tensor& g) -> Grads { \
+        return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, c.arg(1), c.b(2), c.b(3))}; \
+      }, \
+      .grad_name = BACK0, \
+      .ref = "np." #NAME "(input, axis=dim, ddof=1 if unbiased else 0, keepdims=keepdim)", \
+      .samples = {"x(4,3), 0", "x(2,3,4), (0,2), keepdim=True"}, \
+  }); \
+  const Op& NAME##_correction = \
+      def({ \
+          .sig = #NAME ".correction(Tensor input, int[]? dim=None, *, Scalar? correction=None, bool " \
+                       "keepdim=False) -> Tensor", \
+          .doc = #NAME " over dim, divided by n - correction (default 1).", \
+          .family = reduction, \
+          .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); }, \
+          .cpu = \
+              [](Call& c) { \
+                variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), correction_of(c.arg(2)), ROOT, \
+                                false); \
+              }, \
+          .saves = save(ROOT ? In0 | Out : In0), \
+          .grad = [](const Call& c, const Tensor& g) -> Grads { \
+            return {variance_gradient(c, ROOT ? root_gradient(g, c.out()) : g, c.arg(1), \
+                                      correction_of(c.arg(2)), c.b(3))}; \
+          }, \
+          .grad_name = BACK0, \
+          .samples = {"x(4,3), 0, correction=0", "x(2,3,4), (0,2), correction=2, keepdim=True"}, \
+      });
 RL_VARIANCE(var, false, "VarBackward0")
 RL_VARIANCE(std, true, "StdBackward0")
 #undef RL_VARIANCE
 
 const Op& var_mean = def({
-    .sig = "var_mean(Tensor input, int[]? dim=None, bool unbiased=True, bool keepdim=False, *, Scalar? correction=None) -> (Tensor, Tensor)",
+    .sig = "var_mean(Tensor input, int[]? dim=None, bool unbiased=True, bool keepdim=False, *, Scalar? "
+           "correction=None) -> (Tensor, Tensor)",
     .doc = "Variance and mean over dim.",
     .family = reduction,
     .forms = Forms::function,
     .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), true); },
-    .cpu = [](Call& c) {
-      variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), false, true);
-    },
+    .cpu =
+        [](Call& c) {
+          variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), false, true);
+        },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Tensor total;
@@ -498,18 +550,21 @@ const Op& var_mean = def({
     .samples = {"x(4,3), 0", "x(2,3)"},
 });
 const Op& std_mean = def({
-    .sig = "std_mean(Tensor input, int[]? dim=None, bool unbiased=True, bool keepdim=False, *, Scalar? correction=None) -> (Tensor, Tensor)",
+    .sig = "std_mean(Tensor input, int[]? dim=None, bool unbiased=True, bool keepdim=False, *, Scalar? "
+           "correction=None) -> (Tensor, Tensor)",
     .doc = "Standard deviation and mean over dim.",
     .family = reduction,
     .forms = Forms::function,
     .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), true); },
-    .cpu = [](Call& c) {
-      variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), true, true);
-    },
+    .cpu =
+        [](Call& c) {
+          variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), true, true);
+        },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Tensor total;
-      if (g) total = variance_gradient(c, root_gradient(g, c.out()), c.arg(1), c.has(4) ? c.d(4) : c.b(2), c.b(3));
+      if (g)
+        total = variance_gradient(c, root_gradient(g, c.out()), c.arg(1), c.has(4) ? c.d(4) : c.b(2), c.b(3));
       if (c.g(1)) {
         Tensor m = mean_gradient(c, c.g(1), c.arg(1), c.b(3));
         total = total ? total + m : m;
@@ -523,24 +578,26 @@ const Op& logsumexp = def({
     .sig = "logsumexp(Tensor input, int[] dim, bool keepdim=False) -> Tensor",
     .doc = "log(sum(exp(input))) over dim, computed without overflow.",
     .family = reduction,
-    .rule = [](Call& c) {
-      Dtype d = c.in(0).dtype();
-      reduce_rule(c, differentiable(d) ? d : default_dtype(), 1, 2);
-    },
-    .cpu = [](Call& c) {
-      Tensor x = c.in(0);
-      Dims dims = reduced_dims(c.arg(1), x.ndim());
-      GradMode off(false);
-      if (x.dtype() != c.out().dtype()) x = to_dtype.call({x, c.out().dtype()});
-      static const Op& amax = find_op("amax");
-      static const Op& total = find_op("sum", "dim");
-      if (dims.empty()) return copy(c.out(), x);
-      if (!x.numel()) return copy(c.out(), log.call({total.call({x, dims, c.b(2)})}));
-      Tensor top = amax.call({x, dims, true});
-      top = masked_fill.call({top, logical_not.call({isfinite.call({top})}), 0});
-      Tensor r = log.call({total.call({exp.call({x - top}), dims, true})}) + top;
-      copy(c.out(), c.b(2) ? r : reshape(r, c.out().sizes()));
-    },
+    .rule =
+        [](Call& c) {
+          Dtype d = c.in(0).dtype();
+          reduce_rule(c, differentiable(d) ? d : default_dtype(), 1, 2);
+        },
+    .cpu =
+        [](Call& c) {
+          Tensor x = c.in(0);
+          Dims dims = reduced_dims(c.arg(1), x.ndim());
+          GradMode off(false);
+          if (x.dtype() != c.out().dtype()) x = to_dtype.call({x, c.out().dtype()});
+          static const Op& amax = find_op("amax");
+          static const Op& total = find_op("sum", "dim");
+          if (dims.empty()) return copy(c.out(), x);
+          if (!x.numel()) return copy(c.out(), log.call({total.call({x, dims, c.b(2)})}));
+          Tensor top = amax.call({x, dims, true});
+          top = masked_fill.call({top, logical_not.call({isfinite.call({top})}), 0});
+          Tensor r = log.call({total.call({exp.call({x - top}), dims, true})}) + top;
+          copy(c.out(), c.b(2) ? r : reshape(r, c.out().sizes()));
+        },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());

@@ -62,7 +62,8 @@ Dims infer_size(IntSpan wanted, int64_t numel) {
     if (known == 0 && numel == 0)
       throw runtime_error("cannot reshape tensor of 0 elements into shape ", show(wanted),
                           " because the unspecified dimension size -1 can be any value and is ambiguous");
-    if (known == 0 || numel % known) throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
+    if (known == 0 || numel % known)
+      throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
     sizes[unknown] = numel / known;
   } else if (known != numel) {
     throw runtime_error("shape '", show(wanted), "' is invalid for input of size ", numel);
@@ -72,17 +73,21 @@ Dims infer_size(IntSpan wanted, int64_t numel) {
 
 const Op& view_ = def({
     .sig = "view(Tensor input, int... size) -> Tensor",
-    .doc = "The same elements under another shape, without copying; one size may be -1. Raises where the strides do not allow it.",
+    .doc = "The same elements under another shape, without copying; one size may be -1. Raises where the "
+           "strides do not allow it.",
     .family = Family::view,
     .forms = Forms::method,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      Dims sizes = infer_size(c.ints(1), t.numel()), strides;
-      if (!view_strides(t, sizes, strides))
-        throw runtime_error("view size is not compatible with input tensor's size and stride (at least one dimension spans across "
-                            "two contiguous subspaces). Use .reshape(...) instead.");
-      c.out_view(0, alias(t, sizes, strides, t.offset()));
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          Dims sizes = infer_size(c.ints(1), t.numel()), strides;
+          if (!view_strides(t, sizes, strides))
+            throw runtime_error(
+                "view size is not compatible with input tensor's size and stride (at least one dimension "
+                "spans across "
+                "two contiguous subspaces). Use .reshape(...) instead.");
+          c.out_view(0, alias(t, sizes, strides, t.offset()));
+        },
     .grad = reshape_back,
     .ref = "np.reshape(input, size)",
     .samples = {"x(2,6), (3,4)", "x(2,3,4), (-1,)", "x(0,3), (3,0)", "x(), (1,1)"},
@@ -99,11 +104,12 @@ const Op& unsafe_view = def({
     .sig = "_unsafe_view(Tensor input, int[] size) -> Tensor",
     .doc = "A new tensor's elements under another shape.",
     .forms = Forms::no_forms,
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      Dims sizes = infer_size(c.ints(1), t.numel());
-      c.out_view(0, alias(t, sizes, contiguous_strides(sizes), t.offset()));
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          Dims sizes = infer_size(c.ints(1), t.numel());
+          c.out_view(0, alias(t, sizes, contiguous_strides(sizes), t.offset()));
+        },
     .cpu = [](Call&) {},  // the rule has done it all
     .grad = reshape_back,
 });
@@ -134,29 +140,30 @@ const Op& flatten = def({
     .doc = "Merges the dimensions from start_dim to end_dim into one.",
     .family = other,
     .forms = function | method,
-    .cpu = [](Call& c) {
-      const Tensor& t = c.in(0);
-      int64_t a = dim_of(c, 1, t.ndim()), b = dim_of(c, 2, t.ndim());
-      if (a > b) throw runtime_error("flatten() has invalid args: start_dim cannot come after end_dim");
-      if (t.ndim() == 0) {
-        c.outs.push_back(reshape(t, Dims{1}));
-        return;
-      }
-      if (a == b) {
-        c.outs.push_back(t);
-        return;
-      }
-      Dims sizes;
-      int64_t merged = 1;
-      for (int64_t d = 0; d < t.ndim(); ++d) {
-        if (d < a || d > b) sizes.push_back(t.size(d));
-        else {
-          merged *= t.size(d);
-          if (d == b) sizes.push_back(merged);
-        }
-      }
-      c.outs.push_back(reshape(t, sizes));
-    },
+    .cpu =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          int64_t a = dim_of(c, 1, t.ndim()), b = dim_of(c, 2, t.ndim());
+          if (a > b) throw runtime_error("flatten() has invalid args: start_dim cannot come after end_dim");
+          if (t.ndim() == 0) {
+            c.outs.push_back(reshape(t, Dims{1}));
+            return;
+          }
+          if (a == b) {
+            c.outs.push_back(t);
+            return;
+          }
+          Dims sizes;
+          int64_t merged = 1;
+          for (int64_t d = 0; d < t.ndim(); ++d) {
+            if (d < a || d > b) sizes.push_back(t.size(d));
+            else {
+              merged *= t.size(d);
+              if (d == b) sizes.push_back(merged);
+            }
+          }
+          c.outs.push_back(reshape(t, sizes));
+        },
     .composite = true,
     .samples = {"x(2,3,4)", "x(2,3,4), 1", "x(2,3,4), 0, 1", "x()"},
 });

@@ -19,12 +19,24 @@ void scan_rule(Call& c) {
   c.out_meta(0, scan_dtype(c), Dims(c.in(0).sizes()));
 }
 
-template <class T> struct scan_acc { using type = T; };
-template <> struct scan_acc<half> { using type = float; };
-template <> struct scan_acc<bfloat16> { using type = float; };
-template <> struct scan_acc<bool> { using type = int64_t; };
-template <> struct scan_acc<int64_t> { using type = uint64_t; };  // wraps
-template <> struct scan_acc<int32_t> { using type = uint32_t; };
+template <class T> struct scan_acc {
+  using type = T;
+};
+template <> struct scan_acc<half> {
+  using type = float;
+};
+template <> struct scan_acc<bfloat16> {
+  using type = float;
+};
+template <> struct scan_acc<bool> {
+  using type = int64_t;
+};
+template <> struct scan_acc<int64_t> {
+  using type = uint64_t;
+};  // wraps
+template <> struct scan_acc<int32_t> {
+  using type = uint32_t;
+};
 
 template <class Step> void scan_kernel(Call& c, Step step) {
   Tensor in = c.in(0);
@@ -37,19 +49,22 @@ template <class Step> void scan_kernel(Call& c, Step step) {
   int64_t d = wrap_dim(c.i(1), in.ndim());
   Tensor rows = contiguous_rows(in, d), to = output_rows(out, d);
   int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
-  visit(out.dtype(), [&]<class T>() {
-    using Acc = typename scan_acc<T>::type;
-    const T* x = rows.data<T>();
-    T* y = to.data<T>();
-    each_of_rows(count, n, [&](int64_t k) {
-      Acc acc = Acc(x[k * n]);
-      y[k * n] = x[k * n];
-      for (int64_t i = k * n + 1; i < (k + 1) * n; ++i) {
-        acc = step(acc, Acc(x[i]));
-        y[i] = T(acc);
-      }
-    });
-  }, c.op.name.c_str());
+  visit(
+      out.dtype(),
+      [&]<class T>() {
+        using Acc = typename scan_acc<T>::type;
+        const T* x = rows.data<T>();
+        T* y = to.data<T>();
+        each_of_rows(count, n, [&](int64_t k) {
+          Acc acc = Acc(x[k * n]);
+          y[k * n] = x[k * n];
+          for (int64_t i = k * n + 1; i < (k + 1) * n; ++i) {
+            acc = step(acc, Acc(x[i]));
+            y[i] = T(acc);
+          }
+        });
+      },
+      c.op.name.c_str());
   put_rows(out, to, d);
 }
 
@@ -69,7 +84,9 @@ const Op& cumsum = def({
     .forms = Forms::function | Forms::method | Forms::inplace | Forms::out_form,
     .rule = scan_rule,
     .cpu = [](Call& c) { scan_kernel(c, [](auto a, auto b) { return a + b; }); },
-    .grad = [](const Call& c, const Tensor& g) -> Grads { return {reversed_cumsum(g, wrap_dim(c.i(1), g.ndim()))}; },
+    .grad = [](const Call& c, const Tensor& g) -> Grads {
+      return {reversed_cumsum(g, wrap_dim(c.i(1), g.ndim()))};
+    },
     .ref = "np.cumsum(input, axis=dim)",
     .samples = {"x(2,3), 1", "x(4,), 0", "x(2,3,4), 0"},
 });
@@ -92,7 +109,14 @@ const Op& cumprod = def({
       static const Op& total = find_op("sum", "dim");
       TensorList parts;
       for (int64_t i = 0; i < n; ++i) {
-        Tensor before = i ? slice.call({c.out(), d, i - 1, i, 1}) : full([&] { Dims s(x.sizes()); s[d] = 1; return s; }(), x.dtype(), 1);
+        Tensor before = i ? slice.call({c.out(), d, i - 1, i, 1})
+                          : full(
+                                [&] {
+                                  Dims s(x.sizes());
+                                  s[d] = 1;
+                                  return s;
+                                }(),
+                                x.dtype(), 1);
         Tensor tail = before;
         if (i + 1 < n) {
           TensorList both{before, before * cumprod.call({slice.call({x, d, i + 1, n, 1}), d})};
@@ -108,31 +132,36 @@ const Op& cumprod = def({
 const Op& logcumsumexp = def({
     .sig = "logcumsumexp(Tensor input, int dim) -> Tensor",
     .doc = "log(cumsum(exp(input))) along dim, computed without overflow.",
-    .rule = [](Call& c) {
-      if (!is_float(c.in(0).dtype())) throw_unsupported("logcumsumexp_out_cpu", c.in(0).dtype());
-      wrap_dim(c.i(1), c.in(0).ndim());
-      c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-    },
-    .cpu = [](Call& c) {
-      int64_t d = wrap_dim(c.i(1), c.in(0).ndim());
-      Tensor rows = contiguous_rows(c.in(0), d), to = output_rows(c.out(), d);
-      int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
-      visit(c.out().dtype(), [&]<class T>() {
-        if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, half> || std::is_same_v<T, bfloat16>) {
-          const T* x = rows.data<T>();
-          T* y = to.data<T>();
-          each_of_rows(count, n, [&](int64_t k) {
-            double acc = -INFINITY;
-            for (int64_t i = k * n; i < (k + 1) * n; ++i) {
-              double v = convert<double>(x[i]), top = std::max(acc, v), low = std::min(acc, v);
-              acc = top == low && std::isinf(top) ? top : v != v || acc != acc ? NAN : top + std::log1p(std::exp(low - top));
-              y[i] = convert<T>(acc);
+    .rule =
+        [](Call& c) {
+          if (!is_float(c.in(0).dtype())) throw_unsupported("logcumsumexp_out_cpu", c.in(0).dtype());
+          wrap_dim(c.i(1), c.in(0).ndim());
+          c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+        },
+    .cpu =
+        [](Call& c) {
+          int64_t d = wrap_dim(c.i(1), c.in(0).ndim());
+          Tensor rows = contiguous_rows(c.in(0), d), to = output_rows(c.out(), d);
+          int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
+          visit(c.out().dtype(), [&]<class T>() {
+            if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, half> ||
+                          std::is_same_v<T, bfloat16>) {
+              const T* x = rows.data<T>();
+              T* y = to.data<T>();
+              each_of_rows(count, n, [&](int64_t k) {
+                double acc = -INFINITY;
+                for (int64_t i = k * n; i < (k + 1) * n; ++i) {
+                  double v = convert<double>(x[i]), top = std::max(acc, v), low = std::min(acc, v);
+                  acc = top == low && std::isinf(top) ? top
+                        : v != v || acc != acc        ? NAN
+                                                      : top + std::log1p(std::exp(low - top));
+                  y[i] = convert<T>(acc);
+                }
+              });
             }
           });
-        }
-      });
-      put_rows(c.out(), to, d);
-    },
+          put_rows(c.out(), to, d);
+        },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       int64_t d = wrap_dim(c.i(1), g.ndim());
@@ -147,40 +176,45 @@ template <bool Max> const Op& def_cumulative(const char* sig, const char* doc) {
   return def({
       .sig = sig,
       .doc = doc,
-      .rule = [](Call& c) {
-        wrap_dim(c.i(1), c.in(0).ndim());
-        c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
-        c.out_meta(1, Dtype::i64, Dims(c.in(0).sizes()));
-      },
-      .cpu = [](Call& c) {
-        int64_t d = wrap_dim(c.i(1), c.in(0).ndim());
-        Tensor rows = contiguous_rows(c.in(0), d), to = output_rows(c.out(0), d), at = output_rows(c.out(1), d);
-        int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
-        int64_t* where = at.data<int64_t>();
-        visit(rows.dtype(), [&]<class T>() {
-          if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>) throw_unsupported("cummax_cummin_cpu", dtype_of<T>);
-          else {
-            const T* x = rows.data<T>();
-            T* y = to.data<T>();
-            each_of_rows(count, n, [&](int64_t k) {
-              int64_t best = 0;
-              for (int64_t i = 0; i < n; ++i) {
-                auto v = convert<double>(x[k * n + i]), b = convert<double>(x[k * n + best]);
-                if (v != v || (b == b && (Max ? v >= b : v <= b))) best = i;
-                y[k * n + i] = x[k * n + best];
-                where[k * n + i] = best;
+      .rule =
+          [](Call& c) {
+            wrap_dim(c.i(1), c.in(0).ndim());
+            c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
+            c.out_meta(1, Dtype::i64, Dims(c.in(0).sizes()));
+          },
+      .cpu =
+          [](Call& c) {
+            int64_t d = wrap_dim(c.i(1), c.in(0).ndim());
+            Tensor rows = contiguous_rows(c.in(0), d), to = output_rows(c.out(0), d),
+                   at = output_rows(c.out(1), d);
+            int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
+            int64_t* where = at.data<int64_t>();
+            visit(rows.dtype(), [&]<class T>() {
+              if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
+                throw_unsupported("cummax_cummin_cpu", dtype_of<T>);
+              else {
+                const T* x = rows.data<T>();
+                T* y = to.data<T>();
+                each_of_rows(count, n, [&](int64_t k) {
+                  int64_t best = 0;
+                  for (int64_t i = 0; i < n; ++i) {
+                    auto v = convert<double>(x[k * n + i]), b = convert<double>(x[k * n + best]);
+                    if (v != v || (b == b && (Max ? v >= b : v <= b))) best = i;
+                    y[k * n + i] = x[k * n + best];
+                    where[k * n + i] = best;
+                  }
+                });
               }
             });
-          }
-        });
-        put_rows(c.out(0), to, d);
-        put_rows(c.out(1), at, d);
-      },
+            put_rows(c.out(0), to, d);
+            put_rows(c.out(1), at, d);
+          },
       .saves = save(Out1),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
         if (g.ndim() == 0) return {g};
         static const Op& scatter_add = find_op("scatter_add");
-        return {scatter_add.call({full(c.in_sizes(0), g.dtype(), 0), wrap_dim(c.i(1), g.ndim()), c.out(1), g})};
+        return {
+            scatter_add.call({full(c.in_sizes(0), g.dtype(), 0), wrap_dim(c.i(1), g.ndim()), c.out(1), g})};
       },
       .samples = {"x(2,3), 1", "x(4,), 0"},
   });

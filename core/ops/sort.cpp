@@ -61,7 +61,8 @@ template <class F> void along_dim(Call& c, int64_t d, int64_t m, F&& f) {
 
 template <class T> void sort_row(const T* row, int64_t n, T* values, int64_t* indices, bool descending) {
   std::iota(indices, indices + n, int64_t(0));
-  if (descending) std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[b], row[a]); });
+  if (descending)
+    std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[b], row[a]); });
   else std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[a], row[b]); });
   for (int64_t i = 0; i < n; ++i) values[i] = row[indices[i]];
 }
@@ -88,7 +89,8 @@ Tensor scatter_back(const Call& c, const Tensor& g, int64_t d, const Tensor& ind
 Grads picked_gradient(const Call& c, const Tensor& g, int dim_at, int keepdim_at) {
   IntSpan sizes = c.in_sizes(0);
   int64_t d = wrap_dim(c.i(dim_at), sizes.size());
-  return {scatter_back(c, restore_dims(g, sizes, Dims{d}, c.b(keepdim_at)), d, restore_dims(c.out(1), sizes, Dims{d}, c.b(keepdim_at)))};
+  return {scatter_back(c, restore_dims(g, sizes, Dims{d}, c.b(keepdim_at)), d,
+                       restore_dims(c.out(1), sizes, Dims{d}, c.b(keepdim_at)))};
 }
 void one_per_row(Call& c, int dim_at, int keepdim_at) {
   const Tensor& t = c.in(0);
@@ -116,9 +118,15 @@ template <class F> void pick_along(Call& c, int dim_at, int keepdim_at, F&& f) {
 }  // namespace
 
 const Op& sort = def({
-    .sig = "sort(Tensor input, int dim=-1, bool descending=False, bool stable=False) -> (Tensor values, Tensor indices)",
-    .doc = "Elements in order along dim, and where they were. Equal elements keep their order; nan counts as largest.",
-    .rule = [](Call& c) { wrap_dim(c.i(1), c.in(0).ndim()); two_outputs(c, Dims(c.in(0).sizes())); },
+    .sig = "sort(Tensor input, int dim=-1, bool descending=False, bool stable=False) -> (Tensor values, "
+           "Tensor indices)",
+    .doc = "Elements in order along dim, and where they were. Equal elements keep their order; nan counts as "
+           "largest.",
+    .rule =
+        [](Call& c) {
+          wrap_dim(c.i(1), c.in(0).ndim());
+          two_outputs(c, Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { sort_kernel(c, 1, 2); },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -127,9 +135,14 @@ const Op& sort = def({
     .samples = {"x(2,5)", "x(4,3), 0, descending=True"},
 });
 const Op& sort_stable = def({
-    .sig = "sort.stable(Tensor input, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)",
+    .sig = "sort.stable(Tensor input, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, "
+           "Tensor indices)",
     .doc = "sort with the keyword stable first.",
-    .rule = [](Call& c) { wrap_dim(c.i(2), c.in(0).ndim()); two_outputs(c, Dims(c.in(0).sizes())); },
+    .rule =
+        [](Call& c) {
+          wrap_dim(c.i(2), c.in(0).ndim());
+          two_outputs(c, Dims(c.in(0).sizes()));
+        },
     .cpu = [](Call& c) { sort_kernel(c, 2, 3); },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -155,34 +168,37 @@ const Op& msort = def({
 });
 
 const Op& topk = def({
-    .sig = "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)",
+    .sig = "topk(Tensor input, int k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, "
+           "Tensor indices)",
     .doc = "The k largest (or smallest) elements along dim, in order, and where they are.",
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      int64_t d = wrap_dim(c.i(2), t.ndim()), n = t.ndim() ? t.size(d) : 1;
-      if (c.i(1) < 0 || c.i(1) > n) throw runtime_error("selected index k out of range");
-      if (t.dtype() == Dtype::boolean) throw runtime_error("topk does not support bool dtypes on CPU");
-      Dims sizes(t.sizes());
-      if (t.ndim()) sizes[d] = c.i(1);
-      two_outputs(c, sizes);
-    },
-    .cpu = [](Call& c) {
-      int64_t d = wrap_dim(c.i(2), c.in(0).ndim()), k = c.i(1);
-      bool largest = c.b(3);
-      if (k == 0) return;
-      along_dim(c, d, k, [k, largest]<class T>(const T* row, int64_t n, T* values, int64_t* indices) {
-        // ties: the earlier position wins
-        std::vector<int64_t> order(n);
-        std::iota(order.begin(), order.end(), int64_t(0));
-        auto less = [row, largest](int64_t a, int64_t b) {
-          if (largest ? before(row[b], row[a]) : before(row[a], row[b])) return true;
-          if (largest ? before(row[a], row[b]) : before(row[b], row[a])) return false;
-          return a < b;
-        };
-        std::partial_sort(order.begin(), order.begin() + k, order.end(), less);
-        for (int64_t i = 0; i < k; ++i) indices[i] = order[i], values[i] = row[order[i]];
-      });
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          int64_t d = wrap_dim(c.i(2), t.ndim()), n = t.ndim() ? t.size(d) : 1;
+          if (c.i(1) < 0 || c.i(1) > n) throw runtime_error("selected index k out of range");
+          if (t.dtype() == Dtype::boolean) throw runtime_error("topk does not support bool dtypes on CPU");
+          Dims sizes(t.sizes());
+          if (t.ndim()) sizes[d] = c.i(1);
+          two_outputs(c, sizes);
+        },
+    .cpu =
+        [](Call& c) {
+          int64_t d = wrap_dim(c.i(2), c.in(0).ndim()), k = c.i(1);
+          bool largest = c.b(3);
+          if (k == 0) return;
+          along_dim(c, d, k, [k, largest]<class T>(const T* row, int64_t n, T* values, int64_t* indices) {
+            // ties: the earlier position wins
+            std::vector<int64_t> order(n);
+            std::iota(order.begin(), order.end(), int64_t(0));
+            auto less = [row, largest](int64_t a, int64_t b) {
+              if (largest ? before(row[b], row[a]) : before(row[a], row[b])) return true;
+              if (largest ? before(row[a], row[b]) : before(row[b], row[a])) return false;
+              return a < b;
+            };
+            std::partial_sort(order.begin(), order.begin() + k, order.end(), less);
+            for (int64_t i = 0; i < k; ++i) indices[i] = order[i], values[i] = row[order[i]];
+          });
+        },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       return {scatter_back(c, g, wrap_dim(c.i(2), c.in_sizes(0).size()), c.out(1))};
@@ -193,22 +209,25 @@ const Op& topk = def({
 const Op& kthvalue = def({
     .sig = "kthvalue(Tensor input, int k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
     .doc = "The k-th smallest element along dim (counted from one) and where it is.",
-    .rule = [](Call& c) {
-      const Tensor& t = c.in(0);
-      int64_t d = wrap_dim(c.i(2), t.ndim()), n = t.ndim() ? t.size(d) : 1;
-      if (c.i(1) < 1 || c.i(1) > n) throw runtime_error("kthvalue(): selected number k out of range for dimension ", d);
-      one_per_row(c, 2, 3);
-    },
-    .cpu = [](Call& c) {
-      int64_t k = c.i(1);
-      pick_along(c, 2, 3, [k]<class T>(const T* row, int64_t n, T* value, int64_t* index) {
-        std::vector<T> values(n);
-        std::vector<int64_t> order(n);
-        sort_row(row, n, values.data(), order.data(), false);
-        *index = order[k - 1];
-        *value = values[k - 1];
-      });
-    },
+    .rule =
+        [](Call& c) {
+          const Tensor& t = c.in(0);
+          int64_t d = wrap_dim(c.i(2), t.ndim()), n = t.ndim() ? t.size(d) : 1;
+          if (c.i(1) < 1 || c.i(1) > n)
+            throw runtime_error("kthvalue(): selected number k out of range for dimension ", d);
+          one_per_row(c, 2, 3);
+        },
+    .cpu =
+        [](Call& c) {
+          int64_t k = c.i(1);
+          pick_along(c, 2, 3, [k]<class T>(const T* row, int64_t n, T* value, int64_t* index) {
+            std::vector<T> values(n);
+            std::vector<int64_t> order(n);
+            sort_row(row, n, values.data(), order.data(), false);
+            *index = order[k - 1];
+            *value = values[k - 1];
+          });
+        },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads { return picked_gradient(c, g, 2, 3); },
     .samples = {"x(2,5), 2", "x(4,3), 1, 0, keepdim=True"},
@@ -253,25 +272,31 @@ template <bool Skip> const Op& def_median(const char* sig, const char* doc, cons
   return def({
       .sig = sig,
       .doc = doc,
-      .rule = [](Call& c) { refuse_complex(c); c.out_meta(0, c.in(0).dtype(), Dims{}); },
-      .cpu = [](Call& c) {
-        Tensor in = sortable(c.in(0));
-        if (!in.numel()) {
-          fill(c.out(), Value(differentiable(in.dtype()) ? double(NAN) : double(INT64_MIN)));
-          return;
-        }
-        Tensor flat = in;
-        if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
-        visit_sortable("median", in.dtype(), [&]<class T>() {
-          T value;
-          int64_t index;
-          Median<Skip>{}(flat.data<T>(), flat.numel(), &value, &index);
-          fill(c.out(), std::is_floating_point_v<T> ? Value(double(value)) : Value(int64_t(value)));
-        });
-      },
+      .rule =
+          [](Call& c) {
+            refuse_complex(c);
+            c.out_meta(0, c.in(0).dtype(), Dims{});
+          },
+      .cpu =
+          [](Call& c) {
+            Tensor in = sortable(c.in(0));
+            if (!in.numel()) {
+              fill(c.out(), Value(differentiable(in.dtype()) ? double(NAN) : double(INT64_MIN)));
+              return;
+            }
+            Tensor flat = in;
+            if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
+            visit_sortable("median", in.dtype(), [&]<class T>() {
+              T value;
+              int64_t index;
+              Median<Skip>{}(flat.data<T>(), flat.numel(), &value, &index);
+              fill(c.out(), std::is_floating_point_v<T> ? Value(double(value)) : Value(int64_t(value)));
+            });
+          },
       .saves = save(In0 | Out),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
-        Tensor hit = to_dtype.call({logical_or.call({eq.call({c.in(0), c.out()}), ne.call({c.out(), c.out()})}), g.dtype()});
+        Tensor hit = to_dtype.call(
+            {logical_or.call({eq.call({c.in(0), c.out()}), ne.call({c.out(), c.out()})}), g.dtype()});
         return {expand.call({g, c.in_sizes(0)}) * hit / find_op("sum").call({hit})};
       },
       .ref = ref,
@@ -281,9 +306,11 @@ template <bool Skip> const Op& def_median(const char* sig, const char* doc, cons
 }  // namespace
 const Op& median = def_median<false>("median(Tensor input) -> Tensor", "The lower median of all elements.",
                                      "np.sort(input.ravel())[(input.size - 1) // 2]");
-const Op& median_dim = def_median_dim<false>("median.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
-                                             "The lower median along dim and where it is.");
-const Op& nanmedian = def_median<true>("nanmedian(Tensor input) -> Tensor", "The lower median of the elements that are not nan.",
+const Op& median_dim = def_median_dim<false>(
+    "median.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
+    "The lower median along dim and where it is.");
+const Op& nanmedian = def_median<true>("nanmedian(Tensor input) -> Tensor",
+                                       "The lower median of the elements that are not nan.",
                                        "np.sort(input.ravel())[(input.size - 1) // 2]");
 const Op& nanmedian_dim = def_median_dim<true>(
     "nanmedian.dim(Tensor input, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)",
@@ -293,21 +320,22 @@ const Op& mode = def({
     .sig = "mode(Tensor input, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
     .doc = "The most frequent element along dim (the smallest of several) and its last position.",
     .rule = [](Call& c) { one_per_row(c, 1, 2); },
-    .cpu = [](Call& c) {
-      pick_along(c, 1, 2, []<class T>(const T* row, int64_t n, T* value, int64_t* index) {
-        std::vector<T> values(n);
-        std::vector<int64_t> order(n);
-        sort_row(row, n, values.data(), order.data(), false);
-        int64_t best = 0, start = 0, longest = 0;
-        for (int64_t i = 1; i <= n; ++i)
-          if (i == n || values[i] != values[start]) {
-            if (i - start > longest) longest = i - start, best = i - 1;
-            start = i;
-          }
-        *index = order[best];
-        *value = values[best];
-      });
-    },
+    .cpu =
+        [](Call& c) {
+          pick_along(c, 1, 2, []<class T>(const T* row, int64_t n, T* value, int64_t* index) {
+            std::vector<T> values(n);
+            std::vector<int64_t> order(n);
+            sort_row(row, n, values.data(), order.data(), false);
+            int64_t best = 0, start = 0, longest = 0;
+            for (int64_t i = 1; i <= n; ++i)
+              if (i == n || values[i] != values[start]) {
+                if (i - start > longest) longest = i - start, best = i - 1;
+                start = i;
+              }
+            *index = order[best];
+            *value = values[best];
+          });
+        },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads { return picked_gradient(c, g, 1, 2); },
     .samples = {"ties(2,5)", "ties(4,3), 0, keepdim=True"},
@@ -316,41 +344,43 @@ const Op& mode = def({
 // ---- distinct elements ----
 const Op& unique_flat = def({
     .sig = "_unique(Tensor input, bool consecutive=False) -> (Tensor values, Tensor inverse, Tensor counts)",
-    .doc = "Distinct elements of the flattened input in order (or runs of equal ones), each element's place among them, and how often "
+    .doc = "Distinct elements of the flattened input in order (or runs of equal ones), each element's place "
+           "among them, and how often "
            "they occur.",
     .forms = Forms::function,
     .rule = [](Call& c) { refuse_complex(c); },
-    .cpu = [](Call& c) {
-      Tensor in = sortable(c.in(0)), flat = in;
-      if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
-      int64_t n = flat.numel();
-      bool runs = c.b(1);
-      Tensor inverse = empty(c.in(0).sizes(), Dtype::i64);
-      std::vector<int64_t> firsts, lengths;
-      Tensor values;
-      visit_sortable("unique", flat.dtype(), [&]<class T>() {
-        const T* x = flat.data<T>();
-        std::vector<int64_t> order(n);
-        std::vector<T> sorted(n);
-        if (runs) std::iota(order.begin(), order.end(), int64_t(0)), std::copy(x, x + n, sorted.begin());
-        else sort_row(x, n, sorted.data(), order.data(), false);
-        for (int64_t i = 0; i < n; ++i) {
-          if (i == 0 || sorted[i] != sorted[i - 1]) firsts.push_back(i), lengths.push_back(0);
-          ++lengths.back();
-          inverse.data<int64_t>()[order[i]] = int64_t(firsts.size()) - 1;
-        }
-        values = empty(Dims{int64_t(firsts.size())}, flat.dtype());
-        for (size_t i = 0; i < firsts.size(); ++i) values.data<T>()[i] = sorted[firsts[i]];
-      });
-      Tensor counts = empty(Dims{int64_t(lengths.size())}, Dtype::i64);
-      std::copy(lengths.begin(), lengths.end(), counts.data<int64_t>());
-      if (values.dtype() != c.in(0).dtype()) {
-        Tensor back = empty(values.sizes(), c.in(0).dtype());
-        copy(back, values);
-        values = back;
-      }
-      c.outs = {values, inverse, counts};
-    },
+    .cpu =
+        [](Call& c) {
+          Tensor in = sortable(c.in(0)), flat = in;
+          if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
+          int64_t n = flat.numel();
+          bool runs = c.b(1);
+          Tensor inverse = empty(c.in(0).sizes(), Dtype::i64);
+          std::vector<int64_t> firsts, lengths;
+          Tensor values;
+          visit_sortable("unique", flat.dtype(), [&]<class T>() {
+            const T* x = flat.data<T>();
+            std::vector<int64_t> order(n);
+            std::vector<T> sorted(n);
+            if (runs) std::iota(order.begin(), order.end(), int64_t(0)), std::copy(x, x + n, sorted.begin());
+            else sort_row(x, n, sorted.data(), order.data(), false);
+            for (int64_t i = 0; i < n; ++i) {
+              if (i == 0 || sorted[i] != sorted[i - 1]) firsts.push_back(i), lengths.push_back(0);
+              ++lengths.back();
+              inverse.data<int64_t>()[order[i]] = int64_t(firsts.size()) - 1;
+            }
+            values = empty(Dims{int64_t(firsts.size())}, flat.dtype());
+            for (size_t i = 0; i < firsts.size(); ++i) values.data<T>()[i] = sorted[firsts[i]];
+          });
+          Tensor counts = empty(Dims{int64_t(lengths.size())}, Dtype::i64);
+          std::copy(lengths.begin(), lengths.end(), counts.data<int64_t>());
+          if (values.dtype() != c.in(0).dtype()) {
+            Tensor back = empty(values.sizes(), c.in(0).dtype());
+            copy(back, values);
+            values = back;
+          }
+          c.outs = {values, inverse, counts};
+        },
 });
 
 }  // namespace rushlight::ops

@@ -40,8 +40,12 @@ bool int_value(PyObject* o, int64_t& out) {
     if (overflow) throw runtime_error("Overflow when unpacking long long");
     return true;
   }
-  if (PyFloat_Check(o) || PyUnicode_Check(o) || o == Py_None || PyTuple_Check(o) || PyList_Check(o)) return false;
-  if (PyBool_Check(o)) { out = o == Py_True; return true; }
+  if (PyFloat_Check(o) || PyUnicode_Check(o) || o == Py_None || PyTuple_Check(o) || PyList_Check(o))
+    return false;
+  if (PyBool_Check(o)) {
+    out = o == Py_True;
+    return true;
+  }
   if (is_tensor(o)) {
     Tensor t = as_tensor(o);
     if (t.numel() != 1 || t.ndim() != 0 || !is_integral(t.dtype()) || t.is_meta()) return false;
@@ -50,15 +54,24 @@ bool int_value(PyObject* o, int64_t& out) {
   }
   if (!PyIndex_Check(o)) return false;
   Py n(PyNumber_Index(o));
-  if (!n) { PyErr_Clear(); return false; }
+  if (!n) {
+    PyErr_Clear();
+    return false;
+  }
   return int_value(n.get(), out);
 }
 
 }  // namespace
 
 bool number_value(PyObject* o, Value& v) {
-  if (PyFloat_Check(o)) { v = Value(PyFloat_AS_DOUBLE(o)); return true; }
-  if (PyBool_Check(o)) { v = Value(o == Py_True); return true; }
+  if (PyFloat_Check(o)) {
+    v = Value(PyFloat_AS_DOUBLE(o));
+    return true;
+  }
+  if (PyBool_Check(o)) {
+    v = Value(o == Py_True);
+    return true;
+  }
   if (PyLong_Check(o)) {
     int overflow;
     long long x = PyLong_AsLongLongAndOverflow(o, &overflow);
@@ -84,15 +97,27 @@ bool number_value(PyObject* o, Value& v) {
     static PyObject* generic = nullptr;
     if (!generic) {
       PyObject* np = PyImport_ImportModule("numpy");
-      if (!np) { PyErr_Clear(); return false; }
+      if (!np) {
+        PyErr_Clear();
+        return false;
+      }
       generic = PyObject_GetAttrString(np, "generic");
       Py_DECREF(np);
-      if (!generic) { PyErr_Clear(); return false; }
+      if (!generic) {
+        PyErr_Clear();
+        return false;
+      }
     }
     int is_generic = PyObject_IsInstance(o, generic);
-    if (is_generic <= 0) { PyErr_Clear(); return false; }
+    if (is_generic <= 0) {
+      PyErr_Clear();
+      return false;
+    }
     Py item(PyObject_CallMethod(o, "item", nullptr));
-    if (!item) { PyErr_Clear(); return false; }
+    if (!item) {
+      PyErr_Clear();
+      return false;
+    }
     if (Py_TYPE(item.get()) == Py_TYPE(o)) return false;
     return number_value(item.get(), v);
   }
@@ -145,7 +170,10 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
       v = Value(reinterpret_cast<const Tensor&>(o));
       return true;
     case Type::operand:
-      if (is_tensor(o)) { v = Value(reinterpret_cast<const Tensor&>(o)); return true; }
+      if (is_tensor(o)) {
+        v = Value(reinterpret_cast<const Tensor&>(o));
+        return true;
+      }
       return number_value(o, v);
     case Type::scalar:
       if (is_tensor(o)) return read_tensor_number(o, v);
@@ -164,9 +192,14 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
       return true;
     }
     case Type::boolean: {
-      if (PyBool_Check(o)) { v = Value(o == Py_True); return true; }
+      if (PyBool_Check(o)) {
+        v = Value(o == Py_True);
+        return true;
+      }
       Value n;
-      if (PyLong_Check(o) || PyFloat_Check(o) || is_tensor(o) || !number_value(o, n) || n.tag != Value::boolean) return false;
+      if (PyLong_Check(o) || PyFloat_Check(o) || is_tensor(o) || !number_value(o, n) ||
+          n.tag != Value::boolean)
+        return false;
       v = n;
       return true;
     }
@@ -204,8 +237,8 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
       return true;
     }
     case Type::dtype:
-      if (!is_dtype(o) && o != (PyObject*)&PyFloat_Type && o != (PyObject*)&PyLong_Type && o != (PyObject*)&PyBool_Type &&
-          o != (PyObject*)&PyComplex_Type)
+      if (!is_dtype(o) && o != (PyObject*)&PyFloat_Type && o != (PyObject*)&PyLong_Type &&
+          o != (PyObject*)&PyBool_Type && o != (PyObject*)&PyComplex_Type)
         return false;
       v = Value(to_dtype(o));
       return true;
@@ -244,9 +277,13 @@ std::string_view canonical(std::string_view key, const Op& op) {
 // Keywords that factories take whatever their signature says.
 bool factory_keyword(const Op& op, std::string_view key, PyObject* o, Bound& b) {
   if (op.spec.family != create) return false;
-  if (key == "requires_grad") { b.requires_grad = PyObject_IsTrue(o); return true; }
+  if (key == "requires_grad") {
+    b.requires_grad = PyObject_IsTrue(o);
+    return true;
+  }
   if (key == "pin_memory") {
-    if (PyObject_IsTrue(o) == 1) throw runtime_error("Cannot access accelerator device when none is available.");
+    if (PyObject_IsTrue(o) == 1)
+      throw runtime_error("Cannot access accelerator device when none is available.");
     return true;
   }
   if (key == "layout") {
@@ -263,7 +300,10 @@ bool factory_keyword(const Op& op, std::string_view key, PyObject* o, Bound& b) 
 bool read_out(const Op& op, PyObject* o, Bound& b) {
   if (o == Py_None) return true;
   b.has_out = true;
-  if (is_tensor(o)) { b.outs.push_back(as_tensor(o)); return true; }
+  if (is_tensor(o)) {
+    b.outs.push_back(as_tensor(o));
+    return true;
+  }
   if (!PyTuple_Check(o) && !PyList_Check(o)) return false;
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(o, i);
@@ -277,7 +317,9 @@ bool read_out(const Op& op, PyObject* o, Bound& b) {
 
 // A list of ints whose element k (from zero) is none.
 static std::string bad_element(const Op& op, const Param& p, PyObject* o, Py_ssize_t k) {
-  if (k == 0) return cat_text(op.name, "(): argument '", p.name, "' (position 1) must be tuple of ints, not ", type_name(o));
+  if (k == 0)
+    return cat_text(op.name, "(): argument '", p.name, "' (position 1) must be tuple of ints, not ",
+                    type_name(o));
   return cat_text(op.name, "(): argument '", p.name, "' failed to unpack the object at pos ", k + 1,
                   " with error \"type must be tuple of ints,but got ", type_name(o), "\"");
 }
@@ -285,8 +327,8 @@ static std::string bad_element(const Op& op, const Param& p, PyObject* o, Py_ssi
 bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
           std::string* why) {
   const size_t n = op.params.size();
-  size_t next = 0;      // parameter
-  Py_ssize_t given = 0; // positional argument
+  size_t next = 0;       // parameter
+  Py_ssize_t given = 0;  // positional argument
   uint32_t set = 0;
   auto wrong = [&](size_t i, PyObject* o, int position) {
     if (why) {
@@ -300,8 +342,8 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
           }
       }
       *why = cat_text(op.name, "(): argument '", p.name, "'",
-                      position >= 0 ? cat_text(" (position ", position + 1, ")") : "", " must be ", p.type_text, ", not ",
-                      type_name(o));
+                      position >= 0 ? cat_text(" (position ", position + 1, ")") : "", " must be ",
+                      p.type_text, ", not ", type_name(o));
     }
     return false;
   };
@@ -318,10 +360,12 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
       if (why) {
         size_t most = 0;
         for (auto& p : op.params) most += !p.keyword_only;
-        if (self && most == 1) *why = cat_text("TensorBase.", op.name, "() takes no arguments (", nargs, " given)");
+        if (self && most == 1)
+          *why = cat_text("TensorBase.", op.name, "() takes no arguments (", nargs, " given)");
         else
           *why = cat_text(op.name, "() takes ", most - (self ? 1 : 0), " positional argument",
-                          most - (self ? 1 : 0) == 1 ? "" : "s", " but ", nargs, nargs == 1 ? " was" : " were", " given");
+                          most - (self ? 1 : 0) == 1 ? "" : "s", " but ", nargs,
+                          nargs == 1 ? " was" : " were", " given");
       }
       return false;
     }
@@ -411,7 +455,8 @@ std::string show_default(const Param& p) {
 
 // Functions of which PyTorch still knows a deprecated form, add(input, alpha, other); the texts of their errors tell.
 bool has_deprecated_form(const std::string& name) {
-  static const char* names[] = {"add", "sub", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm"};
+  static const char* names[] = {"add",   "sub",   "addbmm", "addcdiv", "addcmul",
+                                "addmm", "addmv", "addr",   "baddbmm"};
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
@@ -425,7 +470,8 @@ std::string show_signature(const Op& op, bool as_method) {
     if (p.keyword_only && !star) text += "*, ", star = true;
     text += p.type_text + " " + p.name + show_default(p);
   }
-  if (!as_method && (op.forms & out_form)) text += std::string(text.size() > 1 ? ", " : "") + (star ? "" : "*, ") + "Tensor out = None";
+  if (!as_method && (op.forms & out_form))
+    text += std::string(text.size() > 1 ? ", " : "") + (star ? "" : "*, ") + "Tensor out = None";
   return text + ")";
 }
 
@@ -467,7 +513,8 @@ PyObject* structseq_of(const Op& op) {
   if (!type) {
     Py module(checked(PyImport_ImportModule("rushlight.return_types")));
     std::string name = op.name;
-    if (*op.spec.modules && !name.starts_with(op.spec.modules)) name = std::string(op.spec.modules) + "_" + name;
+    if (*op.spec.modules && !name.starts_with(op.spec.modules))
+      name = std::string(op.spec.modules) + "_" + name;
     Py names(PyTuple_New(op.out_names.size()));
     for (size_t i = 0; i < op.out_names.size(); ++i)
       PyTuple_SET_ITEM(names.get(), i, PyUnicode_FromString(op.out_names[i].c_str()));
@@ -493,15 +540,16 @@ namespace {
 PyObject* finish(Call& c, Bound& b) {
   if (b.requires_grad == 1)
     for (auto& out : c.outs) {
-      if (!differentiable(out.dtype())) throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+      if (!differentiable(out.dtype()))
+        throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
       out->requires_grad = true;
     }
   return wrap_outputs(c);
 }
 }  // namespace
 
-PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
-                  bool in_place) {
+PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args, Py_ssize_t nargs,
+                  PyObject* kwnames, bool in_place) {
   for (auto* op : set.ops) {
     Bound b;
     if (!bind(*op, b, self, args, nargs, kwnames, nullptr)) continue;
@@ -518,7 +566,10 @@ PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args,
 // ---- number slots ----
 namespace {
 bool slot_operand(PyObject* o, Value& v, Tensor& keep) {
-  if (is_tensor(o)) { v = Value(reinterpret_cast<const Tensor&>(o)); return true; }
+  if (is_tensor(o)) {
+    v = Value(reinterpret_cast<const Tensor&>(o));
+    return true;
+  }
   if (number_value(o, v)) return true;
   if (PyUnicode_Check(o) || PyList_Check(o) || PyTuple_Check(o) || o == Py_None) return false;
   static PyObject* array_type = nullptr;
@@ -575,7 +626,8 @@ Dims to_dims(PyObject* o) {
   int64_t one;
   if (PyTuple_Check(o) || PyList_Check(o)) {
     Dims d;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) d.push_back(to_int(PySequence_Fast_GET_ITEM(o, i)));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
+      d.push_back(to_int(PySequence_Fast_GET_ITEM(o, i)));
     return d;
   }
   if (int_value(o, one)) return Dims{one};

@@ -31,8 +31,8 @@ struct Bound {
     if (!lists) lists = std::make_unique<Lists>();
     return *lists;
   }
-  TensorList keep;       // temporaries made from arrays and numbers
-  TensorList outs;       // out=
+  TensorList keep;  // temporaries made from arrays and numbers
+  TensorList outs;  // out=
   bool has_out = false;
   int requires_grad = -1;
 

@@ -30,7 +30,8 @@ Dtype leaf_dtype(PyObject* o) {
     const char* s = text && PyUnicode_Check(text.get()) ? PyUnicode_AsUTF8(text.get()) : nullptr;
     if (s)
       for (int d = 0; d < dtype_count; ++d)
-        if (info(Dtype(d)).numpy && (!strcmp(info(Dtype(d)).numpy, s) || !strcmp(info(Dtype(d)).numpy + 1, s + 1)))
+        if (info(Dtype(d)).numpy &&
+            (!strcmp(info(Dtype(d)).numpy, s) || !strcmp(info(Dtype(d)).numpy + 1, s + 1)))
           return Dtype(d);
   }
   PyErr_Clear();
@@ -40,7 +41,8 @@ Dtype leaf_dtype(PyObject* o) {
 }
 
 [[noreturn]] void no_number(PyObject* o) {
-  if (PyUnicode_Check(o) || PyBytes_Check(o)) throw type_error("new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
+  if (PyUnicode_Check(o) || PyBytes_Check(o))
+    throw type_error("new(): invalid data type '", Py_TYPE(o)->tp_name, "'");
   throw runtime_error("Could not infer dtype of ", Py_TYPE(o)->tp_name);
 }
 
@@ -51,7 +53,8 @@ Dims shape_of(PyObject* o) {
     Py_ssize_t n = PySequence_Size(item.get());
     if (n < 0) throw PythonError();
     shape.push_back(n);
-    if (shape.size() > max_ndim) throw value_error("too many dimensions: data is nested deeper than ", max_ndim);
+    if (shape.size() > max_ndim)
+      throw value_error("too many dimensions: data is nested deeper than ", max_ndim);
     if (!n) break;
     item = Py(checked(PySequence_GetItem(item.get(), 0)));
   }
@@ -88,7 +91,8 @@ template <class T> T leaf_value(PyObject* o) {
   }
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
     if (v.tag == Value::integer && int64_t(T(v.i)) != v.i && (v.i > 0 || std::is_signed_v<T>))
-      throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).ctype_name, " without overflow");
+      throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).ctype_name,
+                          " without overflow");
   if (v.tag == Value::integer || v.tag == Value::boolean) return convert<T>(v.i);
   if (v.tag == Value::real) return convert<T>(v.d);
   if constexpr (!std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
@@ -105,7 +109,8 @@ template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& ou
   if (!is_sequence(o)) throw type_error("not a sequence");
   Py fast(checked(PySequence_Fast(o, "not a sequence")));
   Py_ssize_t n = PySequence_Fast_GET_SIZE(fast.get());
-  if (n != shape[dim]) throw value_error("expected sequence of length ", shape[dim], " at dim ", dim, " (got ", n, ")");
+  if (n != shape[dim])
+    throw value_error("expected sequence of length ", shape[dim], " at dim ", dim, " (got ", n, ")");
   for (Py_ssize_t i = 0; i < n; ++i) {
     // a leaf may run Python code that shrinks the list
     if (i >= PySequence_Fast_GET_SIZE(fast.get())) throw value_error("the data changed while it was read");
@@ -116,7 +121,8 @@ template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& ou
 
 template <class T> PyObject* element(T x) {
   if constexpr (std::is_same_v<T, bool>) return PyBool_FromLong(x);
-  else if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>) return PyFloat_FromDouble(float(x));
+  else if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>)
+    return PyFloat_FromDouble(float(x));
   else if constexpr (std::is_floating_point_v<T>) return PyFloat_FromDouble(x);
   else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(x);
   else return PyComplex_FromDoubles(x.real(), x.imag());
@@ -146,14 +152,16 @@ PyObject* wide_list(const Tensor& t, const char* p, int64_t dim) {
   if (dim == t.ndim()) return wide_unsigned(t, p);
   Py list(checked(PyList_New(t.size(dim))));
   for (int64_t i = 0; i < t.size(dim); ++i)
-    PyList_SET_ITEM(list.get(), i, checked(wide_list(t, p + i * t.stride(dim) * int64_t(t.itemsize()), dim + 1)));
+    PyList_SET_ITEM(list.get(), i,
+                    checked(wide_list(t, p + i * t.stride(dim) * int64_t(t.itemsize()), dim + 1)));
   return list.release();
 }
 
 PyObject* m_item(PyObject* o, PyObject*) {
   return guarded([&] {
     Tensor t = as_tensor(o);
-    if (t.numel() != 1) throw runtime_error("a Tensor with ", t.numel(), " elements cannot be converted to Scalar");
+    if (t.numel() != 1)
+      throw runtime_error("a Tensor with ", t.numel(), " elements cannot be converted to Scalar");
     return scalar_to_python(t);
   });
 }
@@ -190,15 +198,20 @@ PyObject* make_tensor(PyObject* self, PyObject* const* args, Py_ssize_t nargs, P
       throw type_error("tensor(): argument 'dtype' must be torch.dtype, not ", Py_TYPE(given[1])->tp_name);
     Dtype dtype = present(1) ? to_dtype(given[1]) : Dtype::none;
     Device device = present(2) ? to_device(given[2]) : Device{};
-    if (device.type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+    if (device.type == Device::cuda)
+      throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
     if (is_tensor(given[0]) &&
-        PyErr_WarnEx(PyExc_UserWarning, "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
-                     "or sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).", 1) < 0)
+        PyErr_WarnEx(
+            PyExc_UserWarning,
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
+            "or sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            1) < 0)
       throw PythonError();
     Tensor t = tensor_from_data(given[0], dtype, device);
     if (modes().inference) t->inference = true;
     if (present(3) && PyObject_IsTrue(given[3])) {
-      if (!differentiable(t.dtype())) throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+      if (!differentiable(t.dtype()))
+        throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
       t->requires_grad = true;
     }
     return to_python(t);
@@ -216,7 +229,8 @@ PyObject* legacy(PyObject*, PyObject* args, PyObject* kw) {
 }
 PyMethodDef functions[] = {
     {"tensor", (PyCFunction)(void*)make_tensor, METH_FASTCALL | METH_KEYWORDS,
-     "tensor(data, *, dtype=None, device=None, requires_grad=False) -> Tensor\n\nA new tensor with a copy of data: a number, "
+     "tensor(data, *, dtype=None, device=None, requires_grad=False) -> Tensor\n\nA new tensor with a copy of "
+     "data: a number, "
      "nested sequences of numbers, or a NumPy array."},
     {"_legacy_tensor", (PyCFunction)(void*)legacy, METH_VARARGS | METH_KEYWORDS, nullptr},
     {}};
@@ -247,10 +261,13 @@ Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device) {
     }
     t = empty(shape, dtype);
     if (t.numel() || shape.size() > 1)
-      visit(dtype, [&]<class T>() {
-        T* out = t.data<T>();
-        store<T>(data, shape, 0, out);
-      }, "tensor");
+      visit(
+          dtype,
+          [&]<class T>() {
+            T* out = t.data<T>();
+            store<T>(data, shape, 0, out);
+          },
+          "tensor");
   }
   if (device.type == Device::meta) return empty(t.sizes(), t.dtype(), device);
   return t;
@@ -261,7 +278,8 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name
   if (kw && PyDict_Size(kw) > 0) {
     PyObject* device = PyDict_GetItemString(kw, "device");
     if (!device || PyDict_Size(kw) > 1) throw type_error(name, "() got an unexpected keyword argument");
-    if (to_device(device).type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+    if (to_device(device).type == Device::cuda)
+      throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
   }
   if (n == 0) return empty(Dims{0}, dtype);
   PyObject* first = PyTuple_GET_ITEM(args, 0);
@@ -279,7 +297,8 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name
     if (reinterpret_cast<PyObject*>(Py_TYPE(first)) == size_type) return empty(to_dims(first), dtype);
     if (!PyIndex_Check(first) || is_array(first)) {
       if (PyUnicode_Check(first)) throw type_error("new(): invalid data type 'str'");
-      if (!is_sequence(first) && !is_array(first)) throw type_error("new(): data must be a sequence (got ", Py_TYPE(first)->tp_name, ")");
+      if (!is_sequence(first) && !is_array(first))
+        throw type_error("new(): data must be a sequence (got ", Py_TYPE(first)->tp_name, ")");
       return tensor_from_data(first, dtype, {});
     }
   }
@@ -297,7 +316,8 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name
 void add_data(PyObject* module) {
   for (auto* m = tensor_methods; m->ml_name; ++m) {
     Py d(checked(PyDescr_NewMethod(tensor_type, m)));
-    if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), m->ml_name, d.get()) < 0) throw PythonError();
+    if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), m->ml_name, d.get()) < 0)
+      throw PythonError();
   }
   if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
 }

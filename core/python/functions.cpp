@@ -13,8 +13,7 @@ namespace rushlight {
 namespace {
 
 struct FunctionObject {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   const OverloadSet* set;
   PyObject* module;  // __module__, may be replaced from Python
   PyObject* doc;     // __doc__ set from Python
@@ -23,12 +22,14 @@ struct FunctionObject {
 PyTypeObject* function_type;
 PyTypeObject* method_type;
 std::map<std::string, OverloadSet*, std::less<>> sets;
-PyObject* torch_function_name;   // interned "__torch_function__"
+PyObject* torch_function_name;          // interned "__torch_function__"
 PyObject* default_override = nullptr;   // Tensor.__torch_function__ as rushlight defines it
 PyObject* disabled_override = nullptr;  // _disabled_torch_function_impl
 thread_local bool overrides_off = false;
 
-PyObject* lookup_override(PyTypeObject* type) { return _PyType_Lookup(type, torch_function_name); }  // borrowed
+PyObject* lookup_override(PyTypeObject* type) {
+  return _PyType_Lookup(type, torch_function_name);
+}  // borrowed
 
 }  // namespace
 
@@ -48,12 +49,16 @@ void collect(PyObject* o, std::vector<PyObject*>& found) {
     // subclasses go before their bases
     size_t at = found.size();
     for (size_t i = 0; i < found.size(); ++i)
-      if (PyType_IsSubtype(Py_TYPE(o), Py_TYPE(found[i]))) { at = i; break; }
+      if (PyType_IsSubtype(Py_TYPE(o), Py_TYPE(found[i]))) {
+        at = i;
+        break;
+      }
     found.insert(found.begin() + at, o);
   } else if (PyTuple_CheckExact(o) || PyList_CheckExact(o)) {
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o) && i < 64; ++i) {
       PyObject* item = PySequence_Fast_GET_ITEM(o, i);
-      if (!Py_IS_TYPE(item, tensor_type) && (Py_TYPE(item)->tp_flags & Py_TPFLAGS_HEAPTYPE)) collect(item, found);
+      if (!Py_IS_TYPE(item, tensor_type) && (Py_TYPE(item)->tp_flags & Py_TPFLAGS_HEAPTYPE))
+        collect(item, found);
     }
   }
 }
@@ -61,13 +66,15 @@ void collect(PyObject* o, std::vector<PyObject*>& found) {
 }  // namespace
 
 namespace {
-PyObject* ask_overrides(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
+PyObject* ask_overrides(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs,
+                        PyObject* kwnames) {
   if (overrides_off) return nullptr;
   Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
   bool any = false;
   for (Py_ssize_t i = 0; i < total && !any; ++i) {
     PyTypeObject* type = Py_TYPE(args[i]);
-    any = (type != tensor_type && (type->tp_flags & Py_TPFLAGS_HEAPTYPE)) || type == &PyTuple_Type || type == &PyList_Type;
+    any = (type != tensor_type && (type->tp_flags & Py_TPFLAGS_HEAPTYPE)) || type == &PyTuple_Type ||
+          type == &PyList_Type;
   }
   if (!any) return nullptr;
   std::vector<PyObject*> found;
@@ -79,10 +86,12 @@ PyObject* ask_overrides(PyObject* func, const char* name, PyObject* const* args,
     PyTuple_SET_ITEM(types.get(), i, Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(found[i]))));
   for (Py_ssize_t i = 0; i < nargs; ++i) PyTuple_SET_ITEM(positional.get(), i, Py_NewRef(args[i]));
   for (Py_ssize_t i = nargs; i < total; ++i)
-    if (PyDict_SetItem(keywords.get(), PyTuple_GET_ITEM(kwnames, i - nargs), args[i]) < 0) throw PythonError();
+    if (PyDict_SetItem(keywords.get(), PyTuple_GET_ITEM(kwnames, i - nargs), args[i]) < 0)
+      throw PythonError();
   for (auto* o : found) {
     Py method(checked(PyObject_GetAttr(o, torch_function_name)));
-    Py result(checked(PyObject_CallFunctionObjArgs(method.get(), func, types.get(), positional.get(), keywords.get(), nullptr)));
+    Py result(checked(PyObject_CallFunctionObjArgs(method.get(), func, types.get(), positional.get(),
+                                                   keywords.get(), nullptr)));
     if (result.get() != Py_NotImplemented) return result.release();
   }
   throw type_error("Multiple dispatch failed for 'torch.", name,
@@ -91,7 +100,8 @@ PyObject* ask_overrides(PyObject* func, const char* name, PyObject* const* args,
 }  // namespace
 
 PyObject* try_overrides(PyObject* func, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
-  return ask_overrides(func, reinterpret_cast<FunctionObject*>(func)->set->name.c_str(), args, nargs, kwnames);
+  return ask_overrides(func, reinterpret_cast<FunctionObject*>(func)->set->name.c_str(), args, nargs,
+                       kwnames);
 }
 PyObject* try_overrides_of(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs) {
   return ask_overrides(func, name, args, nargs, nullptr);
@@ -150,7 +160,8 @@ int function_set_module(PyObject* o, PyObject* v, void*) {
   return 0;
 }
 PyObject* function_repr(PyObject* o) {
-  return PyUnicode_FromFormat("<built-in %s %s>", Py_IS_TYPE(o, method_type) ? "method" : "function", set_of(o).name.c_str());
+  return PyUnicode_FromFormat("<built-in %s %s>", Py_IS_TYPE(o, method_type) ? "method" : "function",
+                              set_of(o).name.c_str());
 }
 PyObject* function_reduce(PyObject* o, PyObject*) {
   if (!Py_IS_TYPE(o, method_type)) return PyUnicode_FromString(set_of(o).name.c_str());
@@ -167,14 +178,18 @@ PyGetSetDef function_getset[] = {{"__name__", function_name, nullptr, nullptr, n
 PyMemberDef function_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(FunctionObject, vectorcall), READONLY, nullptr}, {}};
 PyType_Slot function_slots[] = {{Py_tp_call, (void*)PyVectorcall_Call}, {Py_tp_members, function_members},
-                                {Py_tp_getset, function_getset}, {Py_tp_methods, function_methods},
-                                {Py_tp_repr, (void*)function_repr}, {0, nullptr}};
-PyType_Slot method_slots[] = {{Py_tp_call, (void*)PyVectorcall_Call}, {Py_tp_members, function_members},
-                              {Py_tp_getset, function_getset}, {Py_tp_methods, function_methods},
-                              {Py_tp_repr, (void*)function_repr}, {Py_tp_descr_get, (void*)method_get}, {0, nullptr}};
-PyType_Spec function_spec = {"rushlight._C.OpFunction", sizeof(FunctionObject), 0,
-                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                             function_slots};
+                                {Py_tp_getset, function_getset},        {Py_tp_methods, function_methods},
+                                {Py_tp_repr, (void*)function_repr},     {0, nullptr}};
+PyType_Slot method_slots[] = {{Py_tp_call, (void*)PyVectorcall_Call},
+                              {Py_tp_members, function_members},
+                              {Py_tp_getset, function_getset},
+                              {Py_tp_methods, function_methods},
+                              {Py_tp_repr, (void*)function_repr},
+                              {Py_tp_descr_get, (void*)method_get},
+                              {0, nullptr}};
+PyType_Spec function_spec = {
+    "rushlight._C.OpFunction", sizeof(FunctionObject), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, function_slots};
 PyType_Spec method_spec = {"rushlight._C.OpMethod", sizeof(FunctionObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
                                Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -204,11 +219,12 @@ PyObject* op_table(PyObject*, PyObject*) {
       for (auto* s : op->spec.samples) PyList_Append(samples.get(), Py(PyUnicode_FromString(s)).get());
       for (auto* s : op->spec.aliases) PyList_Append(aliases.get(), Py(PyUnicode_FromString(s)).get());
       for (auto& s : op->out_names) PyList_Append(names.get(), Py(PyUnicode_FromString(s.c_str())).get());
-      Py row(Py_BuildValue("{s:s,s:s,s:s,s:s,s:s,s:s,s:O,s:O,s:O,s:i,s:O,s:O,s:s,s:s}", "name", op->name.c_str(), "overload",
-                           op->overload.c_str(), "signature", op->spec.sig, "doc", op->spec.doc, "family",
-                           families[op->spec.family], "ref", op->spec.ref, "samples", samples.get(), "aliases",
-                           aliases.get(), "differentiable", op->spec.grad ? Py_True : Py_False, "forms", int(op->forms),
-                           "composite", op->spec.composite ? Py_True : Py_False, "outputs", names.get(), "modules",
+      Py row(Py_BuildValue("{s:s,s:s,s:s,s:s,s:s,s:s,s:O,s:O,s:O,s:i,s:O,s:O,s:s,s:s}", "name",
+                           op->name.c_str(), "overload", op->overload.c_str(), "signature", op->spec.sig,
+                           "doc", op->spec.doc, "family", families[op->spec.family], "ref", op->spec.ref,
+                           "samples", samples.get(), "aliases", aliases.get(), "differentiable",
+                           op->spec.grad ? Py_True : Py_False, "forms", int(op->forms), "composite",
+                           op->spec.composite ? Py_True : Py_False, "outputs", names.get(), "modules",
                            op->spec.modules, "grad_name", op->grad_name.c_str()));
       if (!row) throw PythonError();
       PyList_Append(list.get(), row.get());
@@ -242,7 +258,8 @@ PyObject* call_overrides(PyObject*, PyObject* const* a, Py_ssize_t n, PyObject* 
 PyMethodDef functions[] = {
     {"_op_table", op_table, METH_NOARGS, "The op table as a list of dicts."},
     {"_set_override_hooks", (PyCFunction)(void*)set_override_hooks, METH_FASTCALL, nullptr},
-    {"_swap_overrides_off", swap_overrides_off, METH_O, "Turns __torch_function__ off or on; returns the state before."},
+    {"_swap_overrides_off", swap_overrides_off, METH_O,
+     "Turns __torch_function__ off or on; returns the state before."},
     {"_has_overrides", (PyCFunction)(void*)call_overrides, METH_FASTCALL | METH_KEYWORDS, nullptr},
     {}};
 
@@ -256,7 +273,8 @@ const OverloadSet* find_overloads(const char* name) {
 PyObject* overload_object(const char* name, bool as_method) {
   const OverloadSet* set = find_overloads(name);
   if (!set) return nullptr;
-  return as_method ? make_callable(method_type, call_method, set) : make_callable(function_type, call_function, set);
+  return as_method ? make_callable(method_type, call_method, set)
+                   : make_callable(function_type, call_function, set);
 }
 
 void add_ops(PyObject* module) {

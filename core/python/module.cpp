@@ -22,8 +22,15 @@ PyObject* python_type(ErrorKind kind) {
   }
 }
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "rushlight._C", "The compiled core of rushlight.", -1,
-                          nullptr, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "rushlight._C",
+                          "The compiled core of rushlight.",
+                          -1,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          nullptr};
 }  // namespace
 
 void set_python_error() {
@@ -35,9 +42,7 @@ void set_python_error() {
     PyErr_SetString(python_type(e.kind), e.text.c_str());
   } catch (const std::bad_alloc&) {
     PyErr_SetString(PyExc_MemoryError, "out of memory");
-  } catch (const std::exception& e) {
-    PyErr_SetString(PyExc_RuntimeError, e.what());
-  } catch (...) {
+  } catch (const std::exception& e) { PyErr_SetString(PyExc_RuntimeError, e.what()); } catch (...) {
     PyErr_SetString(PyExc_RuntimeError, "unknown C++ exception");
   }
 }

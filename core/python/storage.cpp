@@ -12,8 +12,7 @@ namespace rushlight {
 namespace {
 
 struct StorageObject {
-  PyObject_HEAD
-  Storage* storage;  // owned
+  PyObject_HEAD Storage* storage;  // owned
 };
 PyTypeObject* storage_type;
 Storage* of(PyObject* o) { return reinterpret_cast<StorageObject*>(o)->storage; }
@@ -38,7 +37,9 @@ int get_buffer(PyObject* o, Py_buffer* view, int flags) {
   return PyBuffer_FillInfo(view, o, s->data ? s->data : &nothing, s->nbytes, 0, flags);
 }
 PyObject* s_nbytes(PyObject* o, PyObject*) { return PyLong_FromSize_t(of(o)->nbytes); }
-PyObject* s_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(of(o)->nbytes ? of(o)->data : nullptr); }
+PyObject* s_data_ptr(PyObject* o, PyObject*) {
+  return PyLong_FromVoidPtr(of(o)->nbytes ? of(o)->data : nullptr);
+}
 PyObject* s_resizable(PyObject* o, PyObject*) { return PyBool_FromLong(of(o)->resizable); }
 Py_ssize_t s_length(PyObject* o) { return of(o)->nbytes; }
 PyObject* s_device(PyObject* o, void*) { return to_python(of(o)->device); }
@@ -82,7 +83,8 @@ PyObject* s_from_buffer(PyObject*, PyObject* args) {
     if (nbytes < 0) nbytes = view->len - offset;
     if (offset < 0 || nbytes < 0 || offset > view->len || nbytes > view->len - offset) {
       PyBuffer_Release(view.get());
-      throw value_error("bytes ", offset, " to ", offset + nbytes, " are outside a buffer of ", view->len, " bytes");
+      throw value_error("bytes ", offset, " to ", offset + nbytes, " are outside a buffer of ", view->len,
+                        " bytes");
     }
     char* data = static_cast<char*>(view->buf) + offset;
     return wrap(StorageRef(Storage::wrap(data, nbytes, view.release(), free_buffer)));
@@ -97,10 +99,16 @@ PyMethodDef methods[] = {{"nbytes", s_nbytes, METH_NOARGS, "Size in bytes."},
                          {"_from_buffer", s_from_buffer, METH_VARARGS | METH_STATIC,
                           "_from_buffer(obj, byte_offset=0, nbytes=-1): a storage over obj's memory."},
                          {}};
-PyGetSetDef getset[] = {{"device", s_device, nullptr, nullptr, nullptr}, {"_cdata", s_cdata, nullptr, nullptr, nullptr}, {}};
-PyType_Slot slots[] = {{Py_tp_new, (void*)s_new}, {Py_tp_dealloc, (void*)dealloc}, {Py_tp_methods, methods},
-                       {Py_tp_getset, getset}, {Py_sq_length, (void*)s_length}, {Py_bf_getbuffer, (void*)get_buffer},
-                       {Py_tp_doc, (void*)"The bytes under one or more tensors."}, {0, nullptr}};
+PyGetSetDef getset[] = {
+    {"device", s_device, nullptr, nullptr, nullptr}, {"_cdata", s_cdata, nullptr, nullptr, nullptr}, {}};
+PyType_Slot slots[] = {{Py_tp_new, (void*)s_new},
+                       {Py_tp_dealloc, (void*)dealloc},
+                       {Py_tp_methods, methods},
+                       {Py_tp_getset, getset},
+                       {Py_sq_length, (void*)s_length},
+                       {Py_bf_getbuffer, (void*)get_buffer},
+                       {Py_tp_doc, (void*)"The bytes under one or more tensors."},
+                       {0, nullptr}};
 PyType_Spec spec = {"rushlight.UntypedStorage", sizeof(StorageObject), 0, Py_TPFLAGS_DEFAULT, slots};
 
 PyObject* array_type() {
@@ -127,9 +135,13 @@ PyObject* to_numpy(PyObject* o, PyObject* args, PyObject* kw) {
     int force = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kw, "|$p", const_cast<char**>(names), &force)) throw PythonError();
     Tensor t = as_tensor(o);
-    if (t.is_meta()) throw type_error("can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.");
+    if (t.is_meta())
+      throw type_error(
+          "can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+          "memory first.");
     if (t.needs_grad() && !force)
-      throw runtime_error("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
+      throw runtime_error(
+          "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
     const char* code = info(t.dtype()).numpy;
     if (!code) throw type_error("Got unsupported ScalarType ", info(t.dtype()).scalar_name);
     Py storage(wrap(StorageRef::share(t->storage)));
@@ -156,24 +168,27 @@ PyObject* rebuild(PyObject*, PyObject* args) {
     PyObject *storage, *dtype, *size, *stride;
     long long offset;
     int requires_grad = 0;
-    if (!PyArg_ParseTuple(args, "OOLOO|p", &storage, &dtype, &offset, &size, &stride, &requires_grad)) throw PythonError();
+    if (!PyArg_ParseTuple(args, "OOLOO|p", &storage, &dtype, &offset, &size, &stride, &requires_grad))
+      throw PythonError();
     StorageRef s = storage_of(storage);
     if (!s) throw type_error("_rebuild(): expected an UntypedStorage, got ", Py_TYPE(storage)->tp_name);
     Dims sizes = to_dims(size), strides = to_dims(stride);
     if (sizes.size() != strides.size()) throw runtime_error("mismatch in length of strides and shape");
     Tensor t = on_storage(s, to_dtype(dtype), sizes, strides, offset);
     if (requires_grad) {
-      if (!differentiable(t.dtype())) throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+      if (!differentiable(t.dtype()))
+        throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
       t->requires_grad = true;
     }
     return to_python(t);
   });
 }
 
-PyMethodDef functions[] = {
-    {"from_numpy", from_numpy, METH_O, "from_numpy(ndarray) -> Tensor\n\nA tensor that shares the array's memory."},
-    {"_rebuild", rebuild, METH_VARARGS, "_rebuild(storage, dtype, offset, size, stride, requires_grad=False) -> Tensor"},
-    {}};
+PyMethodDef functions[] = {{"from_numpy", from_numpy, METH_O,
+                            "from_numpy(ndarray) -> Tensor\n\nA tensor that shares the array's memory."},
+                           {"_rebuild", rebuild, METH_VARARGS,
+                            "_rebuild(storage, dtype, offset, size, stride, requires_grad=False) -> Tensor"},
+                           {}};
 PyMethodDef tensor_methods[] = {
     {"untyped_storage", untyped_storage, METH_NOARGS, "The bytes under this tensor."},
     {"numpy", (PyCFunction)(void*)to_numpy, METH_VARARGS | METH_KEYWORDS,
@@ -184,8 +199,10 @@ Dtype dtype_of_format(const char* f, Py_ssize_t itemsize, PyObject* array) {
   bool swapped = f[0] == '>' || f[0] == '!';
   if (strchr("<>=!@|", f[0]) && f[0]) ++f;
   if (swapped && itemsize > 1)
-    throw value_error("given numpy array has byte order different from the native byte order. Conversion between byte orders is "
-                      "currently not supported.");
+    throw value_error(
+        "given numpy array has byte order different from the native byte order. Conversion between byte "
+        "orders is "
+        "currently not supported.");
   std::string code = f;
   if (code == "?") return Dtype::boolean;
   if (code == "e") return Dtype::f16;
@@ -206,14 +223,16 @@ Dtype dtype_of_format(const char* f, Py_ssize_t itemsize, PyObject* array) {
   Py name(type ? PyObject_GetAttrString(type.get(), "__name__") : nullptr);
   PyErr_Clear();
   throw type_error("can't convert np.ndarray of type numpy.", name ? PyUnicode_AsUTF8(name.get()) : "?",
-                   ". The only supported types are: float64, float32, float16, complex64, complex128, int64, int32, int16, "
+                   ". The only supported types are: float64, float32, float16, complex64, complex128, int64, "
+                   "int32, int16, "
                    "int8, uint64, uint32, uint16, uint8, and bool.");
 }
 
 }  // namespace
 
 bool is_array(PyObject* o) {
-  if (is_tensor(o) || PyList_Check(o) || PyTuple_Check(o) || PyLong_Check(o) || PySlice_Check(o)) return false;
+  if (is_tensor(o) || PyList_Check(o) || PyTuple_Check(o) || PyLong_Check(o) || PySlice_Check(o))
+    return false;
   return PyObject_TypeCheck(o, reinterpret_cast<PyTypeObject*>(array_type()));
 }
 
@@ -234,10 +253,14 @@ Tensor from_array(PyObject* array, bool share) {
     if (share && !warned) {
       warned = true;
       if (PyErr_WarnEx(PyExc_UserWarning,
-                       "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means writing "
-                       "to this tensor will result in undefined behavior. You may want to copy the array to protect its data or make "
-                       "it writable before converting it to a tensor. This type of warning will be suppressed for the rest of this "
-                       "program.", 1) < 0) {
+                       "The given NumPy array is not writable, and PyTorch does not support non-writable "
+                       "tensors. This means writing "
+                       "to this tensor will result in undefined behavior. You may want to copy the array to "
+                       "protect its data or make "
+                       "it writable before converting it to a tensor. This type of warning will be "
+                       "suppressed for the rest of this "
+                       "program.",
+                       1) < 0) {
         PyBuffer_Release(view.get());
         throw PythonError();
       }
@@ -252,11 +275,15 @@ Tensor from_array(PyObject* array, bool share) {
     for (int d = 0; d < view->ndim; ++d) {
       Py_ssize_t step = view->strides[d];
       if (step < 0)
-        throw value_error("At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-                          "currently supported. (You can probably work around this by making a copy of your array  with "
-                          "array.copy().) ");
+        throw value_error(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are "
+            "not "
+            "currently supported. (You can probably work around this by making a copy of your array  with "
+            "array.copy().) ");
       if (step % view->itemsize)
-        throw value_error("given numpy array strides not a multiple of the element byte size. Copy array to reallocate the memory.");
+        throw value_error(
+            "given numpy array strides not a multiple of the element byte size. Copy array to reallocate the "
+            "memory.");
       sizes.push_back(view->shape[d]);
       strides.push_back(step / view->itemsize);
       if (view->shape[d] > 0) span += (view->shape[d] - 1) * step;
@@ -281,7 +308,8 @@ void add_storage_type(PyObject* module) {
   PyModule_AddObjectRef(module, "UntypedStorage", reinterpret_cast<PyObject*>(storage_type));
   for (auto* m = tensor_methods; m->ml_name; ++m) {
     Py d(checked(PyDescr_NewMethod(tensor_type, m)));
-    if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), m->ml_name, d.get()) < 0) throw PythonError();
+    if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), m->ml_name, d.get()) < 0)
+      throw PythonError();
   }
   if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
 }

@@ -21,7 +21,9 @@ extern PyGetSetDef autograd_getset[];
 namespace {
 
 Tensor self_of(PyObject* o) { return as_tensor(o); }
-const Tensor& ref(PyObject*& o) { return reinterpret_cast<const Tensor&>(o); }  // borrowed view of the pointer
+const Tensor& ref(PyObject*& o) {
+  return reinterpret_cast<const Tensor&>(o);
+}  // borrowed view of the pointer
 bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
 
 // ---- number slots ----
@@ -29,10 +31,16 @@ bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
 PyObject* slot_override(const char* name, PyObject* a, PyObject* b) {
   if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) return nullptr;
   if (!is_tensor(a)) {  // 2 - x asks for Tensor.__rsub__(x, 2)
-    static const std::map<std::string_view, const char*> reflected = {
-        {"add", "__radd__"}, {"sub", "__rsub__"}, {"mul", "__rmul__"}, {"div", "__rtruediv__"},
-        {"floor_divide", "__rfloordiv__"}, {"remainder", "__rmod__"}, {"pow", "__rpow__"}, {"matmul", "__rmatmul__"},
-        {"bitwise_left_shift", "__rlshift__"}, {"bitwise_right_shift", "__rrshift__"}};
+    static const std::map<std::string_view, const char*> reflected = {{"add", "__radd__"},
+                                                                      {"sub", "__rsub__"},
+                                                                      {"mul", "__rmul__"},
+                                                                      {"div", "__rtruediv__"},
+                                                                      {"floor_divide", "__rfloordiv__"},
+                                                                      {"remainder", "__rmod__"},
+                                                                      {"pow", "__rpow__"},
+                                                                      {"matmul", "__rmatmul__"},
+                                                                      {"bitwise_left_shift", "__rlshift__"},
+                                                                      {"bitwise_right_shift", "__rrshift__"}};
     if (auto it = reflected.find(name); it != reflected.end()) {
       Py slot(checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), it->second)));
       PyObject* swapped[] = {b, a};
@@ -59,8 +67,16 @@ template <const char* name> const Op& op_named() {
   return op;
 }
 #define RL_NAME(x) constexpr char n_##x[] = #x
-RL_NAME(add); RL_NAME(sub); RL_NAME(mul); RL_NAME(div);
-RL_NAME(eq); RL_NAME(ne); RL_NAME(lt); RL_NAME(le); RL_NAME(gt); RL_NAME(ge);
+RL_NAME(add);
+RL_NAME(sub);
+RL_NAME(mul);
+RL_NAME(div);
+RL_NAME(eq);
+RL_NAME(ne);
+RL_NAME(lt);
+RL_NAME(le);
+RL_NAME(gt);
+RL_NAME(ge);
 
 template <const char* name> PyObject* commutative(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
@@ -118,9 +134,15 @@ PyObject* nb_floor_divide(PyObject* a, PyObject* b) {
   });
 }
 PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way("remainder", a, b); }
-PyObject* nb_and(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a); }
-PyObject* nb_or(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a); }
-PyObject* nb_xor(PyObject* a, PyObject* b) { return is_tensor(a) ? either_way("bitwise_xor", a, b) : either_way("bitwise_xor", b, a); }
+PyObject* nb_and(PyObject* a, PyObject* b) {
+  return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a);
+}
+PyObject* nb_or(PyObject* a, PyObject* b) {
+  return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a);
+}
+PyObject* nb_xor(PyObject* a, PyObject* b) {
+  return is_tensor(a) ? either_way("bitwise_xor", a, b) : either_way("bitwise_xor", b, a);
+}
 PyObject* nb_lshift(PyObject* a, PyObject* b) { return either_way("bitwise_left_shift", a, b); }
 PyObject* nb_rshift(PyObject* a, PyObject* b) { return either_way("bitwise_right_shift", a, b); }
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
@@ -138,8 +160,14 @@ template <const char* name> PyObject* inplace_slot(PyObject* a, PyObject* b) {
     return call_binary_inplace(*find_overloads(name)->ops[0], a, b);
   });
 }
-RL_NAME(pow); RL_NAME(floor_divide); RL_NAME(remainder); RL_NAME(bitwise_and); RL_NAME(bitwise_or);
-RL_NAME(bitwise_xor); RL_NAME(bitwise_left_shift); RL_NAME(bitwise_right_shift);
+RL_NAME(pow);
+RL_NAME(floor_divide);
+RL_NAME(remainder);
+RL_NAME(bitwise_and);
+RL_NAME(bitwise_or);
+RL_NAME(bitwise_xor);
+RL_NAME(bitwise_left_shift);
+RL_NAME(bitwise_right_shift);
 template <const char* name> PyObject* inplace_named(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     static const std::string method = std::string(name) + "_";
@@ -163,14 +191,16 @@ PyObject* unary(const char* name, PyObject* a) {
 PyObject* nb_negative(PyObject* a) { return unary("neg", a); }
 PyObject* nb_positive(PyObject* a) {
   return guarded([&]() -> PyObject* {
-    if (ref(a).dtype() == Dtype::boolean) throw runtime_error("The `+` operator, on a bool tensor is not supported.");
+    if (ref(a).dtype() == Dtype::boolean)
+      throw runtime_error("The `+` operator, on a bool tensor is not supported.");
     return Py_NewRef(a);
   });
 }
 PyObject* nb_absolute(PyObject* a) { return unary("abs", a); }
 PyObject* nb_invert(PyObject* a) {
   if (differentiable(ref(a).dtype())) {
-    PyErr_SetString(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+    PyErr_SetString(PyExc_TypeError,
+                    "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
     return nullptr;
   }
   return unary("bitwise_not", a);
@@ -198,10 +228,16 @@ PyObject* only_element(PyObject* o) {
   return scalar_to_python(t);
 }
 PyObject* nb_float(PyObject* o) {
-  return guarded([&] { Py x(only_element(o)); return PyNumber_Float(x.get()); });
+  return guarded([&] {
+    Py x(only_element(o));
+    return PyNumber_Float(x.get());
+  });
 }
 PyObject* nb_int(PyObject* o) {
-  return guarded([&] { Py x(only_element(o)); return PyNumber_Long(x.get()); });
+  return guarded([&] {
+    Py x(only_element(o));
+    return PyNumber_Long(x.get());
+  });
 }
 PyObject* nb_index(PyObject* o) {
   return guarded([&]() -> PyObject* {
@@ -239,7 +275,9 @@ Py_ssize_t length(PyObject* o) {
 }
 
 // ---- attributes ----
-PyObject* get_shape(PyObject* o, void*) { return guarded([&] { return size_object(ref(o).sizes()); }); }
+PyObject* get_shape(PyObject* o, void*) {
+  return guarded([&] { return size_object(ref(o).sizes()); });
+}
 PyObject* get_dtype(PyObject* o, void*) { return to_python(ref(o).dtype()); }
 PyObject* get_device(PyObject* o, void*) { return to_python(ref(o).device()); }
 PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLongLong(ref(o).ndim()); }
@@ -260,9 +298,11 @@ PyObject* get_transposed(PyObject* o, void* which) {
     const char* name = static_cast<const char*>(which);
     bool matrix = name[0] == 'm', adjoint = name[matrix] == 'H';
     if (matrix && t.ndim() < 2)
-      throw runtime_error("tensor.", name, " is only supported on matrices or batches of matrices. Got ", t.ndim(), "-D tensor.");
+      throw runtime_error("tensor.", name, " is only supported on matrices or batches of matrices. Got ",
+                          t.ndim(), "-D tensor.");
     if (adjoint && !matrix && t.ndim() != 2 && t.ndim() != 0)
-      throw runtime_error("tensor.H is only supported on matrices (2-D tensors). Got ", t.ndim(), "-D tensor.",
+      throw runtime_error("tensor.H is only supported on matrices (2-D tensors). Got ", t.ndim(),
+                          "-D tensor.",
                           t.ndim() > 2 ? " For batches of matrices, consider using tensor.mH" : "");
     Tensor r;
     if (matrix) r = find_op("transpose").call({t, -2, -1});
@@ -271,9 +311,13 @@ PyObject* get_transposed(PyObject* o, void* which) {
         static bool warned = false;
         if (!warned) {
           warned = true;
-          if (PyErr_WarnEx(PyExc_UserWarning, "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
-                           "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches of "
-                           "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.", 1) < 0)
+          if (PyErr_WarnEx(PyExc_UserWarning,
+                           "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+                           "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+                           "transpose batches of "
+                           "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the "
+                           "dimensions of a tensor.",
+                           1) < 0)
             throw PythonError();
         }
       }
@@ -304,7 +348,8 @@ PyObject* per_dim(PyObject* o, PyObject* args, PyObject* kw, bool strides) {
     if (!PyArg_ParseTupleAndKeywords(args, kw, "|O", const_cast<char**>(names), &dim)) throw PythonError();
     const Tensor& t = ref(o);
     if (dim == Py_None) return strides ? tuple_of(t.strides()) : size_object(t.sizes());
-    if (t.ndim() == 0) throw index_error("Dimension specified as ", to_int(dim), " but tensor has no dimensions");
+    if (t.ndim() == 0)
+      throw index_error("Dimension specified as ", to_int(dim), " but tensor has no dimensions");
     int64_t d = wrap_dim(to_int(dim), t.ndim());
     return PyLong_FromLongLong(strides ? t.stride(d) : t.size(d));
   });
@@ -324,14 +369,18 @@ PyObject* m_is_signed(PyObject* o, PyObject*) {
   Dtype d = ref(o).dtype();
   return PyBool_FromLong(d != Dtype::boolean && d != Dtype::u8 && d < Dtype::u16);
 }
-PyObject* m_get_device(PyObject* o, PyObject*) { return PyLong_FromLong(ref(o).device().type == Device::cuda ? ref(o).device().index : -1); }
+PyObject* m_get_device(PyObject* o, PyObject*) {
+  return PyLong_FromLong(ref(o).device().type == Device::cuda ? ref(o).device().index : -1);
+}
 PyObject* m_false(PyObject*, PyObject*) { Py_RETURN_FALSE; }
 PyObject* m_is_set_to(PyObject* o, PyObject* other) {
   return guarded([&]() -> PyObject* {
-    if (!is_tensor(other)) throw type_error("is_set_to(): argument 'tensor' (position 1) must be Tensor, not ", Py_TYPE(other)->tp_name);
+    if (!is_tensor(other))
+      throw type_error("is_set_to(): argument 'tensor' (position 1) must be Tensor, not ",
+                       Py_TYPE(other)->tp_name);
     Tensor a = self_of(o), b = self_of(other);
-    return PyBool_FromLong(a->storage == b->storage && a.offset() == b.offset() && same(a.sizes(), b.sizes()) &&
-                           same(a.strides(), b.strides()));
+    return PyBool_FromLong(a->storage == b->storage && a.offset() == b.offset() &&
+                           same(a.sizes(), b.sizes()) && same(a.strides(), b.strides()));
   });
 }
 
@@ -385,20 +434,23 @@ PyObject* m_set_(PyObject* o, PyObject* args, PyObject* kw) {
     check_plain_write(t, "set_");
     static const char* names[] = {"source", "storage_offset", "size", "stride", nullptr};
     PyObject *source = nullptr, *offset = nullptr, *size = nullptr, *stride = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "|OOOO", const_cast<char**>(names), &source, &offset, &size, &stride))
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "|OOOO", const_cast<char**>(names), &source, &offset, &size,
+                                     &stride))
       throw PythonError();
     Tensor next;
     if (!source) next = empty(IntSpan{}, t.dtype()), set_layout(next, Dims{0}, Dims{1}, 0);
     else if (is_tensor(source) && !offset) next = self_of(source);
     else {
-      StorageRef storage = is_tensor(source) ? StorageRef::share(self_of(source)->storage) : storage_of(source);
+      StorageRef storage = is_tensor(source) ? StorageRef::share(self_of(source)->storage)
+                                             : storage_of(source);
       if (!storage.get()) throw type_error("set_(): expected a Tensor or a storage");
       int64_t start = offset ? to_int(offset) : 0;
       Dims sizes = size ? to_dims(size) : Dims{int64_t(storage->nbytes / t.itemsize()) - start};
       Dims strides = stride ? to_dims(stride) : contiguous_strides(sizes);
       next = on_storage(storage, t.dtype(), sizes, strides, start);
     }
-    if (next.dtype() != t.dtype()) throw runtime_error("set_(): expected a source of dtype ", info(t.dtype()).name);
+    if (next.dtype() != t.dtype())
+      throw runtime_error("set_(): expected a source of dtype ", info(t.dtype()).name);
     if (next->storage) set_storage(t, StorageRef::share(next->storage));
     set_layout(t, next.sizes(), next.strides(), next.offset());
     wrote(t);
@@ -435,7 +487,8 @@ PyObject* m_make_subclass(PyObject*, PyObject* args, PyObject* kw) {
       throw PythonError();
     PyTypeObject* type = subclass_argument(cls);
     if (!is_tensor(data))
-      throw type_error("_make_subclass(): argument 'data' (position 2) must be Tensor, not ", Py_TYPE(data)->tp_name);
+      throw type_error("_make_subclass(): argument 'data' (position 2) must be Tensor, not ",
+                       Py_TYPE(data)->tp_name);
     Tensor t = alias(self_of(data));
     t->inference = false;
     if (require_grad && !differentiable(t.dtype()))
@@ -486,13 +539,16 @@ PyObject* get_dict(PyObject* o, void* context) {
 }
 
 PyMethodDef methods[] = {
-    {"size", (PyCFunction)(void*)m_size, METH_VARARGS | METH_KEYWORDS, "size(dim=None): the sizes, or one of them."},
-    {"stride", (PyCFunction)(void*)m_stride, METH_VARARGS | METH_KEYWORDS, "stride(dim=None): the strides in elements."},
+    {"size", (PyCFunction)(void*)m_size, METH_VARARGS | METH_KEYWORDS,
+     "size(dim=None): the sizes, or one of them."},
+    {"stride", (PyCFunction)(void*)m_stride, METH_VARARGS | METH_KEYWORDS,
+     "stride(dim=None): the strides in elements."},
     {"dim", m_dim, METH_NOARGS, "Number of dimensions."},
     {"ndimension", m_dim, METH_NOARGS, "Number of dimensions."},
     {"numel", m_numel, METH_NOARGS, "Number of elements."},
     {"nelement", m_numel, METH_NOARGS, "Number of elements."},
-    {"storage_offset", m_storage_offset, METH_NOARGS, "Offset of the first element in the storage, in elements."},
+    {"storage_offset", m_storage_offset, METH_NOARGS,
+     "Offset of the first element in the storage, in elements."},
     {"data_ptr", m_data_ptr, METH_NOARGS, "Address of the first element."},
     {"element_size", m_element_size, METH_NOARGS, "Bytes per element."},
     {"is_floating_point", m_is_floating_point, METH_NOARGS, "Whether the dtype is a floating point type."},
@@ -505,7 +561,8 @@ PyMethodDef methods[] = {
     {"is_set_to", m_is_set_to, METH_O, "Whether both tensors are the same view of the same memory."},
     {"is_contiguous", (PyCFunction)(void*)m_is_contiguous, METH_VARARGS | METH_KEYWORDS,
      "is_contiguous(memory_format=contiguous_format): whether elements lie in that order without gaps."},
-    {"resize_", (PyCFunction)(void*)m_resize_, METH_VARARGS | METH_KEYWORDS, "resize_(*sizes): changes the sizes in place."},
+    {"resize_", (PyCFunction)(void*)m_resize_, METH_VARARGS | METH_KEYWORDS,
+     "resize_(*sizes): changes the sizes in place."},
     {"set_", (PyCFunction)(void*)m_set_, METH_VARARGS | METH_KEYWORDS,
      "set_(source, storage_offset, size, stride): makes this tensor a view of other memory."},
     {"_make_subclass", (PyCFunction)(void*)m_make_subclass, METH_VARARGS | METH_KEYWORDS | METH_STATIC,
@@ -514,60 +571,86 @@ PyMethodDef methods[] = {
     {"__complex__", complex_method, METH_NOARGS, nullptr},
     {}};
 
-PyGetSetDef getset[] = {
-    {"shape", get_shape, nullptr, "Sizes, as a Size.", nullptr},
-    {"dtype", get_dtype, nullptr, nullptr, nullptr},
-    {"device", get_device, nullptr, nullptr, nullptr},
-    {"layout", get_layout, nullptr, nullptr, nullptr},
-    {"ndim", get_ndim, nullptr, nullptr, nullptr},
-    {"itemsize", get_itemsize, nullptr, nullptr, nullptr},
-    {"nbytes", get_nbytes, nullptr, nullptr, nullptr},
-    {"T", get_transposed, nullptr, nullptr, (void*)"T"},
-    {"mT", get_transposed, nullptr, nullptr, (void*)"mT"},
-    {"H", get_transposed, nullptr, nullptr, (void*)"H"},
-    {"mH", get_transposed, nullptr, nullptr, (void*)"mH"},
-    {"real", get_part, set_part, nullptr, (void*)"real"},
-    {"imag", get_part, set_part, nullptr, (void*)"imag"},
-    {"is_cpu", get_is_cpu, nullptr, nullptr, nullptr},
-    {"is_meta", get_is_meta, nullptr, nullptr, nullptr},
-    {"is_cuda", get_false, nullptr, nullptr, nullptr},
-    {"is_mps", get_false, nullptr, nullptr, nullptr},
-    {"is_xpu", get_false, nullptr, nullptr, nullptr},
-    {"is_xla", get_false, nullptr, nullptr, nullptr},
-    {"is_sparse", get_false, nullptr, nullptr, nullptr},
-    {"is_sparse_csr", get_false, nullptr, nullptr, nullptr},
-    {"is_quantized", get_false, nullptr, nullptr, nullptr},
-    {"is_mkldnn", get_false, nullptr, nullptr, nullptr},
-    {"is_nested", get_false, nullptr, nullptr, nullptr},
-    {"__dict__", get_dict, PyObject_GenericSetDict, nullptr, nullptr},
+PyGetSetDef getset[] = {{"shape", get_shape, nullptr, "Sizes, as a Size.", nullptr},
+                        {"dtype", get_dtype, nullptr, nullptr, nullptr},
+                        {"device", get_device, nullptr, nullptr, nullptr},
+                        {"layout", get_layout, nullptr, nullptr, nullptr},
+                        {"ndim", get_ndim, nullptr, nullptr, nullptr},
+                        {"itemsize", get_itemsize, nullptr, nullptr, nullptr},
+                        {"nbytes", get_nbytes, nullptr, nullptr, nullptr},
+                        {"T", get_transposed, nullptr, nullptr, (void*)"T"},
+                        {"mT", get_transposed, nullptr, nullptr, (void*)"mT"},
+                        {"H", get_transposed, nullptr, nullptr, (void*)"H"},
+                        {"mH", get_transposed, nullptr, nullptr, (void*)"mH"},
+                        {"real", get_part, set_part, nullptr, (void*)"real"},
+                        {"imag", get_part, set_part, nullptr, (void*)"imag"},
+                        {"is_cpu", get_is_cpu, nullptr, nullptr, nullptr},
+                        {"is_meta", get_is_meta, nullptr, nullptr, nullptr},
+                        {"is_cuda", get_false, nullptr, nullptr, nullptr},
+                        {"is_mps", get_false, nullptr, nullptr, nullptr},
+                        {"is_xpu", get_false, nullptr, nullptr, nullptr},
+                        {"is_xla", get_false, nullptr, nullptr, nullptr},
+                        {"is_sparse", get_false, nullptr, nullptr, nullptr},
+                        {"is_sparse_csr", get_false, nullptr, nullptr, nullptr},
+                        {"is_quantized", get_false, nullptr, nullptr, nullptr},
+                        {"is_mkldnn", get_false, nullptr, nullptr, nullptr},
+                        {"is_nested", get_false, nullptr, nullptr, nullptr},
+                        {"__dict__", get_dict, PyObject_GenericSetDict, nullptr, nullptr},
+                        {}};
+
+PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
     {}};
 
-PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
-                         {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weakrefs), READONLY, nullptr},
-                         {}};
-
 PyType_Slot slots[] = {
-    {Py_tp_new, (void*)tensor_new}, {Py_tp_init, (void*)tensor_init}, {Py_tp_dealloc, (void*)tensor_dealloc},
-    {Py_tp_traverse, (void*)traverse}, {Py_tp_clear, (void*)clear}, {Py_tp_setattro, (void*)setattro},
-    {Py_tp_hash, (void*)hash}, {Py_tp_richcompare, (void*)richcompare}, {Py_tp_methods, methods},
-    {Py_tp_getset, getset}, {Py_tp_members, members},
-    {Py_mp_length, (void*)length}, {Py_mp_subscript, (void*)tensor_getitem}, {Py_mp_ass_subscript, (void*)tensor_setitem},
-    {Py_nb_add, (void*)commutative<n_add>}, {Py_nb_subtract, (void*)nb_subtract},
-    {Py_nb_multiply, (void*)commutative<n_mul>}, {Py_nb_true_divide, (void*)nb_divide},
-    {Py_nb_floor_divide, (void*)nb_floor_divide}, {Py_nb_remainder, (void*)nb_remainder}, {Py_nb_power, (void*)nb_power},
-    {Py_nb_matrix_multiply, (void*)nb_matmul}, {Py_nb_and, (void*)nb_and}, {Py_nb_or, (void*)nb_or},
-    {Py_nb_xor, (void*)nb_xor}, {Py_nb_lshift, (void*)nb_lshift}, {Py_nb_rshift, (void*)nb_rshift},
-    {Py_nb_inplace_add, (void*)inplace_slot<n_add>}, {Py_nb_inplace_subtract, (void*)inplace_slot<n_sub>},
-    {Py_nb_inplace_multiply, (void*)inplace_slot<n_mul>}, {Py_nb_inplace_true_divide, (void*)inplace_slot<n_div>},
+    {Py_tp_new, (void*)tensor_new},
+    {Py_tp_init, (void*)tensor_init},
+    {Py_tp_dealloc, (void*)tensor_dealloc},
+    {Py_tp_traverse, (void*)traverse},
+    {Py_tp_clear, (void*)clear},
+    {Py_tp_setattro, (void*)setattro},
+    {Py_tp_hash, (void*)hash},
+    {Py_tp_richcompare, (void*)richcompare},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {Py_mp_length, (void*)length},
+    {Py_mp_subscript, (void*)tensor_getitem},
+    {Py_mp_ass_subscript, (void*)tensor_setitem},
+    {Py_nb_add, (void*)commutative<n_add>},
+    {Py_nb_subtract, (void*)nb_subtract},
+    {Py_nb_multiply, (void*)commutative<n_mul>},
+    {Py_nb_true_divide, (void*)nb_divide},
+    {Py_nb_floor_divide, (void*)nb_floor_divide},
+    {Py_nb_remainder, (void*)nb_remainder},
+    {Py_nb_power, (void*)nb_power},
+    {Py_nb_matrix_multiply, (void*)nb_matmul},
+    {Py_nb_and, (void*)nb_and},
+    {Py_nb_or, (void*)nb_or},
+    {Py_nb_xor, (void*)nb_xor},
+    {Py_nb_lshift, (void*)nb_lshift},
+    {Py_nb_rshift, (void*)nb_rshift},
+    {Py_nb_inplace_add, (void*)inplace_slot<n_add>},
+    {Py_nb_inplace_subtract, (void*)inplace_slot<n_sub>},
+    {Py_nb_inplace_multiply, (void*)inplace_slot<n_mul>},
+    {Py_nb_inplace_true_divide, (void*)inplace_slot<n_div>},
     {Py_nb_inplace_floor_divide, (void*)inplace_named<n_floor_divide>},
-    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder>}, {Py_nb_inplace_power, (void*)nb_ipow},
-    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and>}, {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or>},
+    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder>},
+    {Py_nb_inplace_power, (void*)nb_ipow},
+    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and>},
+    {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or>},
     {Py_nb_inplace_xor, (void*)inplace_named<n_bitwise_xor>},
     {Py_nb_inplace_lshift, (void*)inplace_named<n_bitwise_left_shift>},
     {Py_nb_inplace_rshift, (void*)inplace_named<n_bitwise_right_shift>},
-    {Py_nb_negative, (void*)nb_negative}, {Py_nb_positive, (void*)nb_positive}, {Py_nb_absolute, (void*)nb_absolute},
-    {Py_nb_invert, (void*)nb_invert}, {Py_nb_float, (void*)nb_float}, {Py_nb_int, (void*)nb_int},
-    {Py_nb_index, (void*)nb_index}, {Py_nb_bool, (void*)nb_bool},
+    {Py_nb_negative, (void*)nb_negative},
+    {Py_nb_positive, (void*)nb_positive},
+    {Py_nb_absolute, (void*)nb_absolute},
+    {Py_nb_invert, (void*)nb_invert},
+    {Py_nb_float, (void*)nb_float},
+    {Py_nb_int, (void*)nb_int},
+    {Py_nb_index, (void*)nb_index},
+    {Py_nb_bool, (void*)nb_bool},
     {Py_tp_doc, (void*)"A multi-dimensional array of one dtype that can record how it was computed."},
     {0, nullptr}};
 PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,

@@ -14,8 +14,7 @@ PyObject* module_object = nullptr;  // the _C module, borrowed (it lives as long
 
 // ---- dtype ----
 struct DtypeObject {
-  PyObject_HEAD
-  Dtype value;
+  PyObject_HEAD Dtype value;
 };
 PyTypeObject* dtype_type;
 PyObject* dtype_objects[dtype_count];
@@ -35,25 +34,28 @@ PyObject* dtype_to_real(PyObject* o, PyObject*) { return to_python(real_of(of(o)
 PyObject* dtype_to_complex(PyObject* o, PyObject*) {
   return guarded([&] { return to_python(complex_of(of(o))); });
 }
-PyMethodDef dtype_methods[] = {{"__reduce__", dtype_reduce, METH_NOARGS, nullptr},
-                               {"to_real", dtype_to_real, METH_NOARGS, "The real dtype of the same precision."},
-                               {"to_complex", dtype_to_complex, METH_NOARGS, "The complex dtype of the same precision."},
-                               {}};
+PyMethodDef dtype_methods[] = {
+    {"__reduce__", dtype_reduce, METH_NOARGS, nullptr},
+    {"to_real", dtype_to_real, METH_NOARGS, "The real dtype of the same precision."},
+    {"to_complex", dtype_to_complex, METH_NOARGS, "The complex dtype of the same precision."},
+    {}};
 PyGetSetDef dtype_getset[] = {{"is_floating_point", dtype_is_float, nullptr, nullptr, nullptr},
                               {"is_complex", dtype_is_complex, nullptr, nullptr, nullptr},
                               {"is_signed", dtype_is_signed, nullptr, nullptr, nullptr},
                               {"itemsize", dtype_itemsize, nullptr, "bytes per element", nullptr},
                               {"__module__", dtype_module, nullptr, nullptr, nullptr},
                               {}};
-PyType_Slot dtype_slots[] = {{Py_tp_repr, (void*)dtype_repr}, {Py_tp_methods, dtype_methods},
-                             {Py_tp_getset, dtype_getset}, {Py_tp_doc, (void*)"Element type of a tensor."}, {0, nullptr}};
+PyType_Slot dtype_slots[] = {{Py_tp_repr, (void*)dtype_repr},
+                             {Py_tp_methods, dtype_methods},
+                             {Py_tp_getset, dtype_getset},
+                             {Py_tp_doc, (void*)"Element type of a tensor."},
+                             {0, nullptr}};
 PyType_Spec dtype_spec = {"rushlight.dtype", sizeof(DtypeObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, dtype_slots};
 
 // ---- device ----
 struct DeviceObject {
-  PyObject_HEAD
-  Device value;
+  PyObject_HEAD Device value;
 };
 PyTypeObject* device_type;
 const char* device_names[] = {"cpu", "cuda", "meta"};
@@ -61,7 +63,8 @@ Device& device_of(PyObject* o) { return reinterpret_cast<DeviceObject*>(o)->valu
 
 Device parse_device(const char* text) {
   static const char* known =
-      "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, meta, hpu, mtia, "
+      "cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, vulkan, mps, "
+      "meta, hpu, mtia, "
       "privateuseone";
   std::string s = text, name = s.substr(0, s.find(':'));
   if (s.empty()) throw runtime_error("Device string must not be empty");
@@ -71,11 +74,11 @@ Device parse_device(const char* text) {
   else if (name == "meta") d.type = Device::meta;
   else if (!name.empty() && (std::string(known) + ",").find(name + ",") != std::string::npos)
     throw not_implemented("device type '", name, "' is not implemented");
-  else
-    throw runtime_error("Expected one of ", known, " device type at start of device string: ", name);
+  else throw runtime_error("Expected one of ", known, " device type at start of device string: ", name);
   if (name.size() < s.size()) {
     std::string index = s.substr(name.size() + 1);
-    bool ok = !index.empty() && index.size() < 4 && index.find_first_not_of("0123456789") == std::string::npos &&
+    bool ok = !index.empty() && index.size() < 4 &&
+              index.find_first_not_of("0123456789") == std::string::npos &&
               (index.size() == 1 || index[0] != '0');
     if (!ok || std::atoi(index.c_str()) > 127) throw runtime_error("Invalid device string: '", s, "'");
     d.index = std::atoi(index.c_str());
@@ -94,7 +97,8 @@ PyObject* device_str(PyObject* o) {
   return PyUnicode_FromFormat("%s:%d", device_names[d.type], int(d.index));
 }
 PyObject* device_compare(PyObject* a, PyObject* b, int op) {
-  if (Py_TYPE(a) != device_type || Py_TYPE(b) != device_type || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
+  if (Py_TYPE(a) != device_type || Py_TYPE(b) != device_type || (op != Py_EQ && op != Py_NE))
+    Py_RETURN_NOTIMPLEMENTED;
   return PyBool_FromLong((device_of(a) == device_of(b)) == (op == Py_EQ));
 }
 Py_hash_t device_hash(PyObject* o) { return device_of(o).type * 256 + device_of(o).index + 2; }
@@ -102,10 +106,12 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kw) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"type", "index", nullptr};
     PyObject *type, *index = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|O", const_cast<char**>(names), &type, &index)) throw PythonError();
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|O", const_cast<char**>(names), &type, &index))
+      throw PythonError();
     Device d = to_device(type);
     if (index && index != Py_None) {
-      if (d.index >= 0) throw runtime_error("type (string) must not include an index because index was passed explicitly");
+      if (d.index >= 0)
+        throw runtime_error("type (string) must not include an index because index was passed explicitly");
       int64_t i = to_int(index);
       if (i < 0 || i > 127) throw runtime_error("Device index must be between 0 and 127, got ", i);
       d.index = i;
@@ -113,7 +119,9 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kw) {
     return to_python(d);
   });
 }
-PyObject* device_get_type(PyObject* o, void*) { return PyUnicode_FromString(device_names[device_of(o).type]); }
+PyObject* device_get_type(PyObject* o, void*) {
+  return PyUnicode_FromString(device_names[device_of(o).type]);
+}
 PyObject* device_get_index(PyObject* o, void*) {
   if (device_of(o).index < 0) Py_RETURN_NONE;
   return PyLong_FromLong(device_of(o).index);
@@ -124,7 +132,8 @@ PyObject* device_reduce(PyObject* o, PyObject*) {
 }
 PyObject* device_enter(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
-    if (device_of(o).type != Device::cpu) throw not_implemented("device as a context manager is only implemented for the CPU");
+    if (device_of(o).type != Device::cpu)
+      throw not_implemented("device as a context manager is only implemented for the CPU");
     return Py_NewRef(o);
   });
 }
@@ -136,17 +145,20 @@ PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullp
 PyGetSetDef device_getset[] = {{"type", device_get_type, nullptr, nullptr, nullptr},
                                {"index", device_get_index, nullptr, nullptr, nullptr},
                                {}};
-PyType_Slot device_slots[] = {{Py_tp_repr, (void*)device_repr}, {Py_tp_str, (void*)device_str},
-                              {Py_tp_richcompare, (void*)device_compare}, {Py_tp_hash, (void*)device_hash},
-                              {Py_tp_new, (void*)device_new}, {Py_tp_methods, device_methods},
+PyType_Slot device_slots[] = {{Py_tp_repr, (void*)device_repr},
+                              {Py_tp_str, (void*)device_str},
+                              {Py_tp_richcompare, (void*)device_compare},
+                              {Py_tp_hash, (void*)device_hash},
+                              {Py_tp_new, (void*)device_new},
+                              {Py_tp_methods, device_methods},
                               {Py_tp_getset, device_getset},
-                              {Py_tp_doc, (void*)"device(type, index=None): where a tensor's memory is."}, {0, nullptr}};
+                              {Py_tp_doc, (void*)"device(type, index=None): where a tensor's memory is."},
+                              {0, nullptr}};
 PyType_Spec device_spec = {"rushlight.device", sizeof(DeviceObject), 0, Py_TPFLAGS_DEFAULT, device_slots};
 
 // ---- names without behaviour: layout and memory_format ----
 struct NamedObject {
-  PyObject_HEAD
-  const char* name;
+  PyObject_HEAD const char* name;
 };
 PyObject* named_repr(PyObject* o) {
   return PyUnicode_FromFormat("torch.%s", reinterpret_cast<NamedObject*>(o)->name);
@@ -157,8 +169,10 @@ PyObject* named_reduce(PyObject* o, PyObject*) {
 PyObject* named_module(PyObject*, void*) { return PyUnicode_FromString("rushlight"); }
 PyMethodDef named_methods[] = {{"__reduce__", named_reduce, METH_NOARGS, nullptr}, {}};
 PyGetSetDef named_getset[] = {{"__module__", named_module, nullptr, nullptr, nullptr}, {}};
-PyType_Slot named_slots[] = {{Py_tp_repr, (void*)named_repr}, {Py_tp_methods, named_methods},
-                             {Py_tp_getset, named_getset}, {0, nullptr}};
+PyType_Slot named_slots[] = {{Py_tp_repr, (void*)named_repr},
+                             {Py_tp_methods, named_methods},
+                             {Py_tp_getset, named_getset},
+                             {0, nullptr}};
 PyType_Spec layout_spec = {"rushlight.layout", sizeof(NamedObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
 PyType_Spec format_spec = {"rushlight.memory_format", sizeof(NamedObject), 0,
@@ -206,8 +220,12 @@ PyObject* size_new(PyTypeObject* type, PyObject* args, PyObject* kw) {
 PyObject* size_numel(PyObject* o, PyObject*) {
   return guarded([&] { return PyLong_FromLongLong(count(to_dims(o))); });
 }
-PyObject* size_concat(PyObject* a, PyObject* b) { return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b)); }
-PyObject* size_repeat(PyObject* a, Py_ssize_t n) { return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(a, n)); }
+PyObject* size_concat(PyObject* a, PyObject* b) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_concat(a, b));
+}
+PyObject* size_repeat(PyObject* a, Py_ssize_t n) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(a, n));
+}
 PyObject* size_subscript(PyObject* o, PyObject* key) {
   PyObject* r = PyTuple_Type.tp_as_mapping->mp_subscript(o, key);
   return r && PyTuple_Check(r) ? as_size(r) : r;
@@ -217,18 +235,24 @@ PyObject* size_reduce(PyObject* o, PyObject*) {
   Py plain(PyTuple_GetSlice(o, 0, PyTuple_GET_SIZE(o)));
   return Py_BuildValue("O(O)", size_type, plain.get());
 }
-PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "Number of elements of a tensor of this size."},
-                              {"__reduce__", size_reduce, METH_NOARGS, nullptr},
-                              {}};
-PyType_Slot size_slots[] = {{Py_tp_repr, (void*)size_repr}, {Py_tp_new, (void*)size_new}, {Py_tp_methods, size_methods},
-                            {Py_sq_concat, (void*)size_concat}, {Py_sq_repeat, (void*)size_repeat},
+PyMethodDef size_methods[] = {
+    {"numel", size_numel, METH_NOARGS, "Number of elements of a tensor of this size."},
+    {"__reduce__", size_reduce, METH_NOARGS, nullptr},
+    {}};
+PyType_Slot size_slots[] = {{Py_tp_repr, (void*)size_repr},
+                            {Py_tp_new, (void*)size_new},
+                            {Py_tp_methods, size_methods},
+                            {Py_sq_concat, (void*)size_concat},
+                            {Py_sq_repeat, (void*)size_repeat},
                             {Py_mp_subscript, (void*)size_subscript},
-                            {Py_tp_doc, (void*)"Sizes of a tensor: a tuple of ints."}, {0, nullptr}};
+                            {Py_tp_doc, (void*)"Sizes of a tensor: a tuple of ints."},
+                            {0, nullptr}};
 PyType_Spec size_spec = {"rushlight.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 
 PyObject* set_default_dtype_py(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
-    if (!is_dtype(o)) throw type_error("invalid dtype object: only floating-point types are supported as the default type");
+    if (!is_dtype(o))
+      throw type_error("invalid dtype object: only floating-point types are supported as the default type");
     if (!is_float(of(o))) throw type_error("only floating-point types are supported as the default type");
     set_default_dtype(of(o));
     Py_RETURN_NONE;
@@ -246,8 +270,8 @@ PyObject* can_cast_py(PyObject*, PyObject* const* a, Py_ssize_t n, PyObject*) {
     if (n != 2) throw type_error("can_cast() takes 2 dtypes");
     for (int i = 0; i < 2; ++i)
       if (!is_dtype(a[i]))
-        throw type_error("can_cast(): argument '", i ? "to" : "from_", "' (position ", i + 1, ") must be torch.dtype, not ",
-                         Py_TYPE(a[i])->tp_name);
+        throw type_error("can_cast(): argument '", i ? "to" : "from_", "' (position ", i + 1,
+                         ") must be torch.dtype, not ", Py_TYPE(a[i])->tp_name);
     return PyBool_FromLong(can_cast(to_dtype(a[0]), to_dtype(a[1])));
   });
 }
@@ -268,7 +292,8 @@ PyType_Spec meta_spec = {"rushlight._C.TypeMeta", 0, 0, Py_TPFLAGS_DEFAULT | Py_
 PyMethodDef functions[] = {
     {"set_default_dtype", set_default_dtype_py, METH_O, "Sets the dtype of new floating point tensors."},
     {"get_default_dtype", get_default_dtype_py, METH_NOARGS, "The dtype of new floating point tensors."},
-    {"promote_types", (PyCFunction)(void*)promote_types_py, METH_FASTCALL, "The dtype that holds values of both."},
+    {"promote_types", (PyCFunction)(void*)promote_types_py, METH_FASTCALL,
+     "The dtype that holds values of both."},
     {"can_cast", (PyCFunction)(void*)can_cast_py, METH_FASTCALL | METH_KEYWORDS,
      "Whether promotion rules allow a cast from one dtype to another."},
     {}};
@@ -338,14 +363,19 @@ void add_types(PyObject* module) {
     dtype_objects[d] = reinterpret_cast<PyObject*>(o);
     PyModule_AddObjectRef(module, info(Dtype(d)).name, dtype_objects[d]);
   }
-  struct { const char* name; Dtype d; } short_names[] = {
-      {"half", Dtype::f16}, {"float", Dtype::f32}, {"double", Dtype::f64}, {"short", Dtype::i16}, {"int", Dtype::i32},
-      {"long", Dtype::i64}, {"cfloat", Dtype::c64}, {"cdouble", Dtype::c128}};
+  struct {
+    const char* name;
+    Dtype d;
+  } short_names[] = {{"half", Dtype::f16},   {"float", Dtype::f32},   {"double", Dtype::f64},
+                     {"short", Dtype::i16},  {"int", Dtype::i32},     {"long", Dtype::i64},
+                     {"cfloat", Dtype::c64}, {"cdouble", Dtype::c128}};
   for (auto& s : short_names) PyModule_AddObjectRef(module, s.name, dtype_objects[int(s.d)]);
   device_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&device_spec)));
   PyModule_AddObjectRef(module, "device", reinterpret_cast<PyObject*>(device_type));
-  add_names(module, &layout_spec, {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged"});
-  add_names(module, &format_spec, {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"});
+  add_names(module, &layout_spec,
+            {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged"});
+  add_names(module, &format_spec,
+            {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"});
   print_as_torch(dtype_type);
   print_as_torch(device_type);
   Py bases(PyTuple_Pack(1, &PyTuple_Type));

@@ -95,7 +95,8 @@ bool overlaps_itself(IntSpan sizes, IntSpan strides) {
 int64_t wrap_dim(int64_t dim, int64_t ndim) {
   int64_t n = ndim ? ndim : 1;
   if (dim < -n || dim >= n)
-    throw index_error("Dimension out of range (expected to be in range of [", -n, ", ", n - 1, "], but got ", dim, ")");
+    throw index_error("Dimension out of range (expected to be in range of [", -n, ", ", n - 1, "], but got ",
+                      dim, ")");
   return dim < 0 ? dim + n : dim;
 }
 

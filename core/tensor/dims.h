@@ -18,12 +18,20 @@ class Dims {
   Dims(IntSpan v) { assign(v); }
   Dims(const Dims& o) { assign(o); }
   Dims(Dims&& o) noexcept { take(o); }
-  Dims& operator=(const Dims& o) { if (this != &o) assign(o); return *this; }
-  Dims& operator=(Dims&& o) noexcept {
-    if (this != &o) { if (data_ != inline_) delete[] data_; take(o); }
+  Dims& operator=(const Dims& o) {
+    if (this != &o) assign(o);
     return *this;
   }
-  ~Dims() { if (data_ != inline_) delete[] data_; }
+  Dims& operator=(Dims&& o) noexcept {
+    if (this != &o) {
+      if (data_ != inline_) delete[] data_;
+      take(o);
+    }
+    return *this;
+  }
+  ~Dims() {
+    if (data_ != inline_) delete[] data_;
+  }
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -48,7 +56,10 @@ class Dims {
     data_ = p;
     capacity_ = n;
   }
-  void push_back(int64_t v) { reserve(size_ + 1); data_[size_++] = v; }
+  void push_back(int64_t v) {
+    reserve(size_ + 1);
+    data_[size_++] = v;
+  }
   void pop_back() { --size_; }
   void resize(size_t n, int64_t value = 0) {
     reserve(n);
@@ -59,7 +70,10 @@ class Dims {
     push_back(v);
     std::rotate(begin() + at, end() - 1, end());
   }
-  void erase(size_t at) { std::copy(begin() + at + 1, end(), begin() + at); --size_; }
+  void erase(size_t at) {
+    std::copy(begin() + at + 1, end(), begin() + at);
+    --size_;
+  }
   void assign(IntSpan v) {
     size_ = 0;
     reserve(v.size());
@@ -92,12 +106,12 @@ class Dims {
 };
 
 inline bool same(IntSpan a, IntSpan b) { return Dims::same(a, b); }
-Dims contiguous_strides(IntSpan sizes);                // PyTorch's: a size-1 or empty dimension counts as 1
-int64_t count(IntSpan sizes);                          // product; throws where it overflows int64 or a size is negative
-Dims broadcast(IntSpan a, IntSpan b);                  // throws PyTorch's "The size of tensor a (3) must match ..."
+Dims contiguous_strides(IntSpan sizes);  // PyTorch's: a size-1 or empty dimension counts as 1
+int64_t count(IntSpan sizes);            // product; throws where it overflows int64 or a size is negative
+Dims broadcast(IntSpan a, IntSpan b);    // throws PyTorch's "The size of tensor a (3) must match ..."
 bool is_contiguous(IntSpan sizes, IntSpan strides);
-bool is_dense(IntSpan sizes, IntSpan strides);         // non-overlapping and dense, in some order of dimensions
+bool is_dense(IntSpan sizes, IntSpan strides);  // non-overlapping and dense, in some order of dimensions
 bool overlaps_itself(IntSpan sizes, IntSpan strides);  // two indices surely or possibly share an element
-int64_t wrap_dim(int64_t dim, int64_t ndim);           // IndexError "Dimension out of range (...)"; ndim 0 counts as 1
+int64_t wrap_dim(int64_t dim, int64_t ndim);  // IndexError "Dimension out of range (...)"; ndim 0 counts as 1
 
 }  // namespace rushlight

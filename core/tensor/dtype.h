@@ -12,7 +12,24 @@ using c64 = std::complex<float>;
 using c128 = std::complex<double>;
 
 // The last three have storage and conversion to NumPy only; kernels refuse them.
-enum class Dtype : uint8_t { boolean, u8, i8, i16, i32, i64, f16, bf16, f32, f64, c64, c128, u16, u32, u64, none };
+enum class Dtype : uint8_t {
+  boolean,
+  u8,
+  i8,
+  i16,
+  i32,
+  i64,
+  f16,
+  bf16,
+  f32,
+  f64,
+  c64,
+  c128,
+  u16,
+  u32,
+  u64,
+  none
+};
 constexpr int kernel_dtypes = 12;  // boolean .. c128 have kernels
 constexpr int dtype_count = 15;
 
@@ -35,22 +52,25 @@ inline bool is_float(Dtype d) { return d >= Dtype::f16 && d <= Dtype::f64; }
 inline bool is_complex(Dtype d) { return d == Dtype::c64 || d == Dtype::c128; }
 inline bool is_integral(Dtype d) { return (d >= Dtype::u8 && d <= Dtype::i64) || d >= Dtype::u16; }
 inline bool differentiable(Dtype d) { return d >= Dtype::f16 && d <= Dtype::c128; }
-Dtype promote(Dtype a, Dtype b);               // torch.promote_types; throws for the wide unsigned types where torch does
-bool can_cast(Dtype from, Dtype to);           // torch.can_cast
-Dtype real_of(Dtype d);                        // complex64 -> float32, others unchanged
-Dtype complex_of(Dtype d);                     // float32 -> complex64, float64 -> complex128
-Dtype default_dtype();                         // float32 unless set_default_dtype changed it
+Dtype promote(Dtype a, Dtype b);  // torch.promote_types; throws for the wide unsigned types where torch does
+bool can_cast(Dtype from, Dtype to);  // torch.can_cast
+Dtype real_of(Dtype d);               // complex64 -> float32, others unchanged
+Dtype complex_of(Dtype d);            // float32 -> complex64, float64 -> complex128
+Dtype default_dtype();                // float32 unless set_default_dtype changed it
 void set_default_dtype(Dtype d);
 inline Dtype default_complex() { return complex_of(default_dtype()); }
 
 template <class T> struct dtype_of_t;
 #define RL_DTYPE(T, D) \
-  template <> struct dtype_of_t<T> { static constexpr Dtype value = Dtype::D; };
-RL_DTYPE(bool, boolean) RL_DTYPE(uint8_t, u8) RL_DTYPE(int8_t, i8) RL_DTYPE(int16_t, i16) RL_DTYPE(int32_t, i32)
-RL_DTYPE(int64_t, i64) RL_DTYPE(half, f16) RL_DTYPE(bfloat16, bf16) RL_DTYPE(float, f32) RL_DTYPE(double, f64)
-RL_DTYPE(c64, c64) RL_DTYPE(c128, c128)
+  template <> struct dtype_of_t<T> { \
+    static constexpr Dtype value = Dtype::D; \
+  };
+RL_DTYPE(bool, boolean)
+RL_DTYPE(uint8_t, u8) RL_DTYPE(int8_t, i8) RL_DTYPE(int16_t, i16) RL_DTYPE(int32_t, i32)
+    RL_DTYPE(int64_t, i64) RL_DTYPE(half, f16) RL_DTYPE(bfloat16, bf16) RL_DTYPE(float, f32)
+        RL_DTYPE(double, f64) RL_DTYPE(c64, c64) RL_DTYPE(c128, c128)
 #undef RL_DTYPE
-template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
+            template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
 
 [[noreturn]] void throw_unsupported(const char* kernel, Dtype d);  // "kernel" not implemented for 'Half'
 
@@ -92,7 +112,8 @@ template <class F> decltype(auto) visit_size(size_t itemsize, F&& f) {
 // Value conversion with PyTorch's rules: truncation, modular integers, complex -> real part, nan -> true.
 template <class To, class From> inline To convert(From x) {
   if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (std::is_same_v<From, half> || std::is_same_v<From, bfloat16>) return convert<To>(float(x));
+  else if constexpr (std::is_same_v<From, half> || std::is_same_v<From, bfloat16>)
+    return convert<To>(float(x));
   else if constexpr (std::is_same_v<From, c64> || std::is_same_v<From, c128>) {
     if constexpr (std::is_same_v<To, bool>) return x.real() != 0 || x.imag() != 0;
     else if constexpr (std::is_same_v<To, c64> || std::is_same_v<To, c128>) return To(x.real(), x.imag());

@@ -33,10 +33,13 @@ template <class... A> Error runtime_error(const A&... a) { return {ErrorKind::ru
 template <class... A> Error type_error(const A&... a) { return {ErrorKind::type, cat_text(a...)}; }
 template <class... A> Error value_error(const A&... a) { return {ErrorKind::value, cat_text(a...)}; }
 template <class... A> Error index_error(const A&... a) { return {ErrorKind::index, cat_text(a...)}; }
-template <class... A> Error not_implemented(const A&... a) { return {ErrorKind::not_implemented, cat_text(a...)}; }
+template <class... A> Error not_implemented(const A&... a) {
+  return {ErrorKind::not_implemented, cat_text(a...)};
+}
 // check(cond, "text ", 3): RuntimeError unless cond
 template <class... A> inline void check(bool ok, const A&... a) {
-  if (!ok) [[unlikely]] throw runtime_error(a...);
+  if (!ok) [[unlikely]]
+    throw runtime_error(a...);
 }
 
 }  // namespace rushlight

@@ -29,8 +29,9 @@ Storage* Storage::create(size_t nbytes, Device device) {
   try {
     data = static_cast<char*>(allocate(nbytes));
   } catch (const std::bad_alloc&) {
-    throw runtime_error("[enforce fail at allocator] DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
-                        nbytes, " bytes. Error code 12 (Cannot allocate memory)");
+    throw runtime_error(
+        "[enforce fail at allocator] DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
+        nbytes, " bytes. Error code 12 (Cannot allocate memory)");
   }
   auto* s = new (allocate(sizeof(Storage))) Storage;
   s->data = data;

@@ -84,7 +84,8 @@ void fill_layout(TensorObject* t, IntSpan sizes, IntSpan strides, int64_t offset
 Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype dtype, Device device) {
   int64_t bytes;
   if (__builtin_mul_overflow(span, int64_t(itemsize(dtype)), &bytes))
-    throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes), " and strides=", show(strides));
+    throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes),
+                        " and strides=", show(strides));
   Tensor t = Tensor::steal(new_tensor_object());
   t->dtype = dtype;
   t->device = device;
@@ -105,8 +106,10 @@ Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device)
   for (size_t d = 0; n && d < sizes.size(); ++d) {
     int64_t reach;
     if (strides[d] < 0) throw runtime_error("negative strides are not supported, got ", show(strides));
-    if (__builtin_mul_overflow(sizes[d] - 1, strides[d], &reach) || __builtin_add_overflow(span, reach, &span))
-      throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes), " and strides=", show(strides));
+    if (__builtin_mul_overflow(sizes[d] - 1, strides[d], &reach) ||
+        __builtin_add_overflow(span, reach, &span))
+      throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes),
+                          " and strides=", show(strides));
   }
   return make(sizes, strides, n, span, dtype, device);
 }
@@ -138,8 +141,8 @@ Tensor on_storage(StorageRef storage, Dtype dtype, IntSpan sizes, IntSpan stride
   t->storage = storage.release();
   auto [first, last] = memory_range(t);
   if (t->numel && (first < t->storage->data || last > t->storage->data + t->storage->nbytes))
-    throw runtime_error("setStorage: sizes ", show(sizes), ", strides ", show(strides), ", storage offset ", offset,
-                        ", and itemsize ", itemsize(dtype), " requiring a storage size of ",
+    throw runtime_error("setStorage: sizes ", show(sizes), ", strides ", show(strides), ", storage offset ",
+                        offset, ", and itemsize ", itemsize(dtype), " requiring a storage size of ",
                         offset * itemsize(dtype) + (last - first), " are out of bounds for storage of size ",
                         t->storage->nbytes);
   return t;
@@ -179,7 +182,8 @@ Overlap overlap(const Tensor& a, const Tensor& b) {
   if (!a->storage || !b->storage || a->storage->root() != b->storage->root()) return Overlap::none;
   auto [a0, a1] = memory_range(a);
   auto [b0, b1] = memory_range(b);
-  if (a0 == b0 && a1 == b1 && a.itemsize() == b.itemsize() && same(a.sizes(), b.sizes()) && same(a.strides(), b.strides()))
+  if (a0 == b0 && a1 == b1 && a.itemsize() == b.itemsize() && same(a.sizes(), b.sizes()) &&
+      same(a.strides(), b.strides()))
     return Overlap::full;
   if (a0 >= b1 || b0 >= a1) return Overlap::none;
   // Interleaved views (x[::2] and x[1::2]) share a range but no element; torch asks only whether both are dense.

@@ -19,33 +19,32 @@ constexpr int inline_ndim = 5;
 constexpr int max_ndim = 64;  // as in PyTorch
 
 struct TensorObject {
-  PyObject_HEAD
-  PyObject* dict;
+  PyObject_HEAD PyObject* dict;
   PyObject* weakrefs;
-  Storage* storage;      // owned; null on the meta device
-  int64_t offset;        // in elements, from the storage's first byte
+  Storage* storage;  // owned; null on the meta device
+  int64_t offset;    // in elements, from the storage's first byte
   int64_t numel;
-  int64_t* dims;         // ndim sizes, then ndim strides (in elements)
+  int64_t* dims;  // ndim sizes, then ndim strides (in elements)
   int64_t inline_dims[2 * inline_ndim];
   uint8_t ndim;
   Dtype dtype;
   Device device;
   bool contiguous;
-  bool requires_grad;    // set by the user on a leaf; non-leaves have grad_fn
-  bool inference;        // made in inference mode
-  bool wrapped_number;   // a Python number on its way through an op: lowest priority in promotion
-  bool conj;             // reserved: conjugation is materialised
+  bool requires_grad;          // set by the user on a leaf; non-leaves have grad_fn
+  bool inference;              // made in inference mode
+  bool wrapped_number;         // a Python number on its way through an op: lowest priority in promotion
+  bool conj;                   // reserved: conjugation is materialised
   bool non_leaf_view_no_grad;  // a view made in no_grad mode (in-place writes on it are refused in grad mode)
-  bool multi_view;       // an output of unbind/split/chunk
-  uint8_t is_view;       // base is set, or would be if anything were differentiable
+  bool multi_view;             // an output of unbind/split/chunk
+  uint8_t is_view;             // base is set, or would be if anything were differentiable
   bool retains_grad;
-  uint32_t output_nr;    // which output of grad_fn
-  uint32_t view_version; // storage version when grad_fn was last derived from the base
-  Node* grad_fn;         // owned
-  Node* accumulator;     // borrowed: the AccumulateGrad node of this leaf while one is alive
-  TensorObject* grad;    // owned
-  TensorObject* base;    // owned: the root of a differentiable view chain
-  TensorExtra* extra;    // owned
+  uint32_t output_nr;     // which output of grad_fn
+  uint32_t view_version;  // storage version when grad_fn was last derived from the base
+  Node* grad_fn;          // owned
+  Node* accumulator;      // borrowed: the AccumulateGrad node of this leaf while one is alive
+  TensorObject* grad;     // owned
+  TensorObject* base;     // owned: the root of a differentiable view chain
+  TensorExtra* extra;     // owned
 };
 
 extern PyTypeObject* tensor_type;  // rushlight.Tensor
@@ -53,11 +52,21 @@ extern PyTypeObject* tensor_type;  // rushlight.Tensor
 class Tensor {
  public:
   Tensor() = default;
-  static Tensor steal(TensorObject* p) { Tensor t; t.p_ = p; return t; }
-  static Tensor share(TensorObject* p) { Py_XINCREF(p); return steal(p); }
+  static Tensor steal(TensorObject* p) {
+    Tensor t;
+    t.p_ = p;
+    return t;
+  }
+  static Tensor share(TensorObject* p) {
+    Py_XINCREF(p);
+    return steal(p);
+  }
   Tensor(const Tensor& o) : p_(o.p_) { Py_XINCREF(p_); }
   Tensor(Tensor&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
-  Tensor& operator=(Tensor o) noexcept { std::swap(p_, o.p_); return *this; }
+  Tensor& operator=(Tensor o) noexcept {
+    std::swap(p_, o.p_);
+    return *this;
+  }
   ~Tensor() { Py_XDECREF(p_); }
 
   TensorObject* get() const { return p_; }
@@ -69,7 +78,7 @@ class Tensor {
   int64_t ndim() const { return p_->ndim; }
   IntSpan sizes() const { return {p_->dims, p_->ndim}; }
   IntSpan strides() const { return {p_->dims + p_->ndim, p_->ndim}; }
-  int64_t size(int64_t d) const { return p_->dims[d < 0 ? d + p_->ndim : d]; }     // d must be in range
+  int64_t size(int64_t d) const { return p_->dims[d < 0 ? d + p_->ndim : d]; }  // d must be in range
   int64_t stride(int64_t d) const { return p_->dims[p_->ndim + (d < 0 ? d + p_->ndim : d)]; }
   int64_t numel() const { return p_->numel; }
   int64_t offset() const { return p_->offset; }
@@ -82,7 +91,9 @@ class Tensor {
   char* raw() const { return p_->storage ? p_->storage->data + p_->offset * itemsize() : nullptr; }
   template <class T> T* data() const { return reinterpret_cast<T*>(raw()); }
   uint32_t version() const { return p_->storage ? p_->storage->version : 0; }
-  void bump_version() const { if (p_->storage) ++p_->storage->version; }
+  void bump_version() const {
+    if (p_->storage) ++p_->storage->version;
+  }
 
   // "requires_grad" as Python sees it; a view follows its base, which may have got a history after the view was made
   bool needs_grad() const {
@@ -98,10 +109,10 @@ static_assert(sizeof(Tensor) == sizeof(TensorObject*));
 // ---- making tensors (no autograd) ----
 Tensor empty(IntSpan sizes, Dtype dtype, Device device = {});
 Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device = {});
-Tensor empty_like(const Tensor& t);                  // same sizes, dtype, device; keeps dense strides
+Tensor empty_like(const Tensor& t);  // same sizes, dtype, device; keeps dense strides
 Tensor empty_like(const Tensor& t, Dtype dtype);
 Tensor full(IntSpan sizes, Dtype dtype, double value);
-Tensor scalar_tensor(double value, Dtype dtype);     // 0-d
+Tensor scalar_tensor(double value, Dtype dtype);  // 0-d
 Tensor scalar_tensor(int64_t value, Dtype dtype);
 // A tensor on existing storage; no view bookkeeping.
 Tensor on_storage(StorageRef storage, Dtype dtype, IntSpan sizes, IntSpan strides, int64_t offset);
@@ -116,8 +127,8 @@ std::pair<char*, char*> memory_range(const Tensor& t);
 enum class Overlap { none, full, partial };
 Overlap overlap(const Tensor& a, const Tensor& b);
 
-TensorObject* new_tensor_object();                   // zeroed fields, base type; from the free list
-TensorObject* new_tensor_object(PyTypeObject* type); // of a subclass
+TensorObject* new_tensor_object();                    // zeroed fields, base type; from the free list
+TensorObject* new_tensor_object(PyTypeObject* type);  // of a subclass
 inline Tensor as_tensor(PyObject* o) { return Tensor::share(reinterpret_cast<TensorObject*>(o)); }
 inline bool is_tensor(PyObject* o) {
   return Py_IS_TYPE(o, tensor_type) || PyType_IsSubtype(Py_TYPE(o), tensor_type);

@@ -29,8 +29,8 @@ static int failures = 0;
   }
 #define FLOAT_FUNCTIONS(F) \
   F(exp) \
-  F(exp2) F(expm1) F(log) F(log2) F(log10) F(log1p) F(sin) F(cos) F(tan) F(tanh) F(sinh) F(cosh) F(sigmoid) \
-      F(erf)
+  F(exp2) \
+  F(expm1) F(log) F(log2) F(log10) F(log1p) F(sin) F(cos) F(tan) F(tanh) F(sinh) F(cosh) F(sigmoid) F(erf)
 #define DOUBLE_FUNCTIONS(F) F(exp) F(log) F(sigmoid)
 #define FLOAT_LOOP(name) LOOPS(float, name)
 #define DOUBLE_LOOP(name) LOOPS(double, name)
