@@ -175,6 +175,10 @@ DIFFERENTIABLE = {
     "adaptive_max_pool2d": (lambda x: F.adaptive_max_pool2d(x, 2), [(1, 2, 5, 4)]),
     "unfold": (lambda x: F.unfold(x, (2, 3), padding=1, stride=2), [(1, 2, 4, 5)]),
     "fold": (lambda x: F.fold(x, (3, 4), 2), [(1, 8, 6)]),
+    "attention": (lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), [(1, 2, 4, 3), (1, 2, 5, 3), (1, 2, 5, 2)]),
+    "attention, mask": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, rl.tensor([[True], [False], [True]])),
+        [(1, 2, 3, 3), (1, 2, 4, 3), (1, 2, 4, 2)]),
     "linear": (F.linear, [(2, 3, 4), (5, 4), (5,)]),
 }  # fmt: skip
 
@@ -297,6 +301,36 @@ def test_pools():
     close(F.adaptive_avg_pool2d(t, 1), x.mean((2, 3), keepdims=True))
 
 
+# ---- attention ----
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", [None, "float", "bool", "row"])
+def test_attention_is_softmax_of_products(causal, mask):
+    q, k, v = array(2, 3, 130, 8), array(2, 3, 70, 8, seed=1), array(2, 3, 70, 5, seed=2)
+    scores = q @ k.swapaxes(-1, -2) * 0.3
+    masks = {"float": array(130, 70), "bool": array(2, 1, 130, 70) > 0, "row": array(70) > 0}
+    given = None
+    if mask:
+        given = rl.from_numpy(masks[mask])
+        scores = scores + masks[mask] if mask == "float" else np.where(masks[mask], scores, -np.inf)
+    if causal:
+        scores = np.where(np.tri(130, 70, dtype=bool), scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isfinite(top), top, 0))
+    weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-300)  # a query that sees nothing gets zeros
+    q, k, v = (rl.from_numpy(x).requires_grad_() for x in (q, k, v))
+    result = F.scaled_dot_product_attention(q, k, v, given, is_causal=causal, scale=0.3)
+    close(result, weights @ v.detach().numpy())
+    fused = rl.autograd.grad(result.square().sum(), (q, k, v))
+    again = F.scaled_dot_product_attention(q, k, v, given, is_causal=causal, scale=0.3)
+    wanted = rl.autograd.grad(
+        again.square().sum(), (q, k, v), create_graph=True
+    )  # by the formula made of ops
+    for a, b in zip(fused, wanted):
+        close(a, b.detach().numpy(), 1e-8)
+
+
 # ---- fused optimizer steps ----
 
 RULES = [
@@ -355,7 +389,7 @@ rng = np.random.RandomState(0)
 def leaf(*shape): return rl.from_numpy(rng.randn(*shape).astype("float32")).requires_grad_()
 x, image, weight, filters = leaf(130, 517), leaf(3, 8, 33, 31), leaf(517), leaf(16, 8, 3, 3)
 outs = [x @ x.t(), F.softmax(x, 1), F.log_softmax(x, 0), F.layer_norm(x, (517,), weight), F.batch_norm(image, None, None, training=True),
-        F.group_norm(image, 4), F.cross_entropy(x, rl.arange(130)), F.conv2d(image, filters, padding=1), F.avg_pool2d(image, 3)]
+        F.group_norm(image, 4), F.scaled_dot_product_attention(image, image, image, is_causal=True), F.cross_entropy(x, rl.arange(130)), F.conv2d(image, filters, padding=1), F.avg_pool2d(image, 3)]
 sum(o.square().sum() for o in outs).backward()
 h = hashlib.sha256()
 for t in [*outs, x.grad, image.grad, weight.grad, filters.grad]: h.update(t.detach().numpy().tobytes())

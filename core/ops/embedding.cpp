@@ -4,7 +4,7 @@
 #include "ops/ops.h"
 
 #include <cstring>
-#include <vector>
+#include <unordered_map>
 
 namespace rushlight::ops {
 
@@ -95,11 +95,9 @@ const Op& embedding_backward = def({
           int64_t n = indices.numel(), width = g.size(-1);
           check(n * width == g.numel(),
                 "embedding_dense_backward: sizes of grad_output and indices do not match");
-          std::vector<int64_t> uses;
-          if (c.b(4)) {
-            uses.resize(c.i(2));
+          std::unordered_map<int64_t, int64_t> uses;  // of each index
+          if (c.b(4))
             for (int64_t i = 0; i < n; ++i) ++uses[index[i]];
-          }
           rushlight::fill(out.work(), Value(0));
           visit(d, [&]<class T>() {
             if constexpr (!std::is_same_v<T, bool>) {
@@ -115,7 +113,7 @@ const Op& embedding_backward = def({
                     for (int64_t j = begin; j < end; ++j) row[j] = T(row[j] + add[j]);
                   else
                     for (int64_t j = begin; j < end; ++j)
-                      row[j] = T(row[j] + add[j] / convert<T>(uses[index[i]]));
+                      row[j] = T(row[j] + add[j] / convert<T>(uses.at(index[i])));
                 }
               });
             }

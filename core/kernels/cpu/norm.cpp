@@ -36,52 +36,110 @@ void combine(const std::vector<double>& pieces, int64_t count, int64_t width, T*
 
 int64_t pieces_of(int64_t n) { return (n + rows_per_piece - 1) / rows_per_piece; }
 
-// sums[k] of channel c = sum over n and inner of f_k(index, c). Pieces are groups of n; short planes are summed column-wise.
+// Functors below are copied into locals before a loop and capture by value: the compiler must see that stores do not change them.
+
+// Sums over each channel of first(i, c) and second(i, c), i being the element's index. Pieces are planes, or groups of rows where
+// planes are short.
 template <class T, class F, class G>
-void two_sums(const Planes& p, F&& first, G&& second, bool both, T* sum_first, T* sum_second) {
-  const int64_t per_piece = p.inner >= lane_count ? 1 : rows_per_piece;
-  const int64_t pieces = (p.n + per_piece - 1) / per_piece;
-  std::vector<double> a(pieces * p.channels), b(both ? a.size() : 0);
-  if (p.inner >= lane_count) {
-    over(p.n * p.channels, p.inner, [&](int64_t plane) {
+void two_sums(const Planes& p, F first, G second, bool both, T* sum_first, T* sum_second) {
+  const bool by_planes = p.inner >= lane_count;
+  const int64_t per_piece = by_planes ? 1 : rows_per_piece, pieces = (p.n + per_piece - 1) / per_piece;
+  std::vector<double> sums_a(pieces * p.channels), sums_b(both ? sums_a.size() : 0);
+  double *a = sums_a.data(), *b = sums_b.data();
+  if (by_planes) {
+    over(p.n * p.channels, p.inner, [=](int64_t plane) {
+      const F f = first;
+      const G g = second;
       const int64_t at = plane * p.inner, c = plane % p.channels;
-      a[plane] = double(lane_sum<T>(p.inner, [&](int64_t i) { return first(at + i, c); }));
-      if (both) b[plane] = double(lane_sum<T>(p.inner, [&](int64_t i) { return second(at + i, c); }));
+      a[plane] = double(lane_sum<T>(p.inner, [=](int64_t i) { return f(at + i, c); }));
+      if (both) b[plane] = double(lane_sum<T>(p.inner, [=](int64_t i) { return g(at + i, c); }));
     });
   } else {
-    over(pieces, per_piece * p.channels * p.inner, [&](int64_t piece) {
-      double *to_a = a.data() + piece * p.channels, *to_b = both ? b.data() + piece * p.channels : nullptr;
+    over(pieces, per_piece * p.channels * p.inner, [=](int64_t piece) {
+      const F f = first;
+      const G g = second;
+      double *to_a = a + piece * p.channels, *to_b = b + piece * p.channels;
       for (int64_t i = piece * per_piece; i < std::min(p.n, (piece + 1) * per_piece); ++i)
-        for (int64_t c = 0; c < p.channels; ++c)
-          for (int64_t j = 0; j < p.inner; ++j) {
-            const int64_t at = (i * p.channels + c) * p.inner + j;
-            to_a[c] += double(first(at, c));
-            if (both) to_b[c] += double(second(at, c));
-          }
+        for (int64_t j = 0; j < p.inner; ++j) {
+          const int64_t row = i * p.channels * p.inner + j, step = p.inner;
+          RL_INDEPENDENT
+          for (int64_t c = 0; c < p.channels; ++c) to_a[c] += double(f(row + c * step, c));
+          if (!both) continue;
+          RL_INDEPENDENT
+          for (int64_t c = 0; c < p.channels; ++c) to_b[c] += double(g(row + c * step, c));
+        }
     });
   }
-  combine(a, pieces, p.channels, sum_first);
-  if (both) combine(b, pieces, p.channels, sum_second);
+  combine(sums_a, pieces, p.channels, sum_first);
+  if (both) combine(sums_b, pieces, p.channels, sum_second);
 }
 
-// f(index, channel) writes every element.
-template <class F>
-void each_value(const Planes& p, F&& f) {
+// of_channel(c)(i) gives the value that is stored at index i.
+template <class T, class F>
+void each_value(const Planes& p, T* y, F of_channel) {
   if (p.inner >= 8) {
-    over(p.n * p.channels, p.inner, [&](int64_t plane) {
-      const int64_t at = plane * p.inner, c = plane % p.channels;
-      for (int64_t i = 0; i < p.inner; ++i) f(at + i, c);
+    over(p.n * p.channels, p.inner, [=](int64_t plane) {
+      const int64_t at = plane * p.inner, n = p.inner;
+      const auto f = of_channel(plane % p.channels);
+      RL_INDEPENDENT
+      for (int64_t i = 0; i < n; ++i) y[at + i] = f(at + i);
     });
   } else {
-    over(p.n, p.channels * p.inner, [&](int64_t row) {
-      const int64_t at = row * p.channels * p.inner;
-      if (p.inner == 1) {
-        for (int64_t c = 0; c < p.channels; ++c) f(at + c, c);
-        return;
+    over(p.n, p.channels * p.inner, [=](int64_t row) {
+      const F f = of_channel;
+      const int64_t n = p.channels, step = p.inner;
+      for (int64_t j = 0; j < step; ++j) {
+        const int64_t at = row * n * step + j;
+        RL_INDEPENDENT
+        for (int64_t c = 0; c < n; ++c) y[at + c * step] = f(c)(at + c * step);
       }
-      for (int64_t c = 0; c < p.channels; ++c)
-        for (int64_t j = 0; j < p.inner; ++j) f(at + c * p.inner + j, c);
     });
+  }
+}
+
+template <class T>
+RL_INLINE void norm_row(int64_t n, const T* x, const T* weight, const T* bias, T eps, T* y, T* mean,
+                        T* rstd) {
+  const T m = lane_sum<T>(n, [x](int64_t j) { return x[j]; }) / T(n);
+  const T variance = lane_sum<T>(n, [x, m](int64_t j) { return (x[j] - m) * (x[j] - m); }) / T(n);
+  const T s = T(1) / std::sqrt(variance + eps);
+  *mean = m;
+  *rstd = s;
+  RL_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - m) * s;
+  if (weight) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = y[j] * weight[j];
+  }
+  if (bias) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = y[j] + bias[j];
+  }
+}
+
+// scaled: room for one row
+template <class T>
+RL_INLINE void backward_row(int64_t n, const T* g, const T* x, T m, T s, const T* weight, T* scaled, T* gx) {
+  if (weight) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) scaled[j] = g[j] * weight[j];
+    g = scaled;
+  }
+  const T sum = lane_sum<T>(n, [g](int64_t j) { return g[j]; }) / T(n);
+  const T dot = lane_sum<T>(n, [g, x, m, s](int64_t j) { return g[j] * ((x[j] - m) * s); }) / T(n);
+  RL_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) gx[j] = s * (g[j] - sum - (x[j] - m) * s * dot);
+}
+
+template <class T>
+RL_INLINE void add_parameter_row(int64_t n, const T* g, const T* x, T m, T s, double* gw, double* gb) {
+  if (gw) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) gw[j] += double(g[j] * ((x[j] - m) * s));
+  }
+  if (gb) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) gb[j] += double(g[j]);
   }
 }
 
@@ -90,22 +148,8 @@ void each_value(const Planes& p, F&& f) {
 template <class T>
 void layer_norm(int64_t rows, int64_t columns, const T* x, const T* weight, const T* bias, double eps, T* y,
                 T* mean, T* rstd) {
-  const T n = T(columns);
-  over(rows, columns, [&](int64_t r) {
-    const T* from = x + r * columns;
-    T* to = y + r * columns;
-    const T m = lane_sum<T>(columns, [&](int64_t j) { return from[j]; }) / n;
-    const T variance = lane_sum<T>(columns, [&](int64_t j) { return (from[j] - m) * (from[j] - m); }) / n;
-    const T s = T(1) / std::sqrt(variance + T(eps));
-    mean[r] = m;
-    rstd[r] = s;
-    if (weight && bias)
-      for (int64_t j = 0; j < columns; ++j) to[j] = (from[j] - m) * s * weight[j] + bias[j];
-    else
-      for (int64_t j = 0; j < columns; ++j) {
-        const T v = (from[j] - m) * s;
-        to[j] = weight ? v * weight[j] : bias ? v + bias[j] : v;
-      }
+  over(rows, columns, [=](int64_t r) {
+    norm_row(columns, x + r * columns, weight, bias, T(eps), y + r * columns, mean + r, rstd + r);
   });
 }
 
@@ -113,29 +157,24 @@ template <class T>
 void layer_norm_backward(int64_t rows, int64_t columns, const T* g, const T* x, const T* mean, const T* rstd,
                          const T* weight, T* gx, T* gw, T* gb) {
   if (gx)
-    over(rows, columns, [&](int64_t r) {
-      const T *from = x + r * columns, *in = g + r * columns;
-      T* to = gx + r * columns;
-      const T m = mean[r], s = rstd[r];
-      auto scaled = [&](int64_t j) { return weight ? in[j] * weight[j] : in[j]; };
-      const T sum = lane_sum<T>(columns, [&](int64_t j) { return scaled(j); }) / T(columns);
-      const T dot = lane_sum<T>(columns, [&](int64_t j) { return scaled(j) * ((from[j] - m) * s); }) /
-                    T(columns);
-      for (int64_t j = 0; j < columns; ++j) to[j] = s * (scaled(j) - sum - (from[j] - m) * s * dot);
-    });
+    parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(columns, 1)),
+                 [=](int64_t begin, int64_t end) {
+                   std::vector<T> room(weight ? columns : 0);
+                   T* scaled = room.data();
+                   with_isa([=] {
+                     for (int64_t r = begin; r < end; ++r)
+                       backward_row(columns, g + r * columns, x + r * columns, mean[r], rstd[r], weight,
+                                    scaled, gx + r * columns);
+                   });
+                 });
   if (!gw && !gb) return;
   const int64_t pieces = pieces_of(rows);
   std::vector<double> w(gw ? pieces * columns : 0), b(gb ? pieces * columns : 0);
-  over(pieces, rows_per_piece * columns, [&](int64_t piece) {
-    for (int64_t r = piece * rows_per_piece; r < std::min(rows, (piece + 1) * rows_per_piece); ++r) {
-      const T *from = x + r * columns, *in = g + r * columns;
-      const T m = mean[r], s = rstd[r];
-      double *to_w = w.data() + piece * columns, *to_b = b.data() + piece * columns;
-      if (gw)
-        for (int64_t j = 0; j < columns; ++j) to_w[j] += double(in[j] * ((from[j] - m) * s));
-      if (gb)
-        for (int64_t j = 0; j < columns; ++j) to_b[j] += double(in[j]);
-    }
+  double *to_w = gw ? w.data() : nullptr, *to_b = gb ? b.data() : nullptr;
+  over(pieces, rows_per_piece * columns, [=](int64_t piece) {
+    for (int64_t r = piece * rows_per_piece; r < std::min(rows, (piece + 1) * rows_per_piece); ++r)
+      add_parameter_row(columns, g + r * columns, x + r * columns, mean[r], rstd[r],
+                        to_w ? to_w + piece * columns : nullptr, to_b ? to_b + piece * columns : nullptr);
   });
   if (gw) combine(w, pieces, columns, gw);
   if (gb) combine(b, pieces, columns, gb);
@@ -144,33 +183,43 @@ void layer_norm_backward(int64_t rows, int64_t columns, const T* g, const T* x, 
 template <class T>
 void channel_moments(const Planes& p, const T* x, T* mean, T* variance) {
   const double count = double(p.n) * double(p.inner);
-  two_sums<T>(
-      p, [&](int64_t i, int64_t) { return x[i]; }, [](int64_t, int64_t) { return T(0); }, false, mean,
-      variance);
+  auto nothing = [](int64_t, int64_t) { return T(0); };
+  two_sums<T>(p, [x](int64_t i, int64_t) { return x[i]; }, nothing, false, mean, mean);
   for (int64_t c = 0; c < p.channels; ++c) mean[c] = T(mean[c] / count);
   two_sums<T>(
-      p, [&](int64_t i, int64_t c) { return (x[i] - mean[c]) * (x[i] - mean[c]); },
-      [](int64_t, int64_t) { return T(0); }, false, variance, variance);
+      p, [x, mean](int64_t i, int64_t c) { return (x[i] - mean[c]) * (x[i] - mean[c]); }, nothing, false,
+      variance, variance);
   for (int64_t c = 0; c < p.channels; ++c) variance[c] = T(variance[c] / count);
 }
 
 template <class T>
 void channel_affine(const Planes& p, const T* x, const T* mean, const T* scale, const T* shift, T* y) {
-  if (shift) each_value(p, [&](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * scale[c] + shift[c]; });
-  else each_value(p, [&](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * scale[c]; });
+  if (shift)
+    each_value(p, y, [=](int64_t c) {
+      const T m = mean[c], k = scale[c], b = shift[c];
+      return [=](int64_t i) { return (x[i] - m) * k + b; };
+    });
+  else
+    each_value(p, y, [=](int64_t c) {
+      const T m = mean[c], k = scale[c];
+      return [=](int64_t i) { return (x[i] - m) * k; };
+    });
 }
 
 template <class T>
 void channel_dots(const Planes& p, const T* g, const T* x, const T* mean, T* sum_g, T* sum_gx) {
   two_sums<T>(
-      p, [&](int64_t i, int64_t) { return g[i]; },
-      [&](int64_t i, int64_t c) { return g[i] * (x[i] - mean[c]); }, true, sum_g, sum_gx);
+      p, [g](int64_t i, int64_t) { return g[i]; },
+      [g, x, mean](int64_t i, int64_t c) { return g[i] * (x[i] - mean[c]); }, true, sum_g, sum_gx);
 }
 
 template <class T>
 void channel_backward(const Planes& p, const T* g, const T* x, const T* mean, const T* a, const T* b,
                       const T* d, T* gx) {
-  each_value(p, [&](int64_t i, int64_t c) { gx[i] = g[i] * a[c] - b[c] - (x[i] - mean[c]) * d[c]; });
+  each_value(p, gx, [=](int64_t c) {
+    const T m = mean[c], slope = a[c], shift = b[c], pull = d[c];
+    return [=](int64_t i) { return g[i] * slope - shift - (x[i] - m) * pull; };
+  });
 }
 
 #define INSTANTIATE(T) \
