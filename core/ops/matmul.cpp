@@ -263,6 +263,7 @@ const Op& only_row = def({
     .rule =
         [](Call& c) {
           const Tensor& t = c.in(0);
+          if (!t.ndim() || t.size(0) != 1) throw runtime_error("_only_row: expected a matrix of one row");
           c.out_view(0, alias(t, t.sizes().subspan(1), t.strides().subspan(1), t.offset()));
         },
     .cpu = [](Call&) {},  // the rule has done it all
@@ -322,7 +323,7 @@ const Op& matmul = def({
         dimensions broadcast.
 
         >>> rl.matmul(rl.ones(5, 1, 2, 3), rl.ones(4, 3, 2)).shape
-        rl.Size([5, 4, 2, 2]))",
+        torch.Size([5, 4, 2, 2]))",
     .cpu = [](Call& c) { c.outs = TensorList{matmul_of(c.in(0), c.in(1))}; },
     .composite = true,
     .ref = "input @ other",
