@@ -7,6 +7,7 @@ import faulthandler
 import math
 import os
 import random
+import sys
 import time
 import warnings
 
@@ -342,7 +343,7 @@ def repeat(line):
         op.name: lambda *args, op=op, **kwargs: attempt(op.function, op.name, args, kwargs)
         for op in COMPOSITES
     }
-    faulthandler.dump_traceback_later(60, exit=True)  # a call that never returns is a failure with a name
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)  # a call that never returns is a failure with a name
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
