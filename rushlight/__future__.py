@@ -1,5 +1,6 @@
 """Switches of Module.to(): whether converted parameters are new objects. Kept for programs that set them."""
 
+
 def set_overwrite_module_params_on_conversion(value):
     """Replace parameters by new ones when a module is converted."""
     if value:

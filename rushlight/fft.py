@@ -109,14 +109,21 @@ def _floating(x, name, wanted):
 
 
 def _scalar_name(dtype):
-    return {_C.float16: "Half", _C.bfloat16: "BFloat16", _C.complex64: "ComplexFloat", _C.complex128: "ComplexDouble"}[dtype]
+    return {
+        _C.float16: "Half",
+        _C.bfloat16: "BFloat16",
+        _C.complex64: "ComplexFloat",
+        _C.complex128: "ComplexDouble",
+    }[dtype]
 
 
 def _wrapped(dim, rank):
     if rank == 0:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     if not -rank <= dim < rank:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})"
+        )
     return dim % rank
 
 
@@ -219,7 +226,12 @@ def _to_real(name, x, s, dim, norm, hermitian, out):
 # ---- one dimension ----
 
 
-@sampled("z(5,)", "x(2,6), n=4, dim=0, norm='ortho'", "z(2,3), n=5", ref=np.fft.fft)
+def _reference(function):
+    """NumPy's function with our argument names, for the tests."""
+    return lambda x, n=None, dim=-1, norm=None: function(x, n, dim, norm)
+
+
+@sampled("z(5,)", "x(2,6), n=4, dim=0, norm='ortho'", "z(2,3), n=5", ref=_reference(np.fft.fft))
 def fft(input, n=None, dim=-1, norm=None, *, out=None):
     """Fourier transform along dim of input, cut or padded to n points first.
 
@@ -233,31 +245,31 @@ def fft(input, n=None, dim=-1, norm=None, *, out=None):
     return _complex("fft", input, *_one(n, dim), norm, False, out)
 
 
-@sampled("z(5,)", "x(2,6), n=4, dim=0", "z(2,3), n=5, norm='forward'", ref=np.fft.ifft)
+@sampled("z(5,)", "x(2,6), n=4, dim=0", "z(2,3), n=5, norm='forward'", ref=_reference(np.fft.ifft))
 def ifft(input, n=None, dim=-1, norm=None, *, out=None):
     """Inverse of fft()."""
     return _complex("ifft", input, *_one(n, dim), norm, True, out)
 
 
-@sampled("x(5,)", "x(2,6), n=4, dim=0", "x(2,3), n=5, norm='ortho'", ref=np.fft.rfft)
+@sampled("x(5,)", "x(2,6), n=4, dim=0", "x(2,3), n=5, norm='ortho'", ref=_reference(np.fft.rfft))
 def rfft(input, n=None, dim=-1, norm=None, *, out=None):
     """Fourier transform of real input: the n // 2 + 1 frequencies that are not conjugates of others."""
     return _from_real("rfft", input, *_one(n, dim), norm, False, out)
 
 
-@sampled("z(5,)", "z(2,6), n=5, dim=0", "z(2,3), n=5, norm='ortho'", ref=np.fft.irfft)
+@sampled("z(5,)", "z(2,6), n=5, dim=0", "z(2,3), n=5, norm='ortho'", ref=_reference(np.fft.irfft))
 def irfft(input, n=None, dim=-1, norm=None, *, out=None):
     """Inverse of rfft(); n is the number of real points (default: the even one of the two possible)."""
     return _to_real("irfft", input, *_one(n, dim), norm, False, out)
 
 
-@sampled("z(5,)", "z(2,6), n=5, dim=0", "z(2,3), n=5, norm='ortho'", ref=np.fft.hfft)
+@sampled("z(5,)", "z(2,6), n=5, dim=0", "z(2,3), n=5, norm='ortho'", ref=_reference(np.fft.hfft))
 def hfft(input, n=None, dim=-1, norm=None, *, out=None):
     """Fourier transform of a signal with Hermitian symmetry, given by its first half: n real frequencies."""
     return _to_real("hfft", input, *_one(n, dim), norm, True, out)
 
 
-@sampled("x(5,)", "x(2,6), n=4, dim=0", "x(2,3), n=5, norm='ortho'", ref=np.fft.ihfft)
+@sampled("x(5,)", "x(2,6), n=4, dim=0", "x(2,3), n=5, norm='ortho'", ref=_reference(np.fft.ihfft))
 def ihfft(input, n=None, dim=-1, norm=None, *, out=None):
     """Inverse of hfft(), for real input."""
     return _from_real("ihfft", input, *_one(n, dim), norm, True, out)
@@ -266,26 +278,41 @@ def ihfft(input, n=None, dim=-1, norm=None, *, out=None):
 # ---- several dimensions ----
 
 
-@sampled("z(2,3)", "x(2,3,4), s=(3, 3)", "z(2,3,4), dim=(0, 1), norm='ortho'",
-         ref=lambda x, s=None, dim=None, norm=None: np.fft.fftn(x, s, dim or (range(-len(s), 0) if s else None), norm))  # fmt: skip
+def _fftn_reference(x, s=None, dim=None, norm=None):
+    return np.fft.fftn(x, s, dim or (range(-len(s), 0) if s else range(x.ndim)), norm)
+
+
+@sampled("z(2,3)", "x(2,3,4), s=(3, 3)", "z(2,3,4), dim=(0, 1), norm='ortho'", ref=_fftn_reference)
 def fftn(input, s=None, dim=None, norm=None, *, out=None):
     """Fourier transform over the dimensions dim (default: the last len(s), or all), cut or padded to the sizes s."""
     return _complex("fftn", input, s, dim, norm, False, out)
 
 
-@sampled("z(2,3)", "z(2,3,4), dim=(0, 1), norm='ortho'", ref=lambda x, dim=None, norm=None: np.fft.ifftn(x, None, dim, norm))
+@sampled(
+    "z(2,3)",
+    "z(2,3,4), dim=(0, 1), norm='ortho'",
+    ref=lambda x, dim=None, norm=None: np.fft.ifftn(x, None, dim, norm),
+)
 def ifftn(input, s=None, dim=None, norm=None, *, out=None):
     """Inverse of fftn()."""
     return _complex("ifftn", input, s, dim, norm, True, out)
 
 
-@sampled("x(2,3)", "x(2,3,4), dim=(0, 1), norm='ortho'", ref=lambda x, dim=None, norm=None: np.fft.rfftn(x, None, dim, norm))
+@sampled(
+    "x(2,3)",
+    "x(2,3,4), dim=(0, 1), norm='ortho'",
+    ref=lambda x, dim=None, norm=None: np.fft.rfftn(x, None, dim, norm),
+)
 def rfftn(input, s=None, dim=None, norm=None, *, out=None):
     """Fourier transform of real input over several dimensions; the last of them is halved."""
     return _from_real("rfftn", input, s, dim, norm, False, out)
 
 
-@sampled("z(2,3)", "z(2,3,4), dim=(0, 1), norm='ortho'", ref=lambda x, dim=None, norm=None: np.fft.irfftn(x, None, dim, norm))
+@sampled(
+    "z(2,3)",
+    "z(2,3,4), dim=(0, 1), norm='ortho'",
+    ref=lambda x, dim=None, norm=None: np.fft.irfftn(x, None, dim, norm),
+)
 def irfftn(input, s=None, dim=None, norm=None, *, out=None):
     """Inverse of rfftn(); s[-1] is the number of real points of the last dimension."""
     return _to_real("irfftn", input, s, dim, norm, False, out)

@@ -21,14 +21,20 @@ def _flatten(tree):
     """Leaves of nested tuples, lists and dictionaries, and a function that builds the same nest of other leaves."""
     if isinstance(tree, dict):
         keys, parts = list(tree), [_flatten(v) for v in tree.values()]
-        return [x for leaves, _ in parts for x in leaves], lambda it: type(tree)((k, p[1](it)) for k, p in zip(keys, parts))
+        return [x for leaves, _ in parts for x in leaves], lambda it: type(tree)(
+            (k, p[1](it)) for k, p in zip(keys, parts)
+        )
     if isinstance(tree, (tuple, list)):
         parts = [_flatten(v) for v in tree]
 
         def build(it):
             values = [p[1](it) for p in parts]
             if hasattr(tree, "_fields"):
-                return type(tree)(*values) if type(tree).__module__ != "rushlight.return_types" else type(tree)(values)
+                return (
+                    type(tree)(*values)
+                    if type(tree).__module__ != "rushlight.return_types"
+                    else type(tree)(values)
+                )
             return type(tree)(values)
 
         return [x for leaves, _ in parts for x in leaves], build
@@ -94,7 +100,14 @@ def _gradients(outputs, inputs, vectors):
     live = [(o, v) for o, v in zip(outputs, vectors) if isinstance(o, Tensor) and o.requires_grad]
     if not live:
         return [_C.zeros_like(x) for x in inputs]
-    results = _grad([o for o, _ in live], inputs, [v for _, v in live], retain_graph=True, create_graph=True, allow_unused=True)
+    results = _grad(
+        [o for o, _ in live],
+        inputs,
+        [v for _, v in live],
+        retain_graph=True,
+        create_graph=True,
+        allow_unused=True,
+    )
     return [_C.zeros_like(x) if g is None else g for g, x in zip(results, inputs)]
 
 
@@ -172,7 +185,9 @@ def vjp(func, *primals, has_aux=False):
         vectors, _ = _flatten(cotangents)
         for o, v in zip(flat_out, vectors):
             if o.shape != v.shape:
-                raise RuntimeError(f"Expected cotangents to have shape {tuple(o.shape)} but got {tuple(v.shape)}")
+                raise RuntimeError(
+                    f"Expected cotangents to have shape {tuple(o.shape)} but got {tuple(v.shape)}"
+                )
         with enable_grad():
             result = build(iter(_gradients(flat_out, flat_in, vectors)))
         return _released(result, leaves)
@@ -191,7 +206,9 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         output, aux = _split_aux(func(*inputs), has_aux, "jvp(f, primals, tangents)")
         flat_in, (flat_tangents, _) = _flatten(inputs)[0], _flatten(tangents)
         if len(flat_in) != len(flat_tangents):
-            raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
+            raise RuntimeError(
+                "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
+            )
         flat_out, build = _flatten(output)
         seeds = [_C.zeros_like(o).requires_grad_() for o in flat_out]
         rows = _gradients(flat_out, flat_in, seeds)
@@ -244,7 +261,9 @@ def _rows(output, inputs):
         for rows, g in zip(columns, _gradients([output], inputs, [unit.reshape(output.shape)])):
             rows.append(g)
     return [
-        _C.stack(rows).reshape(output.shape + x.shape) if rows else _C.zeros(output.shape + x.shape, dtype=x.dtype)
+        _C.stack(rows).reshape(output.shape + x.shape)
+        if rows
+        else _C.zeros(output.shape + x.shape, dtype=x.dtype)
         for rows, x in zip(columns, inputs)
     ]
 
@@ -291,7 +310,9 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                                  f"<= in_dim < {x.dim()}.")  # fmt: skip
         sizes = {x.shape[d] for x, d in zip(flat, dims) if d is not None}
         if not sizes:
-            raise ValueError(f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>): at least one input must be batched")
+            raise ValueError(
+                f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>): at least one input must be batched"
+            )
         if len(sizes) > 1:
             raise ValueError(f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
                              f"{[x.shape[d] for x, d in zip(flat, dims) if d is not None]} for the mapped dimension")  # fmt: skip
@@ -340,7 +361,8 @@ def _stacked(results, out_dims):
     dims = _spread(out_dims, results[0]) if not isinstance(results[0], Tensor) else [
         out_dims[0] if isinstance(out_dims, tuple) else out_dims]  # fmt: skip
     joined = [
-        column[0] if d is None else _C.stack(column, d) for column, d in zip(([f[k] for f in flats] for k in range(len(dims))), dims)
+        column[0] if d is None else _C.stack(column, d)
+        for column, d in zip(([f[k] for f in flats] for k in range(len(dims))), dims)
     ]
     return build(iter(joined))
 
@@ -348,14 +370,18 @@ def _stacked(results, out_dims):
 # ---- modules ----
 
 
-def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):
+def functional_call(
+    module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False
+):
     """Call module with the tensors of a dictionary (or several) in place of its parameters and buffers.
 
     >>> linear = rl.nn.Linear(1, 1)
     >>> functional_call(linear, {"weight": rl.ones(1, 1), "bias": rl.zeros(1)}, rl.tensor([3.0])).item()
     3.0
     """
-    return _functional_call(module, parameter_and_buffer_dicts, args, kwargs, tie_weights=tie_weights, strict=strict)
+    return _functional_call(
+        module, parameter_and_buffer_dicts, args, kwargs, tie_weights=tie_weights, strict=strict
+    )
 
 
 def stack_module_state(models):
@@ -368,9 +394,14 @@ def stack_module_state(models):
         raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
 
     def stacked(dicts):
-        return {k: _C.stack([d[k].detach() for d in dicts]).requires_grad_(dicts[0][k].requires_grad) for k in dicts[0]}
+        return {
+            k: _C.stack([d[k].detach() for d in dicts]).requires_grad_(dicts[0][k].requires_grad)
+            for k in dicts[0]
+        }
 
-    return stacked([dict(m.named_parameters()) for m in models]), stacked([dict(m.named_buffers()) for m in models])
+    return stacked([dict(m.named_parameters()) for m in models]), stacked(
+        [dict(m.named_buffers()) for m in models]
+    )
 
 
 def replace_all_batch_norm_modules_(root):

@@ -38,7 +38,9 @@ def _folder(repo_or_dir, source):
     if source.lower() not in ("github", "local"):
         raise ValueError(f'Unknown source: "{source}". Allowed values: "github" | "local".')
     if source.lower() == "github":
-        raise NotImplementedError("hub: repositories are not downloaded; give a local folder and source='local'")
+        raise NotImplementedError(
+            "hub: repositories are not downloaded; give a local folder and source='local'"
+        )
     return repo_or_dir
 
 

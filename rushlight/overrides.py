@@ -37,7 +37,9 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     overloaded = []
     for x in relevant_args:
         if _overrides(x) and all(type(x) is not type(o) for o in overloaded):
-            place = next((i for i, o in enumerate(overloaded) if issubclass(type(x), type(o))), len(overloaded))
+            place = next(
+                (i for i, o in enumerate(overloaded) if issubclass(type(x), type(o))), len(overloaded)
+            )
             overloaded.insert(place, x)
     types = tuple(type(x) for x in overloaded)
     for x in overloaded:
@@ -45,7 +47,9 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
         if result is not NotImplemented:
             return result
     name = f"{public_api.__module__}.{public_api.__name__}"
-    raise TypeError(f"no implementation found for '{name}' on types that implement __torch_function__: {list(types)}")
+    raise TypeError(
+        f"no implementation found for '{name}' on types that implement __torch_function__: {list(types)}"
+    )
 
 
 def wrap_torch_function(dispatcher):

@@ -34,7 +34,12 @@ class _Elementwise(Function):
     def backward(ctx, grad):
         inputs = ctx.saved_tensors
         wanted = zip(ctx.derivatives, ctx.needs_input_grad[3:])
-        return None, None, None, *(grad * derivative(*inputs) if needed else None for derivative, needed in wanted)
+        return (
+            None,
+            None,
+            None,
+            *(grad * derivative(*inputs) if needed else None for derivative, needed in wanted),
+        )
 
 
 def _given(result, out):
@@ -60,7 +65,7 @@ def _operands(name, *inputs, whole=True):
     dtype = tensors[0].dtype if len(tensors) == 1 else _C._result_type(*tensors)
     if not dtype.is_floating_point:
         if dtype.is_complex or not whole:
-            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{_scalar_name(dtype)}\'')
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{_scalar_name(dtype)}'")
         dtype = _C.get_default_dtype()
     return [x if isinstance(x, _C.Tensor) else _C.tensor(float(x), dtype=dtype) for x in inputs], dtype
 
@@ -73,7 +78,9 @@ def _scalar_name(dtype):
 def _unary(name, function, doc, derivative=None):
     def operator(input, *, out=None):
         (x,), dtype = _operands(name, input)
-        return _given(_Elementwise.apply(function, (derivative,), dtype, x if derivative else x.detach()), out)
+        return _given(
+            _Elementwise.apply(function, (derivative,), dtype, x if derivative else x.detach()), out
+        )
 
     operator.__name__ = operator.__qualname__ = name
     operator.__doc__ = doc
@@ -138,9 +145,15 @@ def _incomplete(name, part, sign):
 
 
 gammainc = _incomplete("igamma", 0, 1)
-gammainc.__name__, gammainc.__doc__ = "gammainc", "Regularised lower incomplete gamma function of input (a) and other (x)."
+gammainc.__name__, gammainc.__doc__ = (
+    "gammainc",
+    "Regularised lower incomplete gamma function of input (a) and other (x).",
+)
 gammaincc = _incomplete("igammac", 1, -1)
-gammaincc.__name__, gammaincc.__doc__ = "gammaincc", "Regularised upper incomplete gamma function: 1 - gammainc."
+gammaincc.__name__, gammaincc.__doc__ = (
+    "gammaincc",
+    "Regularised upper incomplete gamma function: 1 - gammainc.",
+)
 
 
 def zeta(input, other, *, out=None):
@@ -169,13 +182,27 @@ bessel_j0 = _unary("bessel_j0", _bessel.j0, "Bessel function of the first kind, 
 bessel_j1 = _unary("bessel_j1", _bessel.j1, "Bessel function of the first kind, order 1.")
 bessel_y0 = _unary("bessel_y0", _bessel.y0, "Bessel function of the second kind, order 0.")
 bessel_y1 = _unary("bessel_y1", _bessel.y1, "Bessel function of the second kind, order 1.")
-modified_bessel_i0 = _unary("modified_bessel_i0", _bessel.i0, "Modified Bessel function of the first kind, order 0.")
-modified_bessel_i1 = _unary("modified_bessel_i1", _bessel.i1, "Modified Bessel function of the first kind, order 1.")
-modified_bessel_k0 = _unary("modified_bessel_k0", _bessel.k0, "Modified Bessel function of the second kind, order 0.")
-modified_bessel_k1 = _unary("modified_bessel_k1", _bessel.k1, "Modified Bessel function of the second kind, order 1.")
-scaled_modified_bessel_k0 = _unary("scaled_modified_bessel_k0", _bessel.k0e, "modified_bessel_k0 times exp(x).")
-scaled_modified_bessel_k1 = _unary("scaled_modified_bessel_k1", _bessel.k1e, "modified_bessel_k1 times exp(x).")
-spherical_bessel_j0 = _unary("spherical_bessel_j0", _bessel.spherical_j0, "Spherical Bessel function: sin(x) / x.")
+modified_bessel_i0 = _unary(
+    "modified_bessel_i0", _bessel.i0, "Modified Bessel function of the first kind, order 0."
+)
+modified_bessel_i1 = _unary(
+    "modified_bessel_i1", _bessel.i1, "Modified Bessel function of the first kind, order 1."
+)
+modified_bessel_k0 = _unary(
+    "modified_bessel_k0", _bessel.k0, "Modified Bessel function of the second kind, order 0."
+)
+modified_bessel_k1 = _unary(
+    "modified_bessel_k1", _bessel.k1, "Modified Bessel function of the second kind, order 1."
+)
+scaled_modified_bessel_k0 = _unary(
+    "scaled_modified_bessel_k0", _bessel.k0e, "modified_bessel_k0 times exp(x)."
+)
+scaled_modified_bessel_k1 = _unary(
+    "scaled_modified_bessel_k1", _bessel.k1e, "modified_bessel_k1 times exp(x)."
+)
+spherical_bessel_j0 = _unary(
+    "spherical_bessel_j0", _bessel.spherical_j0, "Spherical Bessel function: sin(x) / x."
+)
 
 # ---- orthogonal polynomials, by their three-term recurrences ----
 
@@ -199,18 +226,22 @@ def _polynomial(name, first, step, doc, shifted=False):
     return operator
 
 
-
-
 def _chebyshev(x, k, p, before):
     return 2 * x * p - before
 
 
-for _kind, _first in (("t", lambda x: x), ("u", lambda x: 2 * x), ("v", lambda x: 2 * x - 1), ("w", lambda x: 2 * x + 1)):
+for _kind, _first in (
+    ("t", lambda x: x),
+    ("u", lambda x: 2 * x),
+    ("v", lambda x: 2 * x - 1),
+    ("w", lambda x: 2 * x + 1),
+):
     for _prefix in ("", "shifted_"):
         _name = f"{_prefix}chebyshev_polynomial_{_kind}"
-        globals()[_name] = _polynomial(
-            _name, _first, _chebyshev,
-            f"Chebyshev polynomial {_kind.upper()} of degree n" + (" of 2 * input - 1." if _prefix else "."), bool(_prefix))  # fmt: skip
+        _doc = f"Chebyshev polynomial {_kind.upper()} of degree n" + (
+            " of 2 * input - 1." if _prefix else "."
+        )
+        globals()[_name] = _polynomial(_name, _first, _chebyshev, _doc, shifted=bool(_prefix))
 
 hermite_polynomial_h = _polynomial("hermite_polynomial_h", lambda x: 2 * x, lambda x, k, p, q: 2 * (x * p - k * q),
                                    "Hermite polynomial (physicists' convention) of degree n.")  # fmt: skip
@@ -223,5 +254,9 @@ legendre_polynomial_p = _polynomial("legendre_polynomial_p", lambda x: x,
                                     lambda x, k, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1),
                                     "Legendre polynomial of degree n.")  # fmt: skip
 
-__all__ = sorted(name for name, value in globals().items()
-                 if not name.startswith("_") and callable(value) and name not in ("Function", "sampled", "broadcast_tensors"))  # fmt: skip
+_IMPORTED = ("Function", "sampled", "broadcast_tensors")
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not name.startswith("_") and callable(value) and name not in _IMPORTED
+)

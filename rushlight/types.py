@@ -7,17 +7,15 @@ from ._C import Size as Size
 from ._C import Tensor as Tensor
 from ._C import UntypedStorage as Storage
 from ._C import device as _device
-from ._C import dtype as _dtype
-from ._C import layout as _layout
 
 __all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor"]
 
-Number: TypeAlias = Union[int, float, bool]
+Number: TypeAlias = int | float | bool
 BoolLikeType: TypeAlias = bool
 IntLikeType: TypeAlias = int
 FloatLikeType: TypeAlias = float
-Device: TypeAlias = Union[_device, str, int, None]
-FileLike: TypeAlias = Union[str, os.PathLike, IO[bytes]]
+Device: TypeAlias = _device | str | int | None
+FileLike: TypeAlias = str | os.PathLike | IO[bytes]
 
 _TensorOrTensors: TypeAlias = Union[Tensor, "tuple[Tensor, ...]"]
 _size: TypeAlias = Union[Size, "list[int]", "tuple[int, ...]"]

@@ -1,8 +1,34 @@
 """Operators written in Python out of others, by subject. Their names belong to the top level; many are methods, too."""
 
-from . import algebra, buffers, comparison, control, copies, differences, histograms, layers, spectral, statistics, unique, windows
+from . import (
+    algebra,
+    buffers,
+    comparison,
+    control,
+    copies,
+    differences,
+    histograms,
+    layers,
+    spectral,
+    statistics,
+    unique,
+    windows,
+)
 
-_PARTS = (algebra, buffers, comparison, control, copies, differences, histograms, layers, spectral, statistics, unique, windows)
+_PARTS = (
+    algebra,
+    buffers,
+    comparison,
+    control,
+    copies,
+    differences,
+    histograms,
+    layers,
+    spectral,
+    statistics,
+    unique,
+    windows,
+)
 
 __all__ = []
 for _part in _PARTS:

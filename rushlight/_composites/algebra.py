@@ -32,10 +32,14 @@ def kron(input, other, *, out=None):
 def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     """input with slices of source at index along dim reduced into it by "prod", "mean", "amax" or "amin"."""
     if reduce not in ("prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
     shape = [1] * source.dim()
     shape[dim] = index.numel()
-    return input.scatter_reduce(dim, index.reshape(shape).expand(source.shape), source, reduce, include_self=include_self)
+    return input.scatter_reduce(
+        dim, index.reshape(shape).expand(source.shape), source, reduce, include_self=include_self
+    )
 
 
 in_place("index_reduce", index_reduce)
@@ -103,7 +107,9 @@ def fill_diagonal_(self, fill_value, wrap=False):
     return self
 
 
-def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None):
+def segment_reduce(
+    data, reduce, *, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None
+):
     """Reductions ("sum", "mean", "max", "min", "prod") over consecutive segments of dimension 0.
 
     Args:
@@ -125,7 +131,9 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
         raise RuntimeError(f"unknown reduction {reduce}")
     owner = _C.repeat_interleave(lengths)
     index = owner.reshape((-1,) + (1,) * (data.dim() - 1)).expand(data.shape)
-    start = _C.full((lengths.numel(), *data.shape[1:]), empty[reduce] if initial is None else initial, dtype=data.dtype)
+    start = _C.full(
+        (lengths.numel(), *data.shape[1:]), empty[reduce] if initial is None else initial, dtype=data.dtype
+    )
     kind = {"max": "amax", "min": "amin"}.get(reduce, reduce)
     return start.scatter_reduce(0, index, data, kind, include_self=initial is not None or reduce != "mean")
 
@@ -230,5 +238,7 @@ def pca_lowrank(A, q=None, center=True, niter=2):  # noqa: N803
     """Principal components: svd_lowrank of A, of centred columns unless told not to."""
     q = min(6, *A.shape[-2:]) if q is None else q
     if not 0 <= q <= min(A.shape[-2:]):
-        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(A.shape[-2:])}")
+        raise ValueError(
+            f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(A.shape[-2:])}"
+        )
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)

@@ -41,7 +41,9 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
     if total == 0 or count == 0:
         raise ValueError(f"both buffer length ({total}) and count ({count}) must not be 0")
     if not 0 <= offset < total:
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({total} bytes) minus 1")
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({total} bytes) minus 1"
+        )
     if count < 0 and (total - offset) % size:
         raise ValueError(f"buffer length ({total} bytes) after offset ({offset} bytes) must be a multiple of element size "
                          f"({size})")  # fmt: skip
@@ -52,7 +54,17 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
     return _tensor_over(array, dtype).requires_grad_(requires_grad)
 
 
-def from_file(filename, shared=False, size=0, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def from_file(
+    filename,
+    shared=False,
+    size=0,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+):
     """A tensor over the bytes of a file; shared=True writes changes back to it, and makes the file large enough."""
     dtype = dtype or _C.get_default_dtype()
     if shared:

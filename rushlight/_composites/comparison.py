@@ -71,9 +71,13 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
     """
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): one of elements and test_elements must be a Tensor")
-    elements, test_elements = (x if isinstance(x, Tensor) else _C.tensor(x) for x in (elements, test_elements))
+    elements, test_elements = (
+        x if isinstance(x, Tensor) else _C.tensor(x) for x in (elements, test_elements)
+    )
     dtype = _C._result_type(elements, test_elements)
-    found = np.isin(*(x.detach().to(dtype).numpy() for x in (elements, test_elements)), assume_unique=False, invert=invert)
+    found = np.isin(
+        *(x.detach().to(dtype).numpy() for x in (elements, test_elements)), assume_unique=False, invert=invert
+    )
     return given(_C.from_numpy(np.array(found)), out)
 
 
@@ -82,7 +86,7 @@ def nextafter(input, other, *, out=None):
     """The next number after input towards other that the dtype can hold."""
     dtype = _C._result_type(input, other)
     if dtype not in (_C.float32, _C.float64):
-        raise NotImplementedError(f'"nextafter_cpu" not implemented for \'{_scalar_name(input)}\'')
+        raise NotImplementedError(f"\"nextafter_cpu\" not implemented for '{_scalar_name(input)}'")
     a, b = (x.detach().to(dtype).numpy() for x in (input, other))
     return given(_C.from_numpy(np.array(np.nextafter(a, b))), out)
 

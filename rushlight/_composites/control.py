@@ -115,7 +115,9 @@ def get_device_module(device=None):
     kind = "cpu" if device is None else _C.device(device).type
     modules = {"cpu": cpu, "cuda": cuda}
     if kind not in modules:
-        raise RuntimeError(f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'.")
+        raise RuntimeError(
+            f"Device '{kind}' does not have a corresponding module registered as 'torch.{kind}'."
+        )
     return modules[kind]
 
 
@@ -154,8 +156,6 @@ def storage_type(self):
 def module_load(self, other, assign=False):
     """What a parameter becomes when a module loads `other` into it: other itself, or this tensor with its values."""
     return other.detach() if assign else self.detach().copy_(other)
-
-
 
 
 @method

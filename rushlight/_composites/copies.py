@@ -8,7 +8,16 @@ _VIEWS = ["alias", "as_strided", "detach", "diagonal", "expand", "narrow", "perm
           "transpose", "unfold", "unsqueeze", "view", "view_as_complex", "view_as_real"]  # fmt: skip
 _LISTS = {"split": "split", "split_with_sizes": "split_with_sizes", "unbind": "unbind"}
 
-__all__ = ["adjoint", "as_strided_scatter", "detach", "detach_", "as_strided_", "unflatten", "unsafe_chunk", "unsafe_split"]
+__all__ = [
+    "adjoint",
+    "as_strided_scatter",
+    "detach",
+    "detach_",
+    "as_strided_",
+    "unflatten",
+    "unsafe_chunk",
+    "unsafe_split",
+]
 
 
 def _operator(name):
@@ -56,9 +65,13 @@ if "narrow_copy" in globals():
 def adjoint(input):
     """The last two dimensions exchanged, and the conjugate of complex elements."""
     if input.dim() == 1:
-        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor."
+        )
     if input.dim() == 0:
-        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 0-D tensor.")
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 0-D tensor."
+        )
     turned = input.transpose(-2, -1)
     return turned.conj() if input.is_complex() else turned
 
@@ -74,7 +87,12 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
 @method
 def as_strided_(input, size, stride, storage_offset=None):
     """input itself, turned into its as_strided() view."""
-    return input.set_(input.untyped_storage(), input.storage_offset() if storage_offset is None else storage_offset, size, stride)
+    return input.set_(
+        input.untyped_storage(),
+        input.storage_offset() if storage_offset is None else storage_offset,
+        size,
+        stride,
+    )
 
 
 def detach(input):

@@ -27,7 +27,9 @@ def _edges(name, values, bins, limits):
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"torch.{name}(): dimension 0's range [{low}, {high}] is not finite")
     if low > high:
-        raise RuntimeError(f"torch.{name}(): min should not exceed max, but got min {low} max {high} for dimension 0")
+        raise RuntimeError(
+            f"torch.{name}(): min should not exceed max, but got min {low} max {high} for dimension 0"
+        )
     if low == high:
         low, high = low - 0.5, high + 0.5
     return _C.linspace(low, high, bins + 1, dtype=values.dtype)
@@ -44,8 +46,17 @@ def _count(points, edges, weight, density):
 
 def _checked(name, input, weight):
     if not input.is_floating_point():
-        kinds = {_C.int64: "Long", _C.int32: "Int", _C.int16: "Short", _C.int8: "Char", _C.uint8: "Byte", _C.bool: "Bool"}
-        raise NotImplementedError(f'"histogramdd" not implemented for \'{kinds.get(input.dtype, input.dtype)}\'')
+        kinds = {
+            _C.int64: "Long",
+            _C.int32: "Int",
+            _C.int16: "Short",
+            _C.int8: "Char",
+            _C.uint8: "Byte",
+            _C.bool: "Bool",
+        }
+        raise NotImplementedError(
+            f"\"histogramdd\" not implemented for '{kinds.get(input.dtype, input.dtype)}'"
+        )
     if weight is not None and weight.dtype is not input.dtype:
         raise RuntimeError(f"torch.{name}(): if weight tensor is provided, input tensor and weight tensor should have the same "
                            "dtype")  # fmt: skip

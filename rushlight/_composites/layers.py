@@ -66,24 +66,34 @@ _loss("ctc_loss", 5)
 
 def poisson_nll_loss(input, target, log_input, full, eps, reduction):
     """nn.functional.poisson_nll_loss at the top level."""
-    return _functional().poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=_REDUCTIONS[reduction])
+    return _functional().poisson_nll_loss(
+        input, target, log_input, full, eps=eps, reduction=_REDUCTIONS[reduction]
+    )
 
 
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
     """nn.functional.triplet_margin_loss at the top level."""
     reduction = _REDUCTIONS[reduction] if isinstance(reduction, int) else reduction
-    return _functional().triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=reduction)
+    return _functional().triplet_margin_loss(
+        anchor, positive, negative, margin, p, eps, swap, reduction=reduction
+    )
 
 
-def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled):
+def instance_norm(
+    input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled
+):
     """nn.functional.instance_norm at the top level."""
-    return _functional().instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    return _functional().instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
 
 
 def max_pool1d_with_indices(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     """The largest elements of windows, and where they were."""
     stride = stride or None
-    return _functional().max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
+    return _functional().max_pool1d(
+        input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True
+    )
 
 
 def conv_tbc(input, weight, bias, pad=0):

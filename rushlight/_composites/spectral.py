@@ -105,14 +105,20 @@ def istft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tr
     window = _padded_window(window, win_length, n_fft, input.dtype.to_real())
     norm = "ortho" if normalized else None
     spectra = x.transpose(1, 2)
-    frames = ifft(spectra, dim=-1, norm=norm) if return_complex or not onesided else irfft(spectra, n_fft, dim=-1, norm=norm)
+    frames = (
+        ifft(spectra, dim=-1, norm=norm)
+        if return_complex or not onesided
+        else irfft(spectra, n_fft, dim=-1, norm=norm)
+    )
     if not return_complex and frames.is_complex():
         frames = frames.real
     count = frames.shape[1]
     total = n_fft + hop_length * (count - 1)
     positions = (_C.arange(count).unsqueeze(1) * hop_length + _C.arange(n_fft)).reshape(-1)
     shape = (frames.shape[0], total)
-    signal = _C.zeros(shape, dtype=frames.dtype).index_add(1, positions, (frames * window).reshape(frames.shape[0], -1))
+    signal = _C.zeros(shape, dtype=frames.dtype).index_add(
+        1, positions, (frames * window).reshape(frames.shape[0], -1)
+    )
     overlap = _C.zeros(total, dtype=window.dtype).index_add(0, positions, (window * window).repeat(count))
     start = n_fft // 2 if center else 0
     end = start + length if length is not None else total - (n_fft // 2 if center else 0)

@@ -20,7 +20,9 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
     if bool(((q < 0) | (q > 1)).any()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
-        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}")
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+        )
     whole = dim is None
     x = input.reshape(-1) if whole else input.movedim(dim, -1)
     ordered = _C.sort(x, -1)[0]

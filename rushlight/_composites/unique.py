@@ -44,7 +44,9 @@ def _unique_slices(input, dim, return_inverse, return_counts, consecutive):
         first = np.flatnonzero(fresh)
         inverse, counts = np.cumsum(fresh) - 1, np.diff(np.append(first, len(flat)))
     else:
-        _, first, inverse, counts = np.unique(flat, axis=0, return_index=True, return_inverse=True, return_counts=True)
+        _, first, inverse, counts = np.unique(
+            flat, axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
     values = input.index_select(dim, _C.from_numpy(np.ascontiguousarray(first)))
     inverse, counts = (_C.from_numpy(np.ascontiguousarray(a.reshape(-1))) for a in (inverse, counts))
     return _chosen(values, inverse, counts, return_inverse, return_counts)

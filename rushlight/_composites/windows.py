@@ -44,7 +44,9 @@ def _cosine(alpha, beta):
 
 def bartlett_window(window_length, periodic=True, **options):
     """The Bartlett window: a triangle from 0 to 1 and back."""
-    return _window("bartlett_window", window_length, periodic, options, lambda n, steps: 1 - (n * (2 / steps) - 1).abs())
+    return _window(
+        "bartlett_window", window_length, periodic, options, lambda n, steps: 1 - (n * (2 / steps) - 1).abs()
+    )
 
 
 def blackman_window(window_length, periodic=True, **options):

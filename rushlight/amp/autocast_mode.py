@@ -22,16 +22,24 @@ class autocast:  # noqa: N801
     Enabled on the CPU it raises NotImplementedError: casting operators' inputs to bfloat16 is not implemented.
     """
 
-    __rushlight_partial__ = "only disabled contexts, or those for absent devices; casting on the CPU is not implemented"
+    __rushlight_partial__ = (
+        "only disabled contexts, or those for absent devices; casting on the CPU is not implemented"
+    )
 
     def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
         if not isinstance(device_type, str):
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
         if device_type not in _DEVICES:
             raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
-        self.device, self.fast_dtype, self._cache_enabled = device_type, dtype or _DTYPES.get(device_type, _C.float16), True
+        self.device, self.fast_dtype, self._cache_enabled = (
+            device_type,
+            dtype or _DTYPES.get(device_type, _C.float16),
+            True,
+        )
         if enabled and device_type == "cuda":
-            warnings.warn("User provided device_type of 'cuda', but CUDA is not available. Disabling", stacklevel=2)
+            warnings.warn(
+                "User provided device_type of 'cuda', but CUDA is not available. Disabling", stacklevel=2
+            )
             enabled = False
         self._enabled = bool(enabled) and device_type == "cpu"
 

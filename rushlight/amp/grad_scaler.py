@@ -17,14 +17,20 @@ class GradScaler:
     def __init__(self, device="cuda", init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000,
                  enabled=True):  # fmt: skip
         if device == "cuda" and enabled:
-            warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
+            warnings.warn(
+                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2
+            )
             enabled = False
         if enabled and growth_factor <= 1.0:
             raise AssertionError("The growth factor must be > 1.0.")
         if enabled and backoff_factor >= 1.0:
             raise AssertionError("The backoff factor must be < 1.0.")
         self._device, self._enabled = device, enabled
-        self._scale, self._growth_factor, self._backoff_factor = float(init_scale), growth_factor, backoff_factor
+        self._scale, self._growth_factor, self._backoff_factor = (
+            float(init_scale),
+            growth_factor,
+            backoff_factor,
+        )
         self._growth_interval, self._growth_tracker = growth_interval, 0
         self._overflowed = {}  # id of an unscaled optimizer -> whether its gradients were infinite or nan
 
@@ -46,7 +52,9 @@ class GradScaler:
         if not self._enabled:
             return
         if id(optimizer) in self._overflowed:
-            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+            raise RuntimeError(
+                "unscale_() has already been called on this optimizer since the last update()."
+            )
         bad = False
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -117,5 +125,8 @@ class GradScaler:
             raise RuntimeError("The source state dict is empty, possibly because it was saved from a disabled instance of "
                                "GradScaler.")  # fmt: skip
         self._scale, self._growth_factor = state_dict["scale"], state_dict["growth_factor"]
-        self._backoff_factor, self._growth_interval = state_dict["backoff_factor"], state_dict["growth_interval"]
+        self._backoff_factor, self._growth_interval = (
+            state_dict["backoff_factor"],
+            state_dict["growth_interval"],
+        )
         self._growth_tracker = state_dict["_growth_tracker"]

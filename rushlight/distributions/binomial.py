@@ -82,5 +82,7 @@ class Binomial(Distribution):
         total = self.total_count.max()
         if not bool((self.total_count == total).all()):
             raise NotImplementedError("Inhomogeneous total count not supported by `enumerate_support`.")
-        values = rl.arange(1 + int(total), dtype=self._param.dtype).reshape((-1,) + (1,) * len(self._batch_shape))
+        values = rl.arange(1 + int(total), dtype=self._param.dtype).reshape(
+            (-1,) + (1,) * len(self._batch_shape)
+        )
         return values.expand((-1,) + self._batch_shape) if expand else values

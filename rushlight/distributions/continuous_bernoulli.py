@@ -27,7 +27,11 @@ class ContinuousBernoulli(ExponentialFamily):
     def __init__(self, probs=None, logits=None, lims=(0.499, 0.501), validate_args=None):
         self._given, value = one_of(probs, logits)
         (value,) = broadcast_all(value)
-        if probs is not None and validate_args is not None and not bool(self.arg_constraints["probs"].check(value).all()):
+        if (
+            probs is not None
+            and validate_args is not None
+            and not bool(self.arg_constraints["probs"].check(value).all())
+        ):
             raise ValueError("The parameter probs has invalid values")
         setattr(self, self._given, clamp_probs(value) if probs is not None else value)
         self._lims = lims

@@ -40,7 +40,9 @@ class Distribution:
 
     def _given_parameters(self):
         """Names and values of the parameters that are set (not those computed from others on demand)."""
-        return {name: self.__dict__[name] for name in self._constraints_of_arguments() if name in self.__dict__}
+        return {
+            name: self.__dict__[name] for name in self._constraints_of_arguments() if name in self.__dict__
+        }
 
     def _constraints_of_arguments(self):
         try:
@@ -149,7 +151,9 @@ class Distribution:
 
     def sample_n(self, n):
         """Draw n times."""
-        warnings.warn("sample_n(n) will be deprecated. Use .sample((n,)) instead.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            "sample_n(n) will be deprecated. Use .sample((n,)) instead.", FutureWarning, stacklevel=2
+        )
         return self.sample((n,))
 
     def log_prob(self, value):
@@ -184,11 +188,15 @@ class Distribution:
             raise ValueError("The value argument to log_prob must be a Tensor")
         start = value.dim() - len(self._event_shape)
         if value.shape[start:] != self._event_shape:
-            raise ValueError(f"The right-most size of value must match event_shape: {value.size()} vs {self._event_shape}.")
+            raise ValueError(
+                f"The right-most size of value must match event_shape: {value.size()} vs {self._event_shape}."
+            )
         actual, expected = value.size(), self._batch_shape + self._event_shape
         for i, j in zip(reversed(actual), reversed(expected)):
             if i != 1 and j != 1 and i != j:
-                raise ValueError(f"Value is not broadcastable with batch_shape+event_shape: {actual} vs {expected}.")
+                raise ValueError(
+                    f"Value is not broadcastable with batch_shape+event_shape: {actual} vs {expected}."
+                )
         try:
             support = self.support
         except NotImplementedError:

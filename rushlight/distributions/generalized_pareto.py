@@ -12,7 +12,11 @@ __all__ = ["GeneralizedPareto"]
 class GeneralizedPareto(Distribution):
     """Excesses above loc: exponential for concentration 0, power law above it, bounded below it."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
+    arg_constraints = {
+        "loc": constraints.real,
+        "scale": constraints.positive,
+        "concentration": constraints.real,
+    }
     has_rsample = True
 
     def __init__(self, loc, scale, concentration, validate_args=None):
@@ -53,7 +57,9 @@ class GeneralizedPareto(Distribution):
     def icdf(self, value):
         k = self._safe()
         log_left = rl.log1p(-value)
-        return self.loc + self.scale * rl.where(self._is_exponential(), -log_left, rl.expm1(-k * log_left) / k)
+        return self.loc + self.scale * rl.where(
+            self._is_exponential(), -log_left, rl.expm1(-k * log_left) / k
+        )
 
     @property
     def mean(self):

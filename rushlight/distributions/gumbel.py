@@ -24,7 +24,11 @@ class Gumbel(TransformedDistribution):
     def __init__(self, loc, scale, validate_args=None):
         self.loc, self.scale = broadcast_all(loc, scale)
         info = rl.finfo(self.loc.dtype)
-        base = Uniform(rl.full_like(self.loc, info.tiny), rl.full_like(self.loc, 1 - info.eps), validate_args=validate_args)
+        base = Uniform(
+            rl.full_like(self.loc, info.tiny),
+            rl.full_like(self.loc, 1 - info.eps),
+            validate_args=validate_args,
+        )
         chain = [
             ExpTransform().inv,
             AffineTransform(loc=0, scale=-rl.ones_like(self.scale)),

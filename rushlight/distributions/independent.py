@@ -34,7 +34,9 @@ class Independent(Distribution):
         new = self._get_checked_instance(Independent, _instance)
         batch_shape = rl.Size(batch_shape)
         new.reinterpreted_batch_ndims = self.reinterpreted_batch_ndims
-        new.base_dist = self.base_dist.expand(batch_shape + self.event_shape[: self.reinterpreted_batch_ndims])
+        new.base_dist = self.base_dist.expand(
+            batch_shape + self.event_shape[: self.reinterpreted_batch_ndims]
+        )
         Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new

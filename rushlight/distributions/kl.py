@@ -74,7 +74,9 @@ def kl_divergence(p, q):
     """
     function = _find(type(p), type(q))
     if function is None:
-        raise NotImplementedError(f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}")
+        raise NotImplementedError(
+            f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}"
+        )
     return function(p, q)
 
 
@@ -84,7 +86,12 @@ def _infinite(p, q):
     return rl.full(shape, float("inf"), dtype=rl.get_default_dtype())
 
 
-_BOUNDED, _POSITIVE, _WHOLE, _LINE = (Beta, ContinuousBernoulli), (Exponential, Gamma), (Poisson,), (Normal, Laplace, Gumbel)
+_BOUNDED, _POSITIVE, _WHOLE, _LINE = (
+    (Beta, ContinuousBernoulli),
+    (Exponential, Gamma),
+    (Poisson,),
+    (Normal, Laplace, Gumbel),
+)
 for _p, _q in [(p, q) for p in (*_LINE, *_POSITIVE, Pareto) for q in (*_BOUNDED, Uniform)] + [
         (p, q) for p in _LINE for q in (*_POSITIVE, Pareto)] + [
         (p, q) for p in _POSITIVE for q in (Pareto,)] + [
@@ -119,7 +126,9 @@ def _bernoulli(p, q):
 @register_kl(Binomial, Binomial)
 def _binomial(p, q):
     if bool((p.total_count < q.total_count).any()):
-        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+        raise NotImplementedError(
+            "KL between Binomials where q.total_count > p.total_count is not implemented"
+        )
     kl = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
     return rl.where(p.total_count > q.total_count, float("inf"), kl)
 
@@ -171,7 +180,13 @@ def _geometric(p, q):
 def _gumbel(p, q):
     ratio = p.scale / q.scale
     shift = (p.loc - q.loc) / q.scale
-    return -ratio.log() + ratio * euler_constant + shift + rl.exp(rl.lgamma(1 + ratio) - shift) - (1 + euler_constant)
+    return (
+        -ratio.log()
+        + ratio * euler_constant
+        + shift
+        + rl.exp(rl.lgamma(1 + ratio) - shift)
+        - (1 + euler_constant)
+    )
 
 
 @register_kl(Laplace, Laplace)
@@ -221,7 +236,9 @@ def _scale_tril(d):
 @register_kl(LowRankMultivariateNormal, MultivariateNormal)
 def _multivariate_normal(p, q):
     if p.event_shape != q.event_shape:
-        raise ValueError("KL-divergence between two Multivariate Normals with different event shapes cannot be computed")
+        raise ValueError(
+            "KL-divergence between two Multivariate Normals with different event shapes cannot be computed"
+        )
     a, b = _scale_tril(p), _scale_tril(q)
     half_log_ratio = b.diagonal(0, -2, -1).log().sum(-1) - a.diagonal(0, -2, -1).log().sum(-1)
     shape = rl.broadcast_shapes(a.shape, b.shape)
@@ -268,7 +285,13 @@ def _exponential_gamma(p, q):
 def _exponential_normal(p, q):
     variance = q.scale.pow(2)
     entropy = rl.log(p.rate.pow(2) * variance * 2 * math.pi)
-    return 0.5 * (entropy - 2 + 2 / (p.rate.pow(2) * variance) - 2 * q.loc / (p.rate * variance) + q.loc.pow(2) / variance)
+    return 0.5 * (
+        entropy
+        - 2
+        + 2 / (p.rate.pow(2) * variance)
+        - 2 * q.loc / (p.rate * variance)
+        + q.loc.pow(2) / variance
+    )
 
 
 def _to_exponential(p, q):
@@ -293,7 +316,9 @@ def _integral_of_log(x):
     return rl.xlogy(x, x) - x
 
 
-register_kl(Beta, Gamma)(_to_gamma(lambda p: p.concentration1.digamma() - (p.concentration1 + p.concentration0).digamma()))
+register_kl(Beta, Gamma)(
+    _to_gamma(lambda p: p.concentration1.digamma() - (p.concentration1 + p.concentration0).digamma())
+)
 register_kl(Pareto, Gamma)(_to_gamma(lambda p: p.scale.log() + p.alpha.reciprocal()))
 
 
@@ -354,7 +379,9 @@ for _cls in (Gamma, Laplace, Gumbel, Beta, Uniform, ContinuousBernoulli, Pareto)
 def _normal_laplace(p, q):
     distance = p.loc - q.loc
     z = distance / p.scale
-    mean_distance = math.sqrt(2 / math.pi) * p.scale * rl.exp(-0.5 * z.pow(2)) + distance * rl.erf(math.sqrt(0.5) * z)
+    mean_distance = math.sqrt(2 / math.pi) * p.scale * rl.exp(-0.5 * z.pow(2)) + distance * rl.erf(
+        math.sqrt(0.5) * z
+    )
     return -p.entropy() + rl.log(2 * q.scale) + mean_distance / q.scale
 
 
@@ -377,5 +404,7 @@ def _uniform_beta(p, q):
 
     a = (q.concentration1 - 1) * (_integral_of_log(p.high) - _integral_of_log(p.low)) / length
     b = (q.concentration0 - 1) * (_integral_of_log(1 - p.low) - _integral_of_log(1 - p.high)) / length
-    norm = q.concentration1.lgamma() + q.concentration0.lgamma() - (q.concentration1 + q.concentration0).lgamma()
+    norm = (
+        q.concentration1.lgamma() + q.concentration0.lgamma() - (q.concentration1 + q.concentration0).lgamma()
+    )
     return rl.where((p.high > 1) | (p.low < 0), float("inf"), norm - a - b - length.log())

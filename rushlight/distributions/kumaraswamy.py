@@ -21,7 +21,11 @@ class Kumaraswamy(TransformedDistribution):
 
     def __init__(self, concentration1, concentration0, validate_args=None):
         self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
-        base = Uniform(rl.full_like(self.concentration0, 0), rl.full_like(self.concentration0, 1), validate_args=validate_args)
+        base = Uniform(
+            rl.full_like(self.concentration0, 0),
+            rl.full_like(self.concentration0, 1),
+            validate_args=validate_args,
+        )
         chain = [
             PowerTransform(exponent=self.concentration0.reciprocal()),
             AffineTransform(loc=1.0, scale=-1.0),

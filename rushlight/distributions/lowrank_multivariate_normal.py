@@ -28,17 +28,24 @@ class LowRankMultivariateNormal(Distribution):
             raise ValueError("loc must be at least one-dimensional.")
         event_shape = loc.shape[-1:]
         if cov_factor.dim() < 2:
-            raise ValueError("cov_factor must be at least two-dimensional, with optional leading batch dimensions")
+            raise ValueError(
+                "cov_factor must be at least two-dimensional, with optional leading batch dimensions"
+            )
         if cov_factor.shape[-2:-1] != event_shape:
             raise ValueError(f"cov_factor must be a batch of matrices with shape {event_shape[0]} x m")
         if cov_diag.shape[-1:] != event_shape:
             raise ValueError(f"cov_diag must be a batch of vectors with shape {event_shape}")
         batch_shape = rl.broadcast_shapes(loc.shape[:-1], cov_factor.shape[:-2], cov_diag.shape[:-1])
-        self.loc, self.cov_diag = loc.expand(batch_shape + event_shape), cov_diag.expand(batch_shape + event_shape)
+        self.loc, self.cov_diag = (
+            loc.expand(batch_shape + event_shape),
+            cov_diag.expand(batch_shape + event_shape),
+        )
         self.cov_factor = cov_factor.expand(batch_shape + cov_factor.shape[-2:])
         self._w, self._d = cov_factor, cov_diag  # as given: without the broadcast dimensions
         weighted = cov_factor.mT / cov_diag.unsqueeze(-2)
-        self._capacitance_tril = rl.linalg.cholesky(weighted @ cov_factor + rl.eye(cov_factor.shape[-1], dtype=loc.dtype))
+        self._capacitance_tril = rl.linalg.cholesky(
+            weighted @ cov_factor + rl.eye(cov_factor.shape[-1], dtype=loc.dtype)
+        )
         super().__init__(batch_shape, event_shape, validate_args)
 
     @property
@@ -64,7 +71,9 @@ class LowRankMultivariateNormal(Distribution):
 
     @lazy_property
     def precision_matrix(self):
-        a = rl.linalg.solve_triangular(self._capacitance_tril, self._w.mT / self._d.unsqueeze(-2), upper=False)
+        a = rl.linalg.solve_triangular(
+            self._capacitance_tril, self._w.mT / self._d.unsqueeze(-2), upper=False
+        )
         matrix = self._d.reciprocal().diag_embed() - a.mT @ a
         return matrix.expand(self._batch_shape + self._event_shape + self._event_shape)
 

@@ -15,12 +15,22 @@ class MixtureSameFamily(Distribution):
     arg_constraints = {}
 
     def __init__(self, mixture_distribution, component_distribution, validate_args=None):
-        self._mixture_distribution, self._component_distribution = mixture_distribution, component_distribution
+        self._mixture_distribution, self._component_distribution = (
+            mixture_distribution,
+            component_distribution,
+        )
         if not isinstance(mixture_distribution, Categorical):
-            raise ValueError(" The Mixture distribution needs to be an  instance of torch.distributions.Categorical")
+            raise ValueError(
+                " The Mixture distribution needs to be an  instance of torch.distributions.Categorical"
+            )
         if not isinstance(component_distribution, Distribution):
-            raise ValueError("The Component distribution need to be an instance of torch.distributions.Distribution")
-        mixture_batch, component_batch = mixture_distribution.batch_shape, component_distribution.batch_shape[:-1]
+            raise ValueError(
+                "The Component distribution need to be an instance of torch.distributions.Distribution"
+            )
+        mixture_batch, component_batch = (
+            mixture_distribution.batch_shape,
+            component_distribution.batch_shape[:-1],
+        )
         for a, b in zip(reversed(mixture_batch), reversed(component_batch)):
             if a != 1 and b != 1 and a != b:
                 raise ValueError(
@@ -39,7 +49,9 @@ class MixtureSameFamily(Distribution):
     def expand(self, batch_shape, _instance=None):
         batch_shape = rl.Size(batch_shape)
         new = self._get_checked_instance(MixtureSameFamily, _instance)
-        new._component_distribution = self._component_distribution.expand(batch_shape + (self._num_component,))
+        new._component_distribution = self._component_distribution.expand(
+            batch_shape + (self._num_component,)
+        )
         new._mixture_distribution = self._mixture_distribution.expand(batch_shape)
         new._num_component, new._event_ndims = self._num_component, self._event_ndims
         Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
@@ -70,7 +82,9 @@ class MixtureSameFamily(Distribution):
     def variance(self):
         dim = -1 - self._event_ndims
         inside = (self._weights() * self.component_distribution.variance).sum(dim)
-        between = (self._weights() * (self.component_distribution.mean - self.mean.unsqueeze(dim)).pow(2.0)).sum(dim)
+        between = (
+            self._weights() * (self.component_distribution.mean - self.mean.unsqueeze(dim)).pow(2.0)
+        ).sum(dim)
         return inside + between
 
     def cdf(self, x):

@@ -68,4 +68,8 @@ class Multinomial(Distribution):
         n = rl.tensor(float(self.total_count), dtype=self.probs.dtype)
         counts = self._binomial.enumerate_support(expand=False)[1:]
         weights = rl.exp(self._binomial.log_prob(counts))
-        return n * self._categorical.entropy() - rl.lgamma(n + 1) + (weights * rl.lgamma(counts + 1)).sum((0, -1))
+        return (
+            n * self._categorical.entropy()
+            - rl.lgamma(n + 1)
+            + (weights * rl.lgamma(counts + 1)).sum((0, -1))
+        )

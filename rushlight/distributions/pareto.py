@@ -17,11 +17,15 @@ class Pareto(TransformedDistribution):
     def __init__(self, scale, alpha, validate_args=None):
         self.scale, self.alpha = broadcast_all(scale, alpha)
         base = Exponential(self.alpha, validate_args=validate_args)
-        super().__init__(base, [ExpTransform(), AffineTransform(loc=0, scale=self.scale)], validate_args=validate_args)
+        super().__init__(
+            base, [ExpTransform(), AffineTransform(loc=0, scale=self.scale)], validate_args=validate_args
+        )
 
     def expand(self, batch_shape, _instance=None):
         new = self._get_checked_instance(Pareto, _instance)
-        Pareto.__init__(new, self.scale.expand(batch_shape), self.alpha.expand(batch_shape), validate_args=False)
+        Pareto.__init__(
+            new, self.scale.expand(batch_shape), self.alpha.expand(batch_shape), validate_args=False
+        )
         new._validate_args = self._validate_args
         return new
 

@@ -57,4 +57,9 @@ class StudentT(Distribution):
     def entropy(self):
         half = 0.5 * self.df
         log_beta = rl.lgamma(half) + math.lgamma(0.5) - rl.lgamma(half + 0.5)
-        return self.scale.log() + (half + 0.5) * (rl.digamma(half + 0.5) - rl.digamma(half)) + 0.5 * self.df.log() + log_beta
+        return (
+            self.scale.log()
+            + (half + 0.5) * (rl.digamma(half + 0.5) - rl.digamma(half))
+            + 0.5 * self.df.log()
+            + log_beta
+        )

@@ -35,7 +35,7 @@ class Transform:
         super().__init__()
 
     def __getstate__(self):
-        return {**self.__dict__, "_inv": None}
+        return {**self.__dict__, "_inv": None}  # a weak reference to the inverse, made again when needed
 
     @property
     def event_dim(self):
@@ -112,6 +112,9 @@ class _InverseTransform(Transform):
     def __init__(self, transform):
         super().__init__(cache_size=transform._cache_size)
         self._inv = transform
+
+    def __getstate__(self):
+        return self.__dict__
 
     @property
     def inv(self):
@@ -221,7 +224,9 @@ class ComposeTransform(Transform):
         values.append(y)
         terms, event_dim = [], self.domain.event_dim
         for part, before, after in zip(self.parts, values[:-1], values[1:]):
-            terms.append(sum_rightmost(part.log_abs_det_jacobian(before, after), event_dim - part.domain.event_dim))
+            terms.append(
+                sum_rightmost(part.log_abs_det_jacobian(before, after), event_dim - part.domain.event_dim)
+            )
             event_dim += part.codomain.event_dim - part.domain.event_dim
         total = terms[0]
         for term in terms[1:]:
@@ -256,7 +261,9 @@ class IndependentTransform(Transform):
     def with_cache(self, cache_size=1):
         if self._cache_size == cache_size:
             return self
-        return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size=cache_size)
+        return IndependentTransform(
+            self.base_transform, self.reinterpreted_batch_ndims, cache_size=cache_size
+        )
 
     @constraints.dependent_property(is_discrete=False)
     def domain(self):
@@ -317,7 +324,11 @@ class ReshapeTransform(Transform):
         return constraints.independent(constraints.real, len(self.out_shape))
 
     def with_cache(self, cache_size=1):
-        return self if self._cache_size == cache_size else ReshapeTransform(self.in_shape, self.out_shape, cache_size)
+        return (
+            self
+            if self._cache_size == cache_size
+            else ReshapeTransform(self.in_shape, self.out_shape, cache_size)
+        )
 
     def _call(self, x):
         return x.reshape(x.shape[: x.dim() - len(self.in_shape)] + self.out_shape)
@@ -378,7 +389,9 @@ class PowerTransform(Transform):
         (self.exponent,) = broadcast_all(exponent)
 
     def with_cache(self, cache_size=1):
-        return self if self._cache_size == cache_size else PowerTransform(self.exponent, cache_size=cache_size)
+        return (
+            self if self._cache_size == cache_size else PowerTransform(self.exponent, cache_size=cache_size)
+        )
 
     @property
     def sign(self):
@@ -505,7 +518,11 @@ class AffineTransform(Transform):
 
     @constraints.dependent_property(is_discrete=False)
     def domain(self):
-        return constraints.independent(constraints.real, self._event_dim) if self._event_dim else constraints.real
+        return (
+            constraints.independent(constraints.real, self._event_dim)
+            if self._event_dim
+            else constraints.real
+        )
 
     codomain = domain
 
@@ -515,7 +532,11 @@ class AffineTransform(Transform):
         return AffineTransform(self.loc, self.scale, self.event_dim, cache_size=cache_size)
 
     def __eq__(self, other):
-        return isinstance(other, AffineTransform) and _same(self.loc, other.loc) and _same(self.scale, other.scale)
+        return (
+            isinstance(other, AffineTransform)
+            and _same(self.loc, other.loc)
+            and _same(self.scale, other.scale)
+        )
 
     __hash__ = object.__hash__
 
@@ -538,7 +559,9 @@ class AffineTransform(Transform):
             result = rl.full_like(x, math.log(abs(self.scale)))
         shape = x.shape
         if self.event_dim:
-            result = result.reshape(result.shape[: -self.event_dim] + (-1,)).sum(-1) if result.dim() else result
+            result = (
+                result.reshape(result.shape[: -self.event_dim] + (-1,)).sum(-1) if result.dim() else result
+            )
             shape = shape[: -self.event_dim]
         return result.expand(shape)
 
@@ -712,7 +735,11 @@ class CatTransform(Transform):
         self.dim = dim
 
     def with_cache(self, cache_size=1):
-        return self if self._cache_size == cache_size else CatTransform(self.transforms, self.dim, self.lengths, cache_size)
+        return (
+            self
+            if self._cache_size == cache_size
+            else CatTransform(self.transforms, self.dim, self.lengths, cache_size)
+        )
 
     @property
     def length(self):
@@ -728,7 +755,9 @@ class CatTransform(Transform):
         return rl.cat([t.inv(p) for t, p in zip(self.transforms, self._pieces(y))], self.dim)
 
     def log_abs_det_jacobian(self, x, y):
-        parts = [t.log_abs_det_jacobian(a, b) for t, a, b in zip(self.transforms, self._pieces(x), self._pieces(y))]
+        parts = [
+            t.log_abs_det_jacobian(a, b) for t, a, b in zip(self.transforms, self._pieces(x), self._pieces(y))
+        ]
         return rl.cat(parts, self.dim)
 
     @property
@@ -753,7 +782,9 @@ class StackTransform(Transform):
         self.dim = dim
 
     def with_cache(self, cache_size=1):
-        return self if self._cache_size == cache_size else StackTransform(self.transforms, self.dim, cache_size)
+        return (
+            self if self._cache_size == cache_size else StackTransform(self.transforms, self.dim, cache_size)
+        )
 
     def _call(self, x):
         return rl.stack([t(p) for t, p in zip(self.transforms, x.unbind(self.dim))], self.dim)
@@ -803,4 +834,8 @@ class CumulativeDistributionTransform(Transform):
         return self.distribution.log_prob(x)
 
     def with_cache(self, cache_size=1):
-        return self if self._cache_size == cache_size else CumulativeDistributionTransform(self.distribution, cache_size)
+        return (
+            self
+            if self._cache_size == cache_size
+            else CumulativeDistributionTransform(self.distribution, cache_size)
+        )

@@ -16,7 +16,9 @@ def broadcast_all(*values):
                          "__torch_function__.")  # fmt: skip
     first = next((v for v in values if isinstance(v, rl.Tensor)), None)
     dtype = rl.get_default_dtype() if first is None else first.dtype
-    return rl.broadcast_tensors(*(v if isinstance(v, rl.Tensor) else rl.tensor(v, dtype=dtype) for v in values))
+    return rl.broadcast_tensors(
+        *(v if isinstance(v, rl.Tensor) else rl.tensor(v, dtype=dtype) for v in values)
+    )
 
 
 def standard_normal(shape, dtype, device=None):

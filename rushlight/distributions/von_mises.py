@@ -39,7 +39,9 @@ class VonMises(Distribution):
         tau = 1 + (1 + 4 * kappa**2).sqrt()
         rho = (tau - (2 * tau).sqrt()) / (2 * kappa)
         exact = (1 + rho**2) / (2 * rho)
-        return rl.where(kappa < 1e-5, 1 / kappa + kappa, exact)  # the first terms of its series, for small kappa
+        return rl.where(
+            kappa < 1e-5, 1 / kappa + kappa, exact
+        )  # the first terms of its series, for small kappa
 
     def _expand_parts(self, old, batch_shape):
         self.__dict__.pop("_proposal_r", None)

@@ -22,12 +22,17 @@ class Weibull(TransformedDistribution):
         self.scale, self.concentration = broadcast_all(scale, concentration)
         self.concentration_reciprocal = self.concentration.reciprocal()
         base = Exponential(rl.ones_like(self.scale), validate_args=validate_args)
-        chain = [PowerTransform(exponent=self.concentration_reciprocal), AffineTransform(loc=0, scale=self.scale)]
+        chain = [
+            PowerTransform(exponent=self.concentration_reciprocal),
+            AffineTransform(loc=0, scale=self.scale),
+        ]
         super().__init__(base, chain, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
         new = self._get_checked_instance(Weibull, _instance)
-        Weibull.__init__(new, self.scale.expand(batch_shape), self.concentration.expand(batch_shape), validate_args=False)
+        Weibull.__init__(
+            new, self.scale.expand(batch_shape), self.concentration.expand(batch_shape), validate_args=False
+        )
         new._validate_args = self._validate_args
         return new
 

@@ -20,21 +20,33 @@ class Wishart(ExponentialFamily):
     has_rsample = True
     _mean_carrier_measure = 0
 
-    def __init__(self, df, covariance_matrix=None, precision_matrix=None, scale_tril=None, validate_args=None):
-        given = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix, "scale_tril": scale_tril}
+    def __init__(
+        self, df, covariance_matrix=None, precision_matrix=None, scale_tril=None, validate_args=None
+    ):
+        given = {
+            "covariance_matrix": covariance_matrix,
+            "precision_matrix": precision_matrix,
+            "scale_tril": scale_tril,
+        }
         given = {name: value for name, value in given.items() if value is not None}
         if len(given) != 1:
-            raise ValueError("Expected exactly one of covariance_matrix or precision_matrix or scale_tril to be specified.")
+            raise ValueError(
+                "Expected exactly one of covariance_matrix or precision_matrix or scale_tril to be specified."
+            )
         ((name, matrix),) = given.items()
         if matrix.dim() < 2:
-            raise ValueError("scale_tril must be at least two-dimensional, with optional leading batch dimensions")
+            raise ValueError(
+                "scale_tril must be at least two-dimensional, with optional leading batch dimensions"
+            )
         df = rl.tensor(df, dtype=matrix.dtype) if not isinstance(df, rl.Tensor) else df
         event_shape = matrix.shape[-2:]
         batch_shape = rl.broadcast_shapes(df.shape, matrix.shape[:-2])
         setattr(self, name, matrix.expand(batch_shape + event_shape))
         self.df = df.expand(batch_shape)
         if bool((self.df <= event_shape[-1] - 1).any()):
-            raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {event_shape[-1] - 1}.")
+            raise ValueError(
+                f"Value of df={df} expected to be greater than ndim - 1 = {event_shape[-1] - 1}."
+            )
         super().__init__(batch_shape, event_shape, validate_args)
         if name == "covariance_matrix":
             self._factor = rl.linalg.cholesky(matrix)
@@ -51,7 +63,9 @@ class Wishart(ExponentialFamily):
     def _diagonal(self):
         """Squares of the diagonal of Bartlett's factor."""
         n = self._event_shape[-1]
-        return Chi2(self.df.unsqueeze(-1) - rl.arange(n, dtype=self.df.dtype).expand(self._batch_shape + (n,)))
+        return Chi2(
+            self.df.unsqueeze(-1) - rl.arange(n, dtype=self.df.dtype).expand(self._batch_shape + (n,))
+        )
 
     def _expand_parts(self, old, batch_shape):
         self._chi2 = self._diagonal()
