@@ -517,6 +517,11 @@ const Both masked_scatter = def_both(
     });
 
 // ---- gradients of views ----
+void write_part(const Call& c, const Tensor& part) {
+  if (!same(part.sizes(), c.in(0).sizes()))
+    throw runtime_error(c.op.name, ": grad_output of shape ", show(c.in(0).sizes()), " does not fit ", show(part.sizes()));
+  rushlight::copy(part, c.in(0));
+}
 const Op& select_backward = def({
     .sig = "select_backward(Tensor grad_output, int[] input_sizes, int dim, int index) -> Tensor",
     .doc = "Zeros with grad_output at one position along dim: the gradient of select.",
@@ -526,7 +531,7 @@ const Op& select_backward = def({
         [](Call& c) {
           GradMode off(false);
           rushlight::fill(c.out(), Value(0));
-          rushlight::copy(select(c.out(), c.i(2), c.i(3)), c.in(0));
+          write_part(c, select(c.out(), c.i(2), c.i(3)));
         },
     .grad = [](const Call& c, const Tensor& g) { return Grads{select(g, c.i(2), c.i(3))}; },
 });
@@ -540,7 +545,7 @@ const Op& slice_backward = def({
         [](Call& c) {
           GradMode off(false);
           rushlight::fill(c.out(), Value(0));
-          rushlight::copy(slice.call({c.out(), c.i(2), c.arg(3), c.arg(4), c.i(5)}), c.in(0));
+          write_part(c, slice.call({c.out(), c.i(2), c.arg(3), c.arg(4), c.i(5)}));
         },
     .grad = [](const Call& c,
                const Tensor& g) { return Grads{slice.call({g, c.i(2), c.arg(3), c.arg(4), c.i(5)})}; },

@@ -554,8 +554,12 @@ PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args,
     Bound b;
     if (!bind(*op, b, self, args, nargs, kwnames, nullptr)) continue;
     Call c(*op, {b.values, op->params.size()});
-    if (in_place) run_inplace(c);
-    else if (b.has_out) run_out(c, {b.outs.data(), b.outs.size()});
+    if (in_place) {
+      if (c.arg(0).tag != Value::tensor)  // add_(2, x): there is nothing to write to
+        throw type_error(set.name, "(): argument '", op->params[0].name,
+                         "' (position 1) must be Tensor, not ", type_name(args[0]));
+      run_inplace(c);
+    } else if (b.has_out) run_out(c, {b.outs.data(), b.outs.size()});
     else run(c);
     if (in_place || op->mutates) return Py_NewRef(reinterpret_cast<PyObject*>(b.values[0].t));
     return finish(c, b);

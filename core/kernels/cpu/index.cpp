@@ -42,7 +42,7 @@ void strided_offsets(std::vector<int64_t>& offsets, const Tensor& t, IntSpan dim
 }
 
 Tensor contiguous_index(const Tensor& index, IntSpan sizes) {
-  if (index.contiguous() && same(index.sizes(), sizes)) return index;
+  if (index.dtype() == Dtype::i64 && index.contiguous() && same(index.sizes(), sizes)) return index;
   Tensor out = empty(sizes, Dtype::i64);
   copy(out, index);
   return out;
