@@ -62,12 +62,20 @@ def differences(table, order, call):
 
 
 def test_promote_types():
-    assert not differences(TABLES["promote_types"], ORDER, lambda a, b: outcome(rl.promote_types, tensor(a).dtype, tensor(b).dtype))
+    assert not differences(
+        TABLES["promote_types"],
+        ORDER,
+        lambda a, b: outcome(rl.promote_types, tensor(a).dtype, tensor(b).dtype),
+    )
 
 
 def test_tensor_with_0d_tensor():
-    assert not differences(TABLES["tensor_with_0dim"], ORDER, lambda a, b: outcome(rl.result_type, tensor(a), tensor(b, 1)))
-    assert not differences(TABLES["tensor_with_0dim"], ORDER, lambda a, b: outcome(rl.add, tensor(a), tensor(b, 1)))
+    assert not differences(
+        TABLES["tensor_with_0dim"], ORDER, lambda a, b: outcome(rl.result_type, tensor(a), tensor(b, 1))
+    )
+    assert not differences(
+        TABLES["tensor_with_0dim"], ORDER, lambda a, b: outcome(rl.add, tensor(a), tensor(b, 1))
+    )
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -80,7 +88,9 @@ def test_tensor_with_number(number):
 
 @pytest.mark.parametrize("name", TABLES["binary"])
 def test_binary_operator(name):
-    assert not differences(TABLES["binary"][name], OPERATOR_ORDER, lambda a, b: outcome(BINARY[name], tensor(a), tensor(b)))
+    assert not differences(
+        TABLES["binary"][name], OPERATOR_ORDER, lambda a, b: outcome(BINARY[name], tensor(a), tensor(b))
+    )
 
 
 @pytest.mark.parametrize("name", TABLES["unary"])

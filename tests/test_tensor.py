@@ -82,7 +82,15 @@ def test_python_protocols():
 def test_item_and_conversions(dtype):
     x = rl.tensor([1, 0]).to(dtype)
     value = x[0].item()
-    kind = bool if dtype == rl.bool else complex if dtype.is_complex else float if dtype.is_floating_point else int
+    kind = (
+        bool
+        if dtype == rl.bool
+        else complex
+        if dtype.is_complex
+        else float
+        if dtype.is_floating_point
+        else int
+    )
     assert type(value) is kind and value == 1
     assert x.tolist() == [1, 0] and x.to(rl.float64).to(dtype).dtype == dtype
     for method, target in [("float", rl.float32), ("double", rl.float64), ("half", rl.float16), ("int", rl.int32), ("long", rl.int64),
@@ -94,7 +102,11 @@ def test_item_and_conversions(dtype):
 
 
 def test_conversion_of_extreme_numbers():
-    assert rl.tensor([1e30, -1e30, float("inf")]).half().tolist() == [float("inf"), float("-inf"), float("inf")]
+    assert rl.tensor([1e30, -1e30, float("inf")]).half().tolist() == [
+        float("inf"),
+        float("-inf"),
+        float("inf"),
+    ]
     assert rl.tensor([300, -1]).to(rl.uint8).tolist() == [44, 255]
     assert rl.tensor([float("nan"), 0.0, -2.0]).bool().tolist() == [True, False, True]
     assert rl.tensor([1.00390625, 3.3895e38]).bfloat16().float().tolist()[0] == 1.0
@@ -104,12 +116,21 @@ def test_conversion_of_extreme_numbers():
 
 # ---- dtype, device, Size ----
 def test_dtype_objects():
-    assert rl.float is rl.float32 and rl.double is rl.float64 and rl.long is rl.int64 and rl.half is rl.float16
+    assert (
+        rl.float is rl.float32 and rl.double is rl.float64 and rl.long is rl.int64 and rl.half is rl.float16
+    )
     assert str(rl.float32) == repr(rl.float32) == "torch.float32"
-    assert rl.float32.is_floating_point and rl.complex64.is_complex and rl.int8.is_signed and not rl.uint8.is_signed
+    assert (
+        rl.float32.is_floating_point
+        and rl.complex64.is_complex
+        and rl.int8.is_signed
+        and not rl.uint8.is_signed
+    )
     assert rl.float32.itemsize == 4 and rl.complex128.itemsize == 16
     assert pickle.loads(pickle.dumps(rl.bfloat16)) is rl.bfloat16 and copy.deepcopy(rl.int8) is rl.int8
-    assert len({rl.float32, rl.float, rl.float64}) == 2 and rl.float32 != rl.float64 and rl.float32 != "float32"
+    assert (
+        len({rl.float32, rl.float, rl.float64}) == 2 and rl.float32 != rl.float64 and rl.float32 != "float32"
+    )
     assert rl.finfo(rl.float32).eps == 2.0**-23 and rl.iinfo(rl.int16).max == 32767
     with pytest.raises(TypeError):
         rl.finfo(rl.int32)
@@ -122,7 +143,10 @@ def test_device_objects():
     assert cpu == rl.device("cpu") and cpu.type == "cpu" and cpu.index is None and str(cpu) == "cpu"
     assert rl.device("cpu", 0) == rl.device("cpu:0") and rl.device("cuda:1").index == 1
     assert repr(rl.device("cuda", 1)) == "device(type='cuda', index=1)"
-    assert pickle.loads(pickle.dumps(rl.device("cpu:0"))) == rl.device("cpu:0") and len({cpu, rl.device("cpu")}) == 1
+    assert (
+        pickle.loads(pickle.dumps(rl.device("cpu:0"))) == rl.device("cpu:0")
+        and len({cpu, rl.device("cpu")}) == 1
+    )
     for wrong in ("nowhere", "cpu:x", "cuda:-1", ""):
         with pytest.raises(RuntimeError):
             rl.device(wrong)
@@ -196,7 +220,12 @@ class Tagged(rl.Tensor):
 def test_subclass_instances():
     x = rl.ones(2).as_subclass(Tagged)
     assert type(x) is Tagged and isinstance(x, rl.Tensor)
-    assert type(x + 1) is Tagged and type(x.sum()) is Tagged and type(x[0]) is Tagged and type(rl.add(1 * x, x)) is Tagged
+    assert (
+        type(x + 1) is Tagged
+        and type(x.sum()) is Tagged
+        and type(x[0]) is Tagged
+        and type(rl.add(1 * x, x)) is Tagged
+    )
     assert type(rl.stack([x, rl.ones(2)])) is Tagged
     y = copy.deepcopy(x)
     assert type(y) is Tagged and rl.equal(x, y)
@@ -334,11 +363,20 @@ def test_numpy_of_tensors_in_a_graph():
 def test_numpy_functions_and_operators():
     t = rl.tensor([1.0, 2.0])
     a = np.array([10.0, 20.0], dtype="float32")
-    assert np.sum(t) == 3 and np.asarray(t).dtype == np.float32 and np.array(t, dtype="int64").tolist() == [1, 2]
-    assert isinstance(t + a, rl.Tensor) and (t + a).tolist() == [11, 22] and (t * np.float64(2)).tolist() == [2, 4]
+    assert (
+        np.sum(t) == 3 and np.asarray(t).dtype == np.float32 and np.array(t, dtype="int64").tolist() == [1, 2]
+    )
+    assert (
+        isinstance(t + a, rl.Tensor)
+        and (t + a).tolist() == [11, 22]
+        and (t * np.float64(2)).tolist() == [2, 4]
+    )
     assert np.array_equal(a, rl.from_numpy(a)) and np.stack([t, t]).shape == (2, 2)
     assert (np.float32(2) * t).tolist() == [2, 4] and t[np.array([1, 0])].tolist() == [2, 1]
-    assert rl.tensor([np.float32(1), np.int8(2)]).tolist() == [1, 2] and rl.tensor(np.arange(3)).dtype == rl.int64
+    assert (
+        rl.tensor([np.float32(1), np.int8(2)]).tolist() == [1, 2]
+        and rl.tensor(np.arange(3)).dtype == rl.int64
+    )
 
 
 def test_read_only_arrays_warn_and_survive():
@@ -355,7 +393,15 @@ def test_frombuffer():
     memory[:4] = struct.pack("f", 9)
     assert t.tolist() == [9, 2, 3, 4]
     assert rl.frombuffer(memory, dtype=rl.float32, count=2, offset=4).tolist() == [2, 3]
-    for bad in (dict(count=9), dict(offset=15), dict(offset=-1), dict(offset=99), dict(count=-2), dict(count=2**62), dict(count=0)):
+    for bad in (
+        dict(count=9),
+        dict(offset=15),
+        dict(offset=-1),
+        dict(offset=99),
+        dict(count=-2),
+        dict(count=2**62),
+        dict(count=0),
+    ):
         with pytest.raises((ValueError, RuntimeError)):
             rl.frombuffer(memory, dtype=rl.float32, **bad)
     with pytest.raises((ValueError, RuntimeError, BufferError)):
@@ -381,7 +427,11 @@ def test_dlpack():
 
 
 def test_dlpack_capsules_are_used_once_and_freed():
-    capsule = rl.utils.dlpack.to_dlpack(rl.arange(3.0)) if hasattr(rl.utils, "dlpack") else rl.arange(3.0).__dlpack__()
+    capsule = (
+        rl.utils.dlpack.to_dlpack(rl.arange(3.0))
+        if hasattr(rl.utils, "dlpack")
+        else rl.arange(3.0).__dlpack__()
+    )
     assert rl.from_dlpack(capsule).tolist() == [0, 1, 2]
     with pytest.raises((RuntimeError, ValueError)):
         rl.from_dlpack(capsule)
@@ -394,7 +444,10 @@ def test_many_dimensions():
     x = rl.arange(256.0).reshape(shape)
     y = x.permute(tuple(range(16))[::-1])
     assert (x + 1).shape == shape and (y * 2).sum() == 2 * x.sum() and y.contiguous().shape == y.shape
-    assert rl.equal((x + y).permute(tuple(range(16))[::-1]), y + x.permute(tuple(range(16))[::-1]).permute(tuple(range(16))[::-1]))
+    assert rl.equal(
+        (x + y).permute(tuple(range(16))[::-1]),
+        y + x.permute(tuple(range(16))[::-1]).permute(tuple(range(16))[::-1]),
+    )
     assert x.sum(dim=tuple(range(0, 16, 2))).shape == (1,) * 8 and x[(0,) * 16].item() == 0
     deep = rl.ones((1,) * 64)
     assert (deep + deep).ndim == 64 and deep.squeeze().ndim == 0 and deep.sum().item() == 1
@@ -403,9 +456,18 @@ def test_many_dimensions():
 
 def test_empty_tensors():
     x = rl.empty(0, 3)
-    assert x.numel() == 0 and x.tolist() == [] and (x + 1).shape == (0, 3) and x.sum().item() == 0 and x.prod().item() == 1
+    assert (
+        x.numel() == 0
+        and x.tolist() == []
+        and (x + 1).shape == (0, 3)
+        and x.sum().item() == 0
+        and x.prod().item() == 1
+    )
     assert rl.empty(2, 0).tolist() == [[], []] and x.t().shape == (3, 0) and x.reshape(3, 0).shape == (3, 0)
-    assert (x @ rl.ones(3, 2)).shape == (0, 2) and (rl.ones(2, 0) @ rl.ones(0, 2)).tolist() == [[0, 0], [0, 0]]
+    assert (x @ rl.ones(3, 2)).shape == (0, 2) and (rl.ones(2, 0) @ rl.ones(0, 2)).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]
     assert x.mean().isnan() and rl.cat([x, x]).shape == (0, 3) and x.clone().add_(1).shape == (0, 3)
     for name in ("max", "min", "argmax"):
         with pytest.raises((RuntimeError, IndexError)):
@@ -428,7 +490,15 @@ def test_impossible_sizes_raise(size):
 
 def test_views_outside_the_storage_raise():
     x = rl.arange(6.0)
-    for bad in (((7,), (1,), 0), ((2, 3), (3, 2), 0), ((1,), (1,), 6), ((2**62,), (1,), 0), ((2,), (2**62,), 0), ((1,), (1,), -1), ((2,), (-1,), 1)):
+    for bad in (
+        ((7,), (1,), 0),
+        ((2, 3), (3, 2), 0),
+        ((1,), (1,), 6),
+        ((2**62,), (1,), 0),
+        ((2,), (2**62,), 0),
+        ((1,), (1,), -1),
+        ((2,), (-1,), 1),
+    ):
         with pytest.raises((RuntimeError, ValueError)):
             x.as_strided(*bad)
     assert x.as_strided((2, 2), (1, 2), 1).tolist() == [[1, 3], [2, 4]]
