@@ -4,6 +4,7 @@ fresh numbers; RUSHLIGHT_FUZZ_LOG=file keeps (in file.PID) the line of the call 
 """
 
 import faulthandler
+import functools
 import math
 import os
 import random
@@ -458,9 +459,9 @@ def test_long_run():
     seed = int(os.environ.get("RUSHLIGHT_FUZZ_SEED", time.time_ns() % 2**32))
     print("seed", seed)
     rng = random.Random(seed)
-    jobs = [(lambda op: lambda draw: call_text(draw, op))(op) for op in OPS + COMPOSITES]
-    jobs += [(lambda name: lambda draw: method_text(draw, name))(name) for name in METHODS + SPECIAL * 2]
-    jobs += [(lambda name: lambda draw: function_text(draw, name))(name) for name in FUNCTIONS]
+    jobs = [functools.partial(call_text, op=op) for op in OPS + COMPOSITES]
+    jobs += [functools.partial(method_text, name=name) for name in METHODS + SPECIAL * 2]
+    jobs += [functools.partial(function_text, name=name) for name in FUNCTIONS]
     end, calls = time.monotonic() + SECONDS, 0
     failures = []
     while time.monotonic() < end:

@@ -206,7 +206,7 @@ def test_layouts(op, layout):
         pytest.skip("defined by the layout itself: test_views")
     for sample in samples(op):
 
-        def make(array, draw):
+        def make(array, draw, sample=sample):
             if layout == "expanded" and not draw.floating or "ties" in sample.text and layout == "expanded":
                 return rl.from_numpy(array.copy())
             return LAYOUTS[layout](array)

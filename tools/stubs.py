@@ -17,10 +17,11 @@ TARGET = pathlib.Path(__file__).resolve().parent.parent / "rushlight" / "_C.pyi"
 
 TYPES = {
     "Tensor": "Tensor", "Operand": "Tensor | Number", "Scalar": "Number | Tensor", "int": "builtins.int", "float": "builtins.float",
-    "bool": "builtins.bool", "dtype": "_Dtype", "device": "_Device | builtins.str | builtins.int", "str": "builtins.str", "Generator": "Generator", "any": "Any",
+    "bool": "builtins.bool", "dtype": "_Dtype", "device": "_Device | builtins.str | builtins.int", "str": "builtins.str",
+    "Generator": "Generator", "any": "Any",
 }  # fmt: skip
 
-HEAD = '''"""Types of the native module. Written by tools/stubs.py from the op table: change the blocks in core/ops, not this file."""
+HEAD = '''"""Types of the native module. Written by tools/stubs.py from the op table: change core/ops, not this file."""
 
 import builtins
 from collections.abc import Iterator, Sequence
@@ -168,8 +169,9 @@ def text():
         lines += [f"class {name}{base}:", "    def __init__(self, *args: Any, **kwargs: Any) -> None: ...",
                   "    def __getattr__(self, name: builtins.str) -> Any: ...", ""]  # fmt: skip
     lines += ["_Dtype = dtype", "_Device = device", ""]
-    lines += ["class Tensor:", "    shape: Size", "    dtype: _Dtype", "    device: _Device", "    requires_grad: builtins.bool",
-              "    grad: Tensor | None", "    is_leaf: builtins.bool", "    data: Tensor", "    ndim: builtins.int", "    T: Tensor"]  # fmt: skip
+    lines += ["class Tensor:", "    shape: Size", "    dtype: _Dtype", "    device: _Device",
+              "    requires_grad: builtins.bool", "    grad: Tensor | None", "    is_leaf: builtins.bool",
+              "    data: Tensor", "    ndim: builtins.int", "    T: Tensor"]  # fmt: skip
     known = {*methods, "shape", "dtype", "device", "requires_grad", "grad", "is_leaf", "data", "ndim", "T"}
     lines += plain_attributes(known, "    ")
     lines += block(methods, "    ")

@@ -64,8 +64,6 @@ Tensor inverse(const Tensor& a) { return find_op("linalg_inv_ex").call_list({a})
 Tensor solve(const Tensor& a, const Tensor& b) { return find_op("linalg_solve_ex").call_list({a, b})[0]; }
 Tensor conjugate(const Tensor& t) { return is_complex(t.dtype()) ? conj.call({t}) : t; }
 Tensor plus(const Tensor& a, const Tensor& b) { return !a ? b : !b ? a : a + b; }
-// Ones where i == j, on the last two dimensions
-Tensor eye_like(const Tensor& t) { return find_op("eye").call({t.size(-1), Value(), real_of(t.dtype())}); }
 // 1 / (v_j - v_i) off the diagonal, 0 on it
 Tensor inverse_differences(const Tensor& v) {
   Tensor differences = unsqueeze.call({v, -2}) - column(v);

@@ -64,13 +64,21 @@ template <class T> struct dtype_of_t;
 #define RL_DTYPE(T, D) \
   template <> struct dtype_of_t<T> { \
     static constexpr Dtype value = Dtype::D; \
-  };
-RL_DTYPE(bool, boolean)
-RL_DTYPE(uint8_t, u8) RL_DTYPE(int8_t, i8) RL_DTYPE(int16_t, i16) RL_DTYPE(int32_t, i32)
-    RL_DTYPE(int64_t, i64) RL_DTYPE(half, f16) RL_DTYPE(bfloat16, bf16) RL_DTYPE(float, f32)
-        RL_DTYPE(double, f64) RL_DTYPE(c64, c64) RL_DTYPE(c128, c128)
+  }
+RL_DTYPE(bool, boolean);
+RL_DTYPE(uint8_t, u8);
+RL_DTYPE(int8_t, i8);
+RL_DTYPE(int16_t, i16);
+RL_DTYPE(int32_t, i32);
+RL_DTYPE(int64_t, i64);
+RL_DTYPE(half, f16);
+RL_DTYPE(bfloat16, bf16);
+RL_DTYPE(float, f32);
+RL_DTYPE(double, f64);
+RL_DTYPE(c64, c64);
+RL_DTYPE(c128, c128);
 #undef RL_DTYPE
-            template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
+template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
 
 [[noreturn]] void throw_unsupported(const char* kernel, Dtype d);  // "kernel" not implemented for 'Half'
 

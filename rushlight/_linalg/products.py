@@ -60,7 +60,8 @@ def cross(input, other, dim=None):
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
-        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}")
+        lengths = f"{input.shape[dim]} and {other.shape[dim]}"
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {lengths}")
     a, b = input.unbind(dim), other.unbind(dim)
     parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     return _C.stack(parts, dim)

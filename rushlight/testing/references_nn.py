@@ -127,9 +127,9 @@ def _col2im(input, output_size, kernel_size, dilation, padding, stride):
 
 
 # ---- pooling ----
-def _pool_counts(shape, k, s, p, d, ceil_mode):
+def _pool_counts(shape, kernel, stride, padding, dilation, ceil_mode):
     counts = []
-    for n, k, s, p, d in zip(shape, k, s, p, d):
+    for n, k, s, p, d in zip(shape, kernel, stride, padding, dilation):
         span = n + 2 * p - d * (k - 1) - 1
         count = (-(-span // s) if ceil_mode else span // s) + 1
         if ceil_mode and (count - 1) * s >= n + p:  # the last window must start inside

@@ -209,8 +209,14 @@ def numpy_dtype(dtype):
 
 
 _NAMESPACE = {name: value for name, value in vars(_C).items() if isinstance(value, _C.dtype)}
+
+
+def _drawing(kind):
+    return lambda *shape, bounds=(0, 2): Draw(kind, tuple(shape), *bounds)
+
+
 _NAMESPACE.update(
-    (kind, (lambda kind: lambda *shape, bounds=(0, 2): Draw(kind, tuple(shape), *bounds))(kind))
+    (kind, _drawing(kind))
     for kind in "x y w pos unit prob above1 ties special sorted spd z i perm int count b mask".split()
 )
 _NAMESPACE.update(inf=math.inf, nan=math.nan, rl=rushlight, call=lambda *args, **kwargs: (args, kwargs))
