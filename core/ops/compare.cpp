@@ -188,6 +188,19 @@ Tensor inside(const Call& c) {
   if (c.has(1) && c.has(2)) return logical_and(ge(c.in(0), c.arg(1)), le(c.in(0), c.arg(2)));
   return c.has(1) ? ge(c.in(0), c.arg(1)) : le(c.in(0), c.arg(2));
 }
+// The bounds may be tensors or numbers.
+Grads clamp_grad(const Call& c, const Tensor& g) {
+  Tensor to_min, to_max;
+  if (c.wants(1)) {
+    Tensor low = lt(c.in(0), c.arg(1));
+    to_min = where_zero(c.has(2) ? logical_and(low, lt(c.in(1), c.arg(2))) : low, g);
+  }
+  if (c.wants(2)) {
+    Tensor high = gt(c.in(0), c.arg(2));
+    to_max = where_zero(c.has(1) ? logical_or(high, lt(c.in(2), c.arg(1))) : high, g);
+  }
+  return {c.wants(0) ? where_zero(inside(c), g) : Tensor(), to_min, to_max};
+}
 
 }  // namespace
 
@@ -199,19 +212,7 @@ const Op& clamp_tensor = def({
     .rule = clamp_rule,
     .cpu = clamp_kernel,
     .saves = save(In0 | In1 | In2),
-    .grad =
-        [](const Call& c, const Tensor& g) {
-          Tensor to_min, to_max;
-          if (c.wants(1)) {
-            Tensor low = lt(c.in(0), c.in(1));
-            to_min = where_zero(c.has(2) ? logical_and(low, lt(c.in(1), c.in(2))) : low, g);
-          }
-          if (c.wants(2)) {
-            Tensor high = gt(c.in(0), c.in(2));
-            to_max = where_zero(c.has(1) ? logical_or(high, lt(c.in(2), c.in(1))) : high, g);
-          }
-          return Grads{c.wants(0) ? where_zero(inside(c), g) : Tensor(), to_min, to_max};
-        },
+    .grad = clamp_grad,
     .grad_name = "ClampBackward0",
     .ref = "np.clip(input, min, max)",
     .samples = {"x(2,3), min=y(2,3)", "x(2,3), max=y(3)"},
@@ -225,9 +226,8 @@ const Op& clamp = def({
     .family = pointwise,
     .rule = clamp_rule,
     .cpu = clamp_kernel,
-    .saves = save(In0),
-    .grad = [](const Call& c,
-               const Tensor& g) { return Grads{where_zero(inside(c), g), Tensor(), Tensor()}; },
+    .saves = save(In0 | In1 | In2),
+    .grad = clamp_grad,
     .grad_name = "ClampBackward1",
     .ref = "np.clip(input, min, max)",
     .samples = {"x(2,3), -0.5, 0.5", "x(2,3), min=0", "x(2,3), max=0.3"},

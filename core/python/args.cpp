@@ -436,7 +436,16 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
     *why = cat_text(op.name, "() missing ", count_missing, " required positional arguments: ", missing);
     return false;
   }
-  return true;
+  // an operator of numbers only: pow(2, 3)
+  int operand = -1;
+  for (size_t i = 0; i < n; ++i) {
+    if (b.values[i].tag == Value::tensor || b.values[i].tag == Value::tensors) return true;
+    if (operand < 0 && op.params[i].type == Type::operand) operand = i;
+  }
+  if (operand >= 0 && why)
+    *why = cat_text(op.name, "(): argument '", op.params[operand].name, "' (position ", operand + 1,
+                    ") must be Tensor, not ", nargs ? type_name(args[0]) : "number");
+  return operand < 0;
 }
 
 namespace {
