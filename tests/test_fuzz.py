@@ -285,6 +285,14 @@ def _all_tensors(value):
             yield from _all_tensors(v)
 
 
+WRITING = {
+    "__setitem__",
+    "backward",
+    "module_load",
+    *(f"__i{n}__" for n in "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()),
+}
+
+
 def state(t):
     return (tuple(t.shape), t.stride(), t.storage_offset(), t.dtype, t.requires_grad, t.is_leaf,
             bytes(t.untyped_storage()) if t.device.type == "cpu" else None)  # fmt: skip
@@ -296,12 +304,7 @@ def attempt(function, name, args, kwargs):
         return
     given = list(_all_tensors([*args, *kwargs.values()]))
     before = [state(t) for t in given]
-    writes = (
-        name.endswith("_")
-        and not name.endswith("__")
-        or "out" in kwargs
-        or name in ("__setitem__", "backward")
-    )
+    writes = (name.endswith("_") and not name.endswith("__")) or "out" in kwargs or name in WRITING
     try:
         result = function(*args, **kwargs)
     except (SystemError, RecursionError):
@@ -344,7 +347,9 @@ def repeat(line):
         op.name: lambda *args, op=op, **kwargs: attempt(op.function, op.name, args, kwargs)
         for op in COMPOSITES
     }
-    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)  # a call that never returns is a failure with a name
+    faulthandler.dump_traceback_later(
+        60, exit=True, file=sys.__stderr__
+    )  # a call that never returns is a failure with a name
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

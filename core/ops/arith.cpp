@@ -259,7 +259,11 @@ const Op& div_scalar = def({
     .doc = "Quotient of a tensor and a number.",
     .family = pointwise,
     .forms = Forms::function,
-    .rule = rule::to_float,
+    .rule =
+        [](Call& c) {
+          if (!c.arg(1).is_number()) throw type_error("_div_scalar(): argument 'other' must be a number");
+          rule::to_float(c);
+        },
     .cpu = [](Call& c) { run_map(c, static_table<FloatsAndComplex>([](auto a, auto b) { return a / b; })); },
     .saves = {.for0 = In1},
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, c.arg(1)), Tensor()}; },
