@@ -12,7 +12,9 @@ STUB = ROOT / "rushlight" / "_C.pyi"
 
 
 def test_the_stub_is_current():
-    assert STUB.read_text() == runpy.run_path(str(ROOT / "tools" / "stubs.py"))["text"](), "run python tools/stubs.py"
+    assert STUB.read_text() == runpy.run_path(str(ROOT / "tools" / "stubs.py"))["text"](), (
+        "run python tools/stubs.py"
+    )
 
 
 def test_the_stub_names_operators_and_methods():
