@@ -91,8 +91,7 @@ template <class T> T leaf_value(PyObject* o) {
   }
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
     if (v.tag == Value::integer && int64_t(T(v.i)) != v.i && (v.i > 0 || std::is_signed_v<T>))
-      throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).ctype_name,
-                          " without overflow");
+      throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).name, " without overflow");
   if (v.tag == Value::integer || v.tag == Value::boolean) return convert<T>(v.i);
   if (v.tag == Value::real) return convert<T>(v.d);
   if constexpr (!std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
