@@ -15,6 +15,26 @@ namespace {
 int64_t padded_dims(const Call& c) { return c.op.name[c.op.name.size() - 2] - '0'; }  // reflection_pad2d
 bool reflects(const Call& c) { return c.op.name[2] == 'f'; }
 
+// Sizes after padding the last pad.size() / 2 dimensions, none of which is empty; raises where the padding does not fit.
+Dims padded_sizes(const std::string& name, IntSpan from, IntSpan pad, bool mirror) {
+  Dims sizes(from);
+  int64_t n = pad.size() / 2, nd = from.size();
+  for (int64_t k = 0; k < n; ++k) {
+    int64_t d = nd - 1 - k, before = pad[2 * k], after = pad[2 * k + 1], old = from[d];
+    if (mirror && (before >= old || after >= old))
+      throw runtime_error(
+          "Argument #", 2 * k + 4,
+          ": Padding size should be less than the corresponding input dimension, but got: padding (", before,
+          ", ", after, ") at dimension ", d, " of input ", show(from));
+    if (__builtin_add_overflow(old, before, &sizes[d]) || __builtin_add_overflow(sizes[d], after, &sizes[d]))
+      throw runtime_error(name, ": the padded size is too large");
+    if (sizes[d] < 1)
+      throw runtime_error("input (", "WHD"[k], ": ", old, ") is too small. Calculated output ", "WHD"[k],
+                          ": ", sizes[d]);
+  }
+  return sizes;
+}
+
 void check_padding(Call& c) {
   const Tensor& t = c.in(0);
   IntSpan pad = c.ints(1);
@@ -29,21 +49,7 @@ void check_padding(Call& c) {
         "D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: ",
         show(t.sizes()));
   if (t.dtype() == Dtype::boolean) throw_unsupported(c.op.name.c_str(), t.dtype());
-  Dims sizes(t.sizes());
-  for (int64_t k = 0; k < n; ++k) {
-    int64_t d = t.ndim() - 1 - k, before = pad[2 * k], after = pad[2 * k + 1], old = t.size(d);
-    if (reflects(c) && (before >= old || after >= old))
-      throw runtime_error(
-          "Argument #", 2 * k + 4,
-          ": Padding size should be less than the corresponding input dimension, but got: padding (", before,
-          ", ", after, ") at dimension ", d, " of input ", show(t.sizes()));
-    if (__builtin_add_overflow(old, before, &sizes[d]) || __builtin_add_overflow(sizes[d], after, &sizes[d]))
-      throw runtime_error(c.op.name, ": the padded size is too large");
-    if (sizes[d] < 1)
-      throw runtime_error("input (", "WHD"[k], ": ", old, ") is too small. Calculated output ", "WHD"[k],
-                          ": ", sizes[d]);
-  }
-  c.out_meta(0, t.dtype(), std::move(sizes));
+  c.out_meta(0, t.dtype(), padded_sizes(c.op.name, t.sizes(), pad, reflects(c)));
 }
 
 int64_t source_of(int64_t place, int64_t size, bool mirror) {
@@ -81,6 +87,7 @@ struct PadMap {
 
 void pad_kernel(Call& c) {
   Tensor in = packed(c.in(0));
+  if (!in.numel()) return;
   PadMap map(in.sizes(), c.ints(1), reflects(c));
   int64_t width = map.columns.size(), per_block = map.rows.size();
   visit_size(in.itemsize(), [&]<class T>() {
@@ -101,10 +108,21 @@ const Op& pad_backward = def({
     .doc = "The gradient of reflection and replication padding: border elements are added to where they came "
            "from.",
     .forms = no_forms,
-    .rule = [](Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1))); },
+    .rule =
+        [](Call& c) {
+          Dims sizes(c.ints(1));
+          int64_t nd = sizes.size(), n = c.ints(2).size() / 2;
+          for (int64_t k = 0; k < n && k < nd; ++k)
+            sizes[nd - 1 - k] += c.ints(2)[2 * k] + c.ints(2)[2 * k + 1];
+          if (n > nd || c.ints(2).size() % 2 || !same(sizes, c.in(0).sizes()))
+            throw runtime_error("_pad_backward: grad_output of shape ", show(c.in(0).sizes()),
+                                " does not fit ", show(sizes));
+          c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1)));
+        },
     .cpu =
         [](Call& c) {
           Tensor g = packed(c.in(0));
+          if (!g.numel()) return;
           PadMap map(c.ints(1), c.ints(2), c.s(3) == "reflect");
           int64_t width = map.columns.size(), per_block = map.rows.size();
           rushlight::fill(c.out(), Value(0));
