@@ -63,6 +63,9 @@ void Loop::finish() {
     sizes[0] = 1;
     for (int k = 0; k < nops; ++k) strides[k][0] = 0;
   }
+  // nothing to visit, but positions are still divided by the sizes
+  if (numel == 0)
+    for (int d = 0; d < ndim; ++d) sizes[d] = std::max<int64_t>(sizes[d], 1);
 }
 
 bool Loop::contiguous(int operand, int64_t itemsize) const {

@@ -2,6 +2,7 @@
 #include "ops/create.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/copy.h"
 #include "kernels/parallel.h"
@@ -89,6 +90,11 @@ void made(Call& c, Dims sizes, int dtype_at, Dtype fallback) {
   c.meta0.device = device_arg(c, dtype_at + 1);
 }
 
+// The memory keeps what it holds, except that a bool must be 0 or 1.
+void leave_as_is(Call& c) {
+  if (c.out().dtype() == Dtype::boolean && c.out()->storage) std::memset(c.out()->storage->data, 0, c.out()->storage->nbytes);
+}
+
 void check_sizes(const Call& c) {
   for (auto s : c.meta0.sizes)
     if (s < 0) throw runtime_error(c.op.name, ": Dimension size must be non-negative.");
@@ -133,7 +139,7 @@ const Op& empty_op = def({
             c.meta0.strided = format_strides(f, c.meta0.sizes, c.meta0.strides);
           }
         },
-    .cpu = [](Call&) {},
+    .cpu = leave_as_is,
 });
 
 const Op& empty_strided_op = def({
@@ -150,7 +156,7 @@ const Op& empty_strided_op = def({
           c.meta0.strides = Dims(c.ints(1));
           c.meta0.strided = true;
         },
-    .cpu = [](Call&) {},
+    .cpu = leave_as_is,
 });
 
 const Op& zeros = def({
@@ -213,7 +219,7 @@ const Op& empty_like_op = def({
     .family = create,
     .forms = function,
     .rule = [](Call& c) { like_rule(c, 1); },
-    .cpu = [](Call&) {},
+    .cpu = leave_as_is,
 });
 const Op& zeros_like = def({
     .sig = "zeros_like(Tensor input, *, " RL_LIKE,

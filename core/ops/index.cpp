@@ -43,9 +43,10 @@ constexpr int64_t mask_chunk = 65536;
 // Numbers of true elements before each chunk of a contiguous mask, and their total at the end.
 std::vector<int64_t> mask_starts(const bool* mask, int64_t n) {
   std::vector<int64_t> starts((n + mask_chunk - 1) / mask_chunk + 1);
+  auto* bytes = reinterpret_cast<const unsigned char*>(mask);  // a view of other memory may hold more than 0 and 1
   parallel_for(n, mask_chunk, [&](int64_t begin, int64_t end) {
     int64_t sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += mask[i];
+    for (int64_t i = begin; i < end; ++i) sum += bytes[i] != 0;
     starts[begin / mask_chunk + 1] = sum;
   });
   for (size_t k = 1; k < starts.size(); ++k) starts[k] += starts[k - 1];
@@ -61,6 +62,8 @@ void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, 
     for (; i + 8 <= end; i += 8) {  // eight bytes at a time: each true one is a set bit
       uint64_t word;
       std::memcpy(&word, mask + i, 8);
+      constexpr uint64_t low = 0x7f7f7f7f7f7f7f7f;
+      word = (((word & low) + low) | word) & ~low;  // the top bit of each byte that is not 0
       if constexpr (std::endian::native == std::endian::little) {
         for (; word; word &= word - 1) f(i + std::countr_zero(word) / 8, rank++);
       } else {
@@ -69,7 +72,7 @@ void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, 
       }
     }
     for (; i < end; ++i)
-      if (mask[i]) f(i, rank++);
+      if (reinterpret_cast<const unsigned char*>(mask)[i]) f(i, rank++);
   });
 }
 

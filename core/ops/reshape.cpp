@@ -107,6 +107,7 @@ const Op& unsafe_view = def({
     .rule =
         [](Call& c) {
           const Tensor& t = c.in(0);
+          if (!t.contiguous()) throw runtime_error("_unsafe_view: expected a contiguous tensor");
           Dims sizes = infer_size(c.ints(1), t.numel());
           c.out_view(0, alias(t, sizes, contiguous_strides(sizes), t.offset()));
         },

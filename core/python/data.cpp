@@ -128,6 +128,9 @@ template <class T> PyObject* element(T x) {
 }
 
 template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides) {
+  if constexpr (std::is_same_v<T, bool>) {  // a view of other memory may hold more than 0 and 1
+    if (sizes.empty()) return PyBool_FromLong(*reinterpret_cast<const unsigned char*>(p) != 0);
+  }
   if (sizes.empty()) return element(*p);
   Py list(checked(PyList_New(sizes[0])));
   for (int64_t i = 0; i < sizes[0]; ++i) {
