@@ -110,13 +110,13 @@ const Op& pad_backward = def({
     .forms = no_forms,
     .rule =
         [](Call& c) {
-          Dims sizes(c.ints(1));
-          int64_t nd = sizes.size(), n = c.ints(2).size() / 2;
-          for (int64_t k = 0; k < n && k < nd; ++k)
-            sizes[nd - 1 - k] += c.ints(2)[2 * k] + c.ints(2)[2 * k + 1];
-          if (n > nd || c.ints(2).size() % 2 || !same(sizes, c.in(0).sizes()))
+          IntSpan sizes = c.ints(1), pad = c.ints(2);
+          bool fits = pad.size() % 2 == 0 && pad.size() <= 6 && pad.size() / 2 <= sizes.size();
+          for (size_t d = fits ? sizes.size() - pad.size() / 2 : 0; fits && d < sizes.size(); ++d)
+            fits = sizes[d] > 0;
+          if (!fits || !same(padded_sizes(c.op.name, sizes, pad, c.s(3) == "reflect"), c.in(0).sizes()))
             throw runtime_error("_pad_backward: grad_output of shape ", show(c.in(0).sizes()),
-                                " does not fit ", show(sizes));
+                                " does not fit an input of shape ", show(sizes), " padded by ", show(pad));
           c.out_meta(0, c.in(0).dtype(), Dims(c.ints(1)));
         },
     .cpu =
