@@ -18,7 +18,14 @@ GROWN = {
     3: {2: 24, 3: 60, 4: 50, 5: 40, 6: 30, 7: 20},
     4: {2: 5, 3: 16, 4: 24, 5: 23, 6: 26, 7: 21},
 }
-SQUARED = {"diagflat", "diag_embed", "kron", "block_diag", "cartesian_prod", "combinations"}  # results grow faster
+SQUARED = {
+    "diagflat",
+    "diag_embed",
+    "kron",
+    "block_diag",
+    "cartesian_prod",
+    "combinations",
+}  # results grow faster
 
 
 def grown_calls(op):
@@ -62,7 +69,11 @@ def run(op, args, kwargs):
     leaves = [leaf(a) for a in args]
     result = op.call(*leaves, **kwargs)
     parts = [digest(result)]
-    outs = [t for t in (result if isinstance(result, (list, tuple)) else [result]) if isinstance(t, rl.Tensor) and t.requires_grad]
+    outs = [
+        t
+        for t in (result if isinstance(result, (list, tuple)) else [result])
+        if isinstance(t, rl.Tensor) and t.requires_grad
+    ]
     flat = [t for a in leaves for t in (a if isinstance(a, (list, tuple)) else [a])]
     wanted = [t for t in flat if isinstance(t, rl.Tensor) and t.requires_grad]
     if outs and wanted:
