@@ -28,6 +28,7 @@ KNOWN = {
     "convolution": "one number stands for a list",
 }  # fmt: skip
 OTHER_NAMES = {
+    "scaled_dot_product_attention",
     "inner",
     "matmul",
     "ldexp",
