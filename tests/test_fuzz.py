@@ -483,3 +483,27 @@ def test_long_run():
             calls += 20
     print(calls, "calls")
     assert not failures, "\n\n".join(failures)
+
+
+FOUND = [  # calls that once crashed, read foreign memory or changed an argument before they raised
+    "function('_only_row', T('bool', (), 'plain', 'small', 0))",
+    "method('unfold', T('complex128', (2, 1, 2), 'offset', 'zero', 0), 0, 2, 9223372036854775807)",
+    "function('aminmax', T('bool', (), 'plain', 'small', 0), out=(T('bool', (), 'plain', 'zero', 0), T('bool', (0,), 'plain', 'small', 0)))",
+    "function('mode', T('bool', (), 'plain', 'small', 0), out=(T('bool', (), 'plain', 'zero', 0), T('bool', (), 'plain', 'small', 0)))",
+    "attempt(rl.remainder_, 'remainder_', [2, T('float16', (1,), 'plain', 'index', 0)], {})",
+    "attempt(rl.bitwise_and_, 'bitwise_and_', [0, T('float16', (), 'offset', 'index', 2)], {})",
+    "function('index', T('int64', (1, 1), 'reversed', 'small', 0), [T('int32', (1, 1), 'plain', 'small', 0)])",
+    "function('select_backward', T('complex128', (0, 3), 'transposed', 'zero', 0), (3,), -1, -2)",
+    "function('float_power', 0.5, -2.5)",
+    "function('clamp', T('float32', (2, 3), 'owned', 'special', 2), -0.5, T('float16', (2, 1), 'owned', 'small', 0))",
+    "function('_div_scalar', T('complex128', (0,), 'sliced', 'zero', 0), T('float64', (0,), 'reversed', 'special', 2))",
+    "function('normal', nan, T('float16', (2, 0, 4), 'transposed', 'zero', 0))",
+    "function('_pad_backward', T('int16', (2, 0, 4), 'reversed', 'special', 0), (6,), (1, -3), 'reflect')",
+    "function('_unsafe_view', T('int8', (2, 3, 4), 'overlapping', 'special', 0), (3, -1))",
+    "method('new_empty', T('bool', (), 'plain', 'small', 0), (5,))",
+]
+
+
+@pytest.mark.parametrize("line", FOUND)
+def test_found_before(line):
+    repeat(line)
