@@ -92,7 +92,8 @@ void made(Call& c, Dims sizes, int dtype_at, Dtype fallback) {
 
 // The memory keeps what it holds, except that a bool must be 0 or 1.
 void leave_as_is(Call& c) {
-  if (c.out().dtype() == Dtype::boolean && c.out()->storage) std::memset(c.out()->storage->data, 0, c.out()->storage->nbytes);
+  if (c.out().dtype() == Dtype::boolean && c.out()->storage)
+    std::memset(c.out()->storage->data, 0, c.out()->storage->nbytes);
 }
 
 void check_sizes(const Call& c) {

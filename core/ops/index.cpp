@@ -43,7 +43,8 @@ constexpr int64_t mask_chunk = 65536;
 // Numbers of true elements before each chunk of a contiguous mask, and their total at the end.
 std::vector<int64_t> mask_starts(const bool* mask, int64_t n) {
   std::vector<int64_t> starts((n + mask_chunk - 1) / mask_chunk + 1);
-  auto* bytes = reinterpret_cast<const unsigned char*>(mask);  // a view of other memory may hold more than 0 and 1
+  auto* bytes =
+      reinterpret_cast<const unsigned char*>(mask);  // a view of other memory may hold more than 0 and 1
   parallel_for(n, mask_chunk, [&](int64_t begin, int64_t end) {
     int64_t sum = 0;
     for (int64_t i = begin; i < end; ++i) sum += bytes[i] != 0;
@@ -522,7 +523,8 @@ const Both masked_scatter = def_both(
 // ---- gradients of views ----
 void write_part(const Call& c, const Tensor& part) {
   if (!same(part.sizes(), c.in(0).sizes()))
-    throw runtime_error(c.op.name, ": grad_output of shape ", show(c.in(0).sizes()), " does not fit ", show(part.sizes()));
+    throw runtime_error(c.op.name, ": grad_output of shape ", show(c.in(0).sizes()), " does not fit ",
+                        show(part.sizes()));
   rushlight::copy(part, c.in(0));
 }
 const Op& select_backward = def({
