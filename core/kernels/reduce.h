@@ -48,6 +48,18 @@ template <class T, class R> RL_INLINE typename R::Acc reduce_run(const R& r, con
   return lanes[0];
 }
 
+// acc[j] = reduction over column j of a block. Arguments by value: what a lambda captures by reference would be read anew
+// after each store, and the loop would not vectorise.
+template <class T, class R>
+RL_INLINE void reduce_rows(R r, const T* x, int64_t stride, int64_t rows, int64_t n,
+                           typename R::Acc* __restrict acc) {
+  for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
+  for (int64_t i = 0; i < rows; ++i, x += stride) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+  }
+}
+
 // result[k] = reduction over row k
 template <class T, class R> void reduce(const ReducePlan& p, const R& r, typename R::Acc* result) {
   using Acc = typename R::Acc;
@@ -101,11 +113,7 @@ template <class T, class R> void reduce(const ReducePlan& p, const R& r, typenam
                      int64_t first = b * width, n = std::min(width, p.inner - first),
                              rows = std::min(height, p.reduced - c * height);
                      const T* x = data + p.offset(o * p.inner) + first + c * height * p.stride;
-                     for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
-                     for (int64_t i = 0; i < rows; ++i, x += p.stride) {
-                       RL_INDEPENDENT
-                       for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
-                     }
+                     reduce_rows(r, x, p.stride, rows, n, acc);
                      int64_t k = o * p.inner + first;
                      if (chunks == 1)
                        for (int64_t j = 0; j < n; ++j) result[k + j] = acc[j];
