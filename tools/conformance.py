@@ -11,7 +11,19 @@ from pathlib import Path
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 # Least share of each vector file that has to match. What is missing is listed in docs/coverage.md.
-REQUIRED = {"rng_vectors": 1.0, "printing_vectors": 1.0, "behaviour_vectors": 0.85, "error_vectors": 0.85}
+REQUIRED = {"behaviour_vectors": 0.95, "error_vectors": 0.95}
+# In these files every vector has to match but those that hold one of the words, for the reason given.
+COMPLETE = {
+    "rng_vectors": {"orthogonal_": "exact only up to the rounding of the LAPACK behind NumPy"},
+    "printing_vectors": {
+        "float8": "the 8-bit floats do not exist here yet",
+        "sparse": "sparse tensors do not exist here yet",
+        "quantize": "quantised tensors do not exist here",
+        "per_tensor_affine": "quantised tensors do not exist here",
+        "TensorDataset(torch.ones(2)).__class__": "Python classes say the module they live in",
+        "torch.nn.Linear ->": "Python classes say the module they live in",
+    },
+}
 
 
 def run(script, *args):
@@ -29,6 +41,16 @@ def shares(report):
     return {name: (int(good), int(total)) for name, good, total in rows}
 
 
+def unexplained(report):
+    """Failing vectors of the complete files that no listed reason covers, as (file, line)."""
+    section = None
+    for line in report.splitlines():
+        if heading := re.match(r"(\w+)\s+\d+ of\s+\d+ match", line):
+            section = heading[1]
+        elif section in COMPLETE and line.startswith("    ") and not any(word in line for word in COMPLETE[section]):
+            yield section, line.strip()
+
+
 def main():
     if not SHARED.is_dir():
         print("conformance: skipped, there is no ../shared folder")
@@ -37,7 +59,7 @@ def main():
     status, _ = run("seed_conformance/run.py", "--module", "rushlight")
     if status:
         problems.append("a seed script failed")
-    status, report = run("specs/tools/check_vectors.py", "rushlight")
+    status, report = run("specs/tools/check_vectors.py", "rushlight", "-v")
     if status:
         problems.append(f"check_vectors.py ended with status {status}")
     found = shares(report)
@@ -45,6 +67,8 @@ def main():
         good, total = found.get(name, (0, 0))
         if not total or good < least * total:
             problems.append(f"{name}: {good} of {total} match, {least:.0%} are required")
+    problems += [f"{name} missing" for name in COMPLETE if name not in found]
+    problems += [f"{section}: {line}" for section, line in unexplained(report)]
     for problem in problems:
         print("conformance:", problem, file=sys.stderr)
     return 1 if problems else 0
