@@ -54,16 +54,23 @@ void run_kernel(Call& c) {
 
 bool on_meta(const Call& c) { return !c.outs.empty() && c.outs[0] && c.outs[0].is_meta(); }
 
-void check_overlap(const Call& c, const Tensor& target) {
+// What every write into an existing tensor must rule out: in place and out= ask the same three questions.
+void check_self_overlap(const Tensor& target) {
   if (!target.contiguous() && overlaps_itself(target.sizes(), target.strides()))
     throw runtime_error(
         "unsupported operation: more than one element of the written-to tensor refers to a single memory "
         "location. Please clone() the tensor before performing the operation.");
-  for (auto& v : c.args)
-    if (v.tag == Value::tensor && v.t != target.get() && overlap(v.as_tensor(), target) == Overlap::partial)
-      throw runtime_error(
-          "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-          "single memory location. Please clone() the tensor before performing the operation.");
+}
+void check_partial_overlap(const Tensor& input, const Tensor& target) {
+  if (!input.is(target) && overlap(input, target) == Overlap::partial)
+    throw runtime_error(
+        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+        "single memory location. Please clone() the tensor before performing the operation.");
+}
+void check_castable(Dtype result, const Tensor& target) {
+  if (!can_cast(result, target.dtype()))
+    throw runtime_error("result type ", info(result).scalar_name,
+                        " can't be cast to the desired output type ", info(target.dtype()).scalar_name);
 }
 
 // The rule's output must fit a tensor that exists already.
@@ -73,9 +80,7 @@ void check_target(const Call& c, const Tensor& target) {
   if (!same(m.sizes, target.sizes()))
     throw runtime_error("output with shape ", show(target.sizes()), " doesn't match the broadcast shape ",
                         show(m.sizes));
-  if (!can_cast(m.dtype, target.dtype()))
-    throw runtime_error("result type ", info(m.dtype).scalar_name,
-                        " can't be cast to the desired output type ", info(target.dtype()).scalar_name);
+  check_castable(m.dtype, target);
 }
 
 }  // namespace
@@ -107,21 +112,17 @@ void run_inplace(Call& c) {
   const Tensor target = c.in(0);
   c.in_place = true;
   bool recording = needs_record(c);
-  if (op.mutates) {
-    if (op.spec.composite) {
-      op.spec.cpu.fn(c, op.spec.cpu.data);
-      return;
-    }
-    check_inplace(target, recording);
-    if (op.spec.rule) op.spec.rule(c);  // checks the arguments; may give a broadcast shape
-    check_target(c, target);
-  } else {
-    check_inplace(target, recording);
-    op.spec.rule(c);
-    check_target(c, target);
+  if (op.mutates && op.spec.composite) {
+    op.spec.cpu.fn(c, op.spec.cpu.data);
+    return;
   }
+  check_inplace(target, recording);
+  if (op.spec.rule) op.spec.rule(c);  // checks the arguments; may give a broadcast shape
+  check_target(c, target);
   check_devices(c, target.device());
-  check_overlap(c, target);
+  check_self_overlap(target);
+  for (auto& v : c.args)
+    if (v.tag == Value::tensor) check_partial_overlap(v.as_tensor(), target);
   c.outs.clear();
   c.outs.push_back(target);
   c.version_before = target.version();
@@ -141,13 +142,7 @@ void run_out(Call& c, std::span<const Tensor> given) {
         "(): functions with out=... arguments don't support automatic differentiation, but one "
         "of the arguments requires grad.");
   for (auto& out : given)
-    if (out)
-      each_tensor(c, [&](const Tensor& t) {
-        if (!t.is(out) && overlap(t, out) == Overlap::partial)
-          throw runtime_error(
-              "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
-              "single memory location. Please clone() the tensor before performing the operation.");
-      });
+    if (out) each_tensor(c, [&](const Tensor& t) { check_partial_overlap(t, out); });
   bool was = modes().inference;
   modes().inference = false;
   try {
@@ -161,16 +156,11 @@ void run_out(Call& c, std::span<const Tensor> given) {
   for (size_t k = 0; k < given.size() && k < c.outs.size(); ++k) {
     const Tensor& out = given[k];
     const Tensor& result = c.outs[k];
-    if (!can_cast(result.dtype(), out.dtype()))
-      throw runtime_error("result type ", info(result.dtype()).scalar_name,
-                          " can't be cast to the desired output type ", info(out.dtype()).scalar_name);
+    check_castable(result.dtype(), out);
     if (out.device().type != result.device().type)
       throw runtime_error("Expected out tensor to have the device of the result");
     bool fits = same(out.sizes(), result.sizes());
-    if (fits && overlaps_itself(out.sizes(), out.strides()))
-      throw runtime_error(
-          "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-          "location. Please clone() the tensor before performing the operation.");
+    if (fits) check_self_overlap(out);
     if (!fits && out->storage && result.numel()) {
       const Storage& s = *out->storage;
       bool room = size_t((result.numel() + out.offset()) * out.itemsize()) <= s.capacity;

@@ -600,33 +600,28 @@ bool slot_operand(PyObject* o, Value& v, Tensor& keep) {
   v = Value(keep);
   return true;
 }
-Value default_of(const Param& p) { return p.fallback; }
+
+// Runs the call of a number slot; finish gives the result from it. The two slots differ in those two steps only.
+template <class Run, class Finish>
+PyObject* slot_call(const Op& op, PyObject* a, PyObject* b, Run&& start, Finish&& finish) {
+  constexpr size_t most = 6;  // parameters of an operator that has a number slot
+  Value values[most];
+  Tensor keep_a, keep_b;
+  if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
+  size_t n = op.params.size();
+  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
+  for (size_t i = 2; i < n; ++i) values[i] = op.params[i].fallback;
+  Call c(op, {values, n});
+  start(c);
+  return finish(c);
+}
 }  // namespace
 
 PyObject* call_binary(const Op& op, PyObject* a, PyObject* b) {
-  constexpr size_t most = 6;  // parameters of an operator that has a number slot
-  Value values[most];
-  Tensor keep_a, keep_b;
-  if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
-  size_t n = op.params.size();
-  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
-  for (size_t i = 2; i < n; ++i) values[i] = default_of(op.params[i]);
-  Call c(op, {values, n});
-  run(c);
-  return to_python(std::move(c.outs[0]));
+  return slot_call(op, a, b, run, [](Call& c) { return to_python(std::move(c.outs[0])); });
 }
-
 PyObject* call_binary_inplace(const Op& op, PyObject* a, PyObject* b) {
-  constexpr size_t most = 6;  // parameters of an operator that has a number slot
-  Value values[most];
-  Tensor keep_a, keep_b;
-  if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
-  size_t n = op.params.size();
-  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
-  for (size_t i = 2; i < n; ++i) values[i] = default_of(op.params[i]);
-  Call c(op, {values, n});
-  run_inplace(c);
-  return Py_NewRef(a);
+  return slot_call(op, a, b, run_inplace, [a](Call&) { return Py_NewRef(a); });
 }
 
 // ---- conversions shared by the layer ----
