@@ -2,105 +2,127 @@
 
 import argparse
 import importlib.util
-import os
-import platform
 import sys
 import time
-from pathlib import Path
+from contextlib import nullcontext
 
-from . import cases
-from .timing import Worker, compare
+from . import cases, limits, report
+from .timing import Worker, busy_cores, compare, under_contention
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
-
-
-def figure(value, unit):
-    """A value with three digits in a unit that suits it."""
-    if value is None:
-        return ""
-    if unit == "MB":
-        return f"{value:.2f} MB"
-    for scale, name in ((1, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if value >= scale:
-            return f"{value / scale:.3g} {name}"
-    return f"{value * 1e9:.3g} ns"
-
-
-def limit(result):
-    """The case's limit, and whether it is kept."""
-    case = result.case
-    if case.limit is None:
-        return ""
-    kept = result.ours is not None and result.ours <= case.limit
-    return f"{figure(case.limit, case.unit)} {'kept' if kept else 'NOT KEPT'}"
-
-
-def row(result):
-    ratio = f"{result.ratio:.2f}" if result.ratio else ""
-    unit = result.case.unit
-    return result.case.name, figure(result.ours, unit), figure(result.theirs, unit), ratio, limit(result)
-
-
-def machine():
-    """One line about the processor."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, Python {platform.python_version()}"
+CONTENTION_HEAD = ["case", "default", "1 thread", "ratio", "", "", "", "asked", "", ""]
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", default="", help="cases or groups whose name contains this")
-    parser.add_argument("--against", metavar="PYTHON", help="interpreter that has torch (default: this one, if it has)")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="cases or groups whose name contains this"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="torch|PYTHON",
+        default="torch",
+        help="'torch': the one of this interpreter; or the path of an interpreter that has both (default: torch)",
+    )
     parser.add_argument("--alone", action="store_true", help="do not compare with torch")
-    parser.add_argument("--rounds", type=int, default=7, help="blocks per case and library (default: 7)")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
+    parser.add_argument("--contention", action="store_true", help="default threads beside one, on busy cores")
+    parser.add_argument("--budget", type=float, default=0.4, help="seconds per case and number of threads")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument(
+        "--write", action="store_true", help="write the measured groups into benchmarks/RESULTS.md"
+    )
     return parser.parse_args()
+
+
+def chosen(args):
+    """(group, case) for every case asked for. A word that is a group's name means that group alone."""
+    groups = [word for word in args.only or [] if word in cases.GROUPS]
+    words = [word for word in args.only or [] if word not in cases.GROUPS]
+    for group in cases.GROUPS:
+        for case in cases.load(group):
+            if args.only and group not in groups and not any(word in case.name for word in words):
+                continue
+            if not (args.contention and case.fresh):
+                yield group, case
+
+
+def start_workers(args):
+    """Rushlight's process, and torch's where there is one."""
+    python = sys.executable if args.against == "torch" else args.against
+    workers = [Worker(python, "rushlight")]
+    if args.alone or args.contention or (args.against == "torch" and not importlib.util.find_spec("torch")):
+        return workers
+    return [*workers, Worker(python, "torch")]
+
+
+def run(args, workers, peaks):
+    """Measure and print; returns {group: results}."""
+    results, todo, began = {}, list(chosen(args)), time.monotonic()
+    for k, (group, case) in enumerate(todo):
+        if group not in results:
+            results[group] = []
+            print(
+                "\n"
+                + report.line([f"== {group} ==", *(CONTENTION_HEAD if args.contention else report.HEAD)[1:]])
+            )
+        if args.contention:
+            case.floor, case.limit, case.flop, case.traffic = 1 / 1.2, None, None, None
+            result = under_contention(group, case, workers[0])
+        else:
+            result = compare(group, case, workers, args.budget)
+        results[group].append(result)
+        print(report.line(report.cells(result, peaks)), flush=True)
+        if sys.stderr.isatty():
+            print(
+                f"[{k + 1}/{len(todo)}, {time.monotonic() - began:.0f} s]",
+                end="\r",
+                file=sys.stderr,
+                flush=True,
+            )
+    return results
+
+
+def summary(results):
+    """Counts, and the rows that fall short."""
+    every = [(group, r) for group, list_ in results.items() for r in list_ if r.held() is not None]
+    short = [f"{group}: {r.case.name}" for group, r in every if not r.held()]
+    print(f"\n{len(every) - len(short)} of {len(every)} hold")
+    for name in short:
+        print("  short:", name)
 
 
 def main():
     args = parse()
-    against = args.against or (sys.executable if importlib.util.find_spec("torch") else None)
-    workers, versions = [], []
-    for python, module in [(sys.executable, "rushlight"), (against, "torch")]:
-        if python and not (module == "torch" and args.alone):
-            workers.append(Worker(python, module))
-            versions.append(f"{module} {workers[-1].version}")
-    head = ", ".join(versions)
-    print(f"{machine()}\n{head}; ratio: torch's time / rushlight's\n")
-    page = [
-        "# Benchmark results",
-        "",
-        f"{machine()}; {head}. Written by `python -m benchmarks --write` on {time.strftime('%Y-%m-%d')}.",
-        "Ratio: PyTorch's time divided by ours, median over rounds taken by turns (above 1: rushlight is faster).",
-        "",
-    ]
-    layout = "{:40s} {:>12s} {:>12s} {:>7s}  {}"
-    for group in cases.GROUPS:
-        chosen = [c for c in cases.load(group) if args.only in c.name or args.only in group]
-        if not chosen:
-            continue
-        print(layout.format(group, "rushlight", "torch", "ratio", "limit"))
-        page += [f"## {group}", "", "| case | rushlight | torch | ratio | limit |", "|---|---:|---:|---:|---|"]
-        for case in chosen:
-            result = compare(group, case, workers, args.rounds)
-            cells = row(result)
-            print(("  " + layout.format(*cells)).rstrip(), flush=True)
-            page.append("| `" + cells[0] + "` | " + " | ".join(cells[1:]) + " |")
-            if result.error:
-                print("      " + result.error[:200])
-                page[-1] = f"| `{case.name}` | failed: {result.error[:100]} | | | |"
-        print()
-        page.append("")
+    if args.list:
+        for group, case in chosen(args):
+            print(f"{group}: {case.name}  {report.asked(case)}")
+        return 0
+    workers = start_workers(args)
+    versions = [f"{w.module} {w.version}" for w in workers]
+    print(f"{report.machine()}\n{', '.join(versions)}, {workers[0].threads} threads by default")
+    peaks = {}
+    if args.write or any(case.flop or case.traffic for _, case in chosen(args)):
+        peaks = limits.measure(workers[0].threads)
+        for name, (one, all_) in peaks.items():
+            print(
+                f"  {limits.TITLES[name]}: {one:.4g}"
+                + (f", {workers[0].threads} threads: {all_:.4g}" if all_ else "")
+            )
+    with busy_cores() if args.contention else nullcontext():
+        results = run(args, workers, peaks)
     for worker in workers:
         worker.close()
+    summary(results)
     if args.write:
-        RESULTS.write_text("\n".join(page), encoding="utf-8")
-        print(f"written: {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+        note, sections = report.measured(versions), {}
+        if args.contention:
+            everything = [r for list_ in results.values() for r in list_]
+            sections["contention"] = report.section("contention", everything, {}, CONTENTION_HEAD, note)
+        else:
+            sections["limits"] = report.limits_section(peaks, note)
+            for group, list_ in results.items():
+                sections[group] = report.section(group, list_, peaks, report.HEAD, note)
+        report.write(sections, ["limits", *cases.GROUPS, "contention"])
+        print(f"written: {report.PAGE.name}")
     return 0
 
 

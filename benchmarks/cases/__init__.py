@@ -2,7 +2,10 @@
 
 import importlib
 
-GROUPS = ["overhead", "small", "ops", "train", "package"]
+GROUPS = [
+    "overhead", "small", "elementwise", "reductions", "indexing", "matmul", "conv", "attention", "pooling", "models",
+    "inference", "optimizers", "data", "package", "memory",
+]  # fmt: skip
 
 
 def load(group):

@@ -1,4 +1,4 @@
-"""What a call costs when there is next to nothing to compute: eight floats."""
+"""What a call costs when there is next to nothing to compute: eight floats, or a matrix of 8 x 8."""
 
 from benchmarks.timing import Case
 
@@ -6,35 +6,63 @@ PAIR = "a, b = torch.rand(8), torch.rand(8)"
 LEAF = "a, b = torch.rand(8, requires_grad=True), torch.rand(8)"
 MATRIX = "m = torch.rand(8, 8)"
 
+
+def op(stmt, setup=PAIR, **kw):
+    return Case(kw.pop("name", stmt), setup, stmt, floor=8, **kw)
+
+
+def view(stmt, setup=MATRIX):
+    return Case(stmt, setup, stmt, floor=4)
+
+
 CASES = [
-    Case("a + b", PAIR, "a + b", limit=0.25e-6),
-    Case("a + b, with graph", LEAF, "a + b", limit=0.35e-6),
-    Case(
-        "gradient step",
-        "x, lr = torch.tensor(3.0, requires_grad=True), 0.1",
-        "y = x**2; y.backward(); x.data -= lr * x.grad; x.grad.zero_()",
-        limit=3e-6,
-    ),
-    Case("a * 2", PAIR, "a * 2"),
-    Case("a += b", PAIR, "a += b"),
-    Case("a.exp()", PAIR, "a.exp()"),
-    Case("torch.add(a, b, out=c)", PAIR + "; c = torch.empty(8)", "torch.add(a, b, out=c)"),
-    Case("a > b", PAIR, "a > b"),
-    Case("m[3]", MATRIX, "m[3]"),
-    Case("m[2, 3]", MATRIX, "m[2, 3]"),
-    Case("m[2:6, 1:]", MATRIX, "m[2:6, 1:]"),
-    Case("m[index]", MATRIX + "; index = torch.tensor([0, 3, 5])", "m[index]"),
-    Case("m[m > 0.5]", MATRIX, "m[m > 0.5]"),
-    Case("m[3] = 1", MATRIX, "m[3] = 1"),
-    Case("m.view(-1)", MATRIX, "m.view(-1)"),
-    Case("m.t()", MATRIX, "m.t()"),
-    Case("m.unsqueeze(0)", MATRIX, "m.unsqueeze(0)"),
-    Case("a.sum()", PAIR, "a.sum()"),
-    Case("a.sum().item()", PAIR, "a.sum().item()"),
-    Case("m @ m", MATRIX, "m @ m"),
-    Case("torch.zeros(8)", "", "torch.zeros(8)"),
-    Case("torch.tensor([1.0, 2.0, 3.0])", "", "torch.tensor([1.0, 2.0, 3.0])"),
-    Case("torch.randn(8)", "", "torch.randn(8)"),
-    Case("a.numpy()", PAIR, "a.numpy()"),
-    Case("(a * b).sum().backward()", LEAF, "(a * b).sum().backward()"),
+    op("a + b", limit=0.25e-6),
+    op("a + b", LEAF, name="a + b, with graph", limit=0.35e-6),
+    op("a * 2.0"),
+    op("a += b"),
+    op("a.exp()"),
+    op("a.relu()"),
+    op("a > b"),
+    op("torch.add(a, b, out=c)", PAIR + "; c = torch.empty(8)"),
+    op("torch.where(a > b, a, b)"),
+    op("torch.cat([a, b])"),
+    op("torch.stack([a, b])"),
+    op("a.sum()"),
+    op("a.sum().item()"),
+    op("m.sum(0)", MATRIX),
+    op("m.max()", MATRIX),
+    op("m.argmax(1)", MATRIX),
+    op("m.softmax(1)", MATRIX),
+    op("m @ m", MATRIX),
+    op("torch.zeros(8)", ""),
+    op("torch.ones(8, 8)", ""),
+    op("torch.arange(8)", ""),
+    op("torch.tensor([1.0, 2.0, 3.0])", ""),
+    op("torch.tensor(1.0)", ""),
+    op("torch.randn(8)", ""),
+    op("torch.randint(0, 10, (8,))", ""),
+    op("a.clone()"),
+    op("a.to(torch.float64)"),
+    op("a.item()", "a = torch.rand(())"),
+    op("a.tolist()"),
+    op("a.numpy()"),
+    op("torch.from_numpy(n)", "import numpy; n = numpy.zeros(8, numpy.float32)"),
+    op("(a * b).sum().backward()", LEAF),
+    view("m[3]"),
+    view("m[2, 3]"),
+    view("m[2:6, 1:]"),
+    view("m[:, None]"),
+    view("m[index]", MATRIX + "; index = torch.tensor([0, 3, 5])"),
+    view("m[m > 0.5]"),
+    view("m[3] = 1"),
+    view("m[3] = row", MATRIX + "; row = torch.rand(8)"),
+    view("m.view(-1)"),
+    view("m.reshape(4, 16)"),
+    view("m.t()"),
+    view("m.transpose(0, 1)"),
+    view("m.unsqueeze(0)"),
+    view("m.expand(3, 8, 8)"),
+    view("m.detach()"),
+    view("m.split(4)"),
+    view("m.unbind(0)"),
 ]

@@ -33,7 +33,7 @@ CASES = [
         "import, beyond numpy",
         "import numpy",
         "t = time.perf_counter(); __import__(module); result = time.perf_counter() - t",
-        limit=0.1,
+        limit=0.06,
         fresh=True,
     ),
     Case("installed size", "", "result = installed_size(module)", limit=25, fresh=True, unit="MB"),
