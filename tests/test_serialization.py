@@ -416,7 +416,8 @@ class Calls:
         (lambda mark: Calls(os.system, f"touch {mark}"), "Trying to load unsupported GLOBAL posix.system whose module posix is blocked."),
         (lambda mark: Calls(eval, f"open({mark!r}, 'w')"), "Unsupported global: GLOBAL eval was not an allowed global by default."),
         (lambda mark: Calls(getattr, "x", "upper"), "Unsupported global: GLOBAL getattr was not an allowed global"),
-        (lambda mark: Calls(open, mark, "w"), "Unsupported global: GLOBAL io.open was not an allowed global"),
+        # The module that open() names changed with Python 3.13.
+        (lambda mark: Calls(open, mark, "w"), f"GLOBAL {open.__module__}.open was not an allowed global"),
         (lambda mark: Calls(subprocess.call, ["touch", mark]), "Unsupported global: GLOBAL subprocess.call"),
         (lambda mark: Calls(bytearray, 1 << 50), "bytearray of a int is not allowed"),
         (lambda mark: Calls(torch.Tensor, 1 << 50), "Trying to call reduce for unrecognized function"),
