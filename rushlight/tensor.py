@@ -14,14 +14,15 @@ _float_dtypes = {
 
 
 def _method(function):
-    """Attach a function to Tensor under its own name."""
+    """Attach a function to Tensor under its own name (less the "_method" of one that would hide a builtin)."""
+    function.__name__ = function.__name__.removesuffix("_method")
     setattr(Tensor, function.__name__, function)
     return function
 
 
 def _overridden(function, self, args, kwargs):
     """Result of __torch_function__ where self is a subclass that overrides it, else NotImplemented."""
-    if type(self) is not Tensor and _C._has_overrides(self):
+    if type(self) is not Tensor and _C._has_overrides(function, self):
         return type(self).__torch_function__(function, (type(self),), (self, *args), kwargs)
     return NotImplemented
 
@@ -119,8 +120,8 @@ def __format__(self, spec):
 
 def _convert_dtype(name, dtype):
     def convert(self, memory_format=None):
-        if self.dtype is dtype and memory_format is None:
-            return self
+        if memory_format is None:
+            return self if self.dtype is dtype else self.to(dtype)
         return self.to(dtype, memory_format=memory_format)
 
     convert.__name__ = name
@@ -181,6 +182,8 @@ def to(self, *args, **kwargs):
 
     Forms: to(dtype), to(device, dtype=None), to(other), each with non_blocking, copy and memory_format.
     """
+    if type(self) is Tensor and len(args) == 1 and not kwargs and type(args[0]) is _C.dtype:  # by far the usual form
+        return self if self.dtype is args[0] else _C.to_dtype(self, args[0])
     overridden = _overridden(to, self, args, kwargs)
     if overridden is not NotImplemented:
         return overridden
@@ -252,7 +255,7 @@ def pin_memory(self, device=None):
 
 
 @_method
-def type(self, dtype=None, non_blocking=False):
+def type_method(self, dtype=None, non_blocking=False):
     """The name of the legacy tensor type ("torch.FloatTensor"), or this tensor converted to dtype."""
     from ._legacy import dtype_of_name, name_of_dtype
 

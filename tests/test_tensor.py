@@ -520,6 +520,44 @@ def test_version_counters():
     assert x._version == 4
 
 
+def test_out_is_written_straight_or_by_a_copy():
+    base = rl.arange(8.0)
+    reversed_rows = rl.arange(6.0).reshape(2, 3)
+    for out, left, right in [
+        (rl.empty(3), base[:3], base[1:4]),
+        (base[:3].clone(), None, base[1:4]),  # out is also an operand
+        (rl.empty(3, dtype=rl.float64), base[:3], base[1:4]),
+        (rl.empty(3, 2).t(), reversed_rows, reversed_rows + 1),
+        (rl.empty(2, 6)[:, ::2], reversed_rows, reversed_rows + 1),
+        (rl.empty(2, 3), base[:3], reversed_rows),
+    ]:
+        left = out if left is None else left
+        expected = np.add(left.numpy().copy(), right.numpy())
+        address, version = out.data_ptr(), out._version
+        assert rl.add(left, right, out=out) is out
+        assert out.data_ptr() == address and out._version == version + 1
+        np.testing.assert_array_equal(out.numpy(), expected)
+    interleaved = rl.arange(8.0)  # shares a range of memory, but no element, with out
+    rl.add(interleaved[::2], 1, out=interleaved[1::2])
+    assert interleaved.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    with pytest.raises(RuntimeError, match="doesn't support|don't support"):
+        rl.exp(rl.ones(3, requires_grad=True), out=rl.empty(3))
+
+
+def test_conversion_of_a_subclass_asks_its_override():
+    class Counting(rl.Tensor):
+        asked = []
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.asked.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    x = rl.ones(2).as_subclass(Counting)
+    assert x.to(rl.float64).dtype == rl.float64 and "to" in Counting.asked
+    assert rl.ones(2).type() == "torch.FloatTensor" and rl.Tensor.type.__name__ == "type"
+
+
 def test_overlapping_memory_is_not_written():
     x = rl.zeros(1).expand(3)
     for write in (lambda: x.add_(1), lambda: x.copy_(rl.ones(3)), lambda: x.fill_(1), lambda: rl.add(rl.ones(3), 1, out=x),

@@ -38,8 +38,10 @@ void allocate_outputs(Call& c) {
     if (c.outs[k]) continue;
     OutMeta& m = c.meta(k);
     if (m.dtype == Dtype::none) continue;  // an output that this call does not have
-    c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
-                          : empty(m.sizes, m.dtype, m.device);
+    if (k == 0 && c.alike) c.outs[k] = empty_like(*c.alike, m.dtype);
+    else
+      c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
+                            : empty(m.sizes, m.dtype, m.device);
   }
 }
 
@@ -97,7 +99,7 @@ void run(Call& c) {
   if (spec.family == view) {
     for (auto& out : c.outs) make_view(out, c.in(0), c.op);
   } else {
-    if (spec.family != create) check_devices(c, c.meta0.device);
+    if (spec.family != create && !c.alike) check_devices(c, c.meta0.device);
     allocate_outputs(c);
     if (modes().inference) [[unlikely]]
       for (auto& out : c.outs)
@@ -119,7 +121,7 @@ void run_inplace(Call& c) {
   check_inplace(target, recording);
   if (op.spec.rule) op.spec.rule(c);  // checks the arguments; may give a broadcast shape
   check_target(c, target);
-  check_devices(c, target.device());
+  if (!c.alike) check_devices(c, target.device());
   check_self_overlap(target);
   for (auto& v : c.args)
     if (v.tag == Value::tensor) check_partial_overlap(v.as_tensor(), target);
@@ -132,6 +134,27 @@ void run_inplace(Call& c) {
   if (recording) record(c);
 }
 
+namespace {
+// Element-wise kernels write straight into an out= of the right dtype and sizes, unless that would overwrite elements
+// that they still read.
+bool writes_straight(Call& c, std::span<const Tensor> given) {
+  const Spec& spec = c.op.spec;
+  if (spec.family != pointwise || spec.composite || !spec.rule || c.op.nouts != 1 || given.size() != 1)
+    return false;
+  const Tensor& out = given[0];
+  spec.rule(c);
+  if (out.dtype() != c.meta0.dtype || out.device() != c.meta0.device || !same(out.sizes(), c.meta0.sizes))
+    return false;
+  auto [first, last] = memory_range(out);
+  bool apart = true;
+  each_tensor(c, [&](const Tensor& t) {
+    auto [begin, end] = memory_range(t);
+    apart &= end <= first || last <= begin || overlap(t, out) == Overlap::full;
+  });
+  return apart;
+}
+}  // namespace
+
 void run_out(Call& c, std::span<const Tensor> given) {
   bool needs = false;
   each_tensor(c, [&](const Tensor& t) { needs |= t.needs_grad(); });
@@ -143,6 +166,14 @@ void run_out(Call& c, std::span<const Tensor> given) {
         "of the arguments requires grad.");
   for (auto& out : given)
     if (out) each_tensor(c, [&](const Tensor& t) { check_partial_overlap(t, out); });
+  if (writes_straight(c, given)) {
+    check_devices(c, c.meta0.device);
+    check_self_overlap(given[0]);
+    c.outs.push_back(given[0]);
+    if (!given[0].is_meta()) run_kernel(c);
+    wrote(given[0]);
+    return;
+  }
   bool was = modes().inference;
   modes().inference = false;
   try {

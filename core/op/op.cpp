@@ -38,6 +38,7 @@ OutMeta& Call::meta(int k) {
 }
 void Call::out_meta(int k, Dtype dtype, Dims sizes) {
   OutMeta& m = meta(k);
+  if (k == 0) alike = nullptr;
   m.dtype = dtype;
   m.sizes = std::move(sizes);
   m.device = device();

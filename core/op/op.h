@@ -102,6 +102,9 @@ struct Call {
   std::vector<OutMeta> more;  // metas of outputs 1.. (output 0 is meta0)
   OutMeta meta0;
   Dtype compute = Dtype::none;  // the common dtype a pointwise op computes in (set by its rule)
+  // Set by the shared rules where every tensor argument is contiguous and has the dtype, sizes and device of this one,
+  // and no number raises the dtype: output 0 gets these sizes and nothing else needs to be compared.
+  const Tensor* alike = nullptr;
   bool in_place = false;        // output 0 is args[0]
   uint32_t version_before = 0;  // of the target, before an in-place kernel ran
   Tensor original;              // in-place and recorded: the target's old value, where backward reads it

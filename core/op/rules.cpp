@@ -99,6 +99,41 @@ void shape(Call& c, Dtype dtype) {
 
 Dtype floating(Dtype d) { return differentiable(d) ? d : default_dtype(); }
 
+// Sets c.alike where it holds, in one pass over the arguments.
+bool find_alike(Call& c) {
+  const Tensor* first = nullptr;
+  for (size_t i = 0; i < c.args.size(); ++i) {
+    const Value& v = c.args[i];
+    if (v.tag == Value::tensor) {
+      const TensorObject* t = v.t;
+      if (!t->contiguous || t->wrapped_number) return false;
+      if (!first) {
+        first = &v.as_tensor();
+        continue;
+      }
+      const TensorObject* f = first->get();
+      if (t->dtype != f->dtype || t->device != f->device || !same({t->dims, t->ndim}, {f->dims, f->ndim}))
+        return false;
+    } else if (v.tag != Value::none && is_operand(c, i)) {  // a number must not be of a higher category
+      if (!first) return false;
+      bool stays = v.tag == Value::real ? is_float(first->dtype())
+                                        : v.tag < Value::real && first->dtype() != Dtype::boolean;
+      if (!stays) return false;
+    }
+  }
+  if (!first) return false;
+  c.alike = first;
+  c.compute = first->dtype();
+  return true;
+}
+// Output 0 like c.alike, but for the dtype.
+void describe_alike(Call& c, Dtype dtype) {
+  c.meta0.dtype = dtype;
+  c.meta0.device = c.alike->device();
+  c.meta0.sizes.assign(c.alike->sizes());
+  c.meta0.strided = false;
+}
+
 }  // namespace
 
 Dtype result_type(std::span<const Value> args) {
@@ -167,18 +202,22 @@ void pointwise_layout(Call& c, OutMeta& m) {
 namespace rule {
 
 void same(Call& c) {
+  if (find_alike(c)) return describe_alike(c, c.compute);
   c.compute = c.in(0).dtype();
   shape(c, c.compute);
 }
 void broadcast(Call& c) {
+  if (find_alike(c)) return describe_alike(c, c.compute);
   c.compute = promoted(c);
   shape(c, c.compute);
 }
 void to_float(Call& c) {
+  if (find_alike(c) && differentiable(c.compute)) return describe_alike(c, c.compute);
   c.compute = floating(promoted(c));
   shape(c, c.compute);
 }
 void compare(Call& c) {
+  if (find_alike(c)) return describe_alike(c, Dtype::boolean);
   c.compute = promoted(c);
   shape(c, Dtype::boolean);
 }

@@ -14,8 +14,7 @@ int64_t* Bound::take_ints(size_t n) {
     ints_used += n;
     return p;
   }
-  more().long_ints.emplace_back(n);
-  return more().long_ints.back().data();
+  return long_ints.emplace_front(n).data();
 }
 
 namespace {
@@ -217,13 +216,12 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
       } else {
         return false;
       }
-      b.more().reals.push_back(std::move(xs));
-      v = Value(std::span<const double>(b.more().reals.back()));
+      v = Value(std::span<const double>(b.reals.emplace_front(std::move(xs))));
       return true;
     }
     case Type::tensor_list: {
       if (!PyTuple_Check(o) && !PyList_Check(o)) return false;
-      TensorList list;
+      TensorList& list = b.tensors.emplace_front();
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) {
         PyObject* item = PySequence_Fast_GET_ITEM(o, i);
         if (item == Py_None) list.push_back({});
@@ -232,8 +230,7 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
           throw type_error("expected Tensor as element ", i, " in argument 0, but got ", type_name(item));
         }
       }
-      b.more().tensors.push_back(std::move(list));
-      v = Value(b.more().tensors.back());
+      v = Value(list);
       return true;
     }
     case Type::dtype:

@@ -1,7 +1,6 @@
 // Binding of Python arguments to the parameters of an op, and the callable objects that stand for op names.
 #pragma once
-#include <deque>
-#include <memory>
+#include <forward_list>
 #include <string>
 #include <vector>
 
@@ -18,24 +17,20 @@ struct OverloadSet {
 // Values of one call and whatever they point to.
 struct Bound {
   static constexpr size_t max_params = 24;
-  Value values[max_params];
+  union {  // bind fills those that the signature has
+    Value values[max_params];
+  };
   int64_t ints[64];
   size_t ints_used = 0;
-  struct Lists {  // what does not fit above; few calls need it
-    std::deque<std::vector<int64_t>> long_ints;
-    std::deque<std::vector<double>> reals;
-    std::deque<TensorList> tensors;
-  };
-  std::unique_ptr<Lists> lists;
-  Lists& more() {
-    if (!lists) lists = std::make_unique<Lists>();
-    return *lists;
-  }
-  TensorList keep;  // temporaries made from arrays and numbers
+  // What does not fit above; few calls need it. Lists, because the values point into them.
+  std::forward_list<std::vector<int64_t>> long_ints;
+  std::forward_list<std::vector<double>> reals;
+  std::forward_list<TensorList> tensors;
   TensorList outs;  // out=
   bool has_out = false;
   int requires_grad = -1;
 
+  Bound() {}
   int64_t* take_ints(size_t n);
 };
 

@@ -81,11 +81,14 @@ void fill_layout(TensorObject* t, IntSpan sizes, IntSpan strides, int64_t offset
   t->contiguous = is_contiguous({t->dims, n}, {t->dims + n, n});
 }
 
+[[noreturn]] void throw_too_large(IntSpan sizes, IntSpan strides) {
+  throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes),
+                      " and strides=", show(strides));
+}
+
 Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype dtype, Device device) {
   int64_t bytes;
-  if (__builtin_mul_overflow(span, int64_t(itemsize(dtype)), &bytes))
-    throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes),
-                        " and strides=", show(strides));
+  if (__builtin_mul_overflow(span, int64_t(itemsize(dtype)), &bytes)) throw_too_large(sizes, strides);
   Tensor t = Tensor::steal(new_tensor_object());
   t->dtype = dtype;
   t->device = device;
@@ -94,11 +97,38 @@ Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype d
   if (device.type != Device::meta) t->storage = Storage::create(bytes, device);
   return t;
 }
+
+// The same for a few sizes (whose product is numel) in row-major order, which needs no checks.
+Tensor make_contiguous(IntSpan sizes, int64_t numel, Dtype dtype, Device device) {
+  int64_t bytes;
+  if (__builtin_mul_overflow(numel, int64_t(itemsize(dtype)), &bytes))
+    throw_too_large(sizes, contiguous_strides(sizes));
+  Tensor t = Tensor::steal(new_tensor_object());
+  t->dtype = dtype;
+  t->device = device;
+  if (device.type == Device::cpu) t->device.index = -1;  // "cpu:0" is the CPU
+  int n = sizes.size();
+  t->ndim = n;
+  t->numel = numel;
+  t->contiguous = true;
+  int64_t step = 1;
+  for (int d = n; d-- > 0;) {
+    t->dims[d] = sizes[d];
+    t->dims[n + d] = step;
+    if (__builtin_mul_overflow(step, std::max<int64_t>(sizes[d], 1), &step))
+      throw runtime_error("Stride calculation overflowed");
+  }
+  if (device.type != Device::meta) t->storage = Storage::create(bytes, device);
+  return t;
+}
 }  // namespace
 
 Tensor empty(IntSpan sizes, Dtype dtype, Device device) {
-  int64_t n = count(sizes);
-  return make(sizes, contiguous_strides(sizes), n, n, dtype, device);
+  if (sizes.size() > inline_ndim) {
+    int64_t n = count(sizes);
+    return make(sizes, contiguous_strides(sizes), n, n, dtype, device);
+  }
+  return make_contiguous(sizes, count(sizes), dtype, device);
 }
 
 Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device) {
@@ -108,13 +138,14 @@ Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device)
     if (strides[d] < 0) throw runtime_error("negative strides are not supported, got ", show(strides));
     if (__builtin_mul_overflow(sizes[d] - 1, strides[d], &reach) ||
         __builtin_add_overflow(span, reach, &span))
-      throw runtime_error("Storage size calculation overflowed with sizes=", show(sizes),
-                          " and strides=", show(strides));
+      throw_too_large(sizes, strides);
   }
   return make(sizes, strides, n, span, dtype, device);
 }
 
 Tensor empty_like(const Tensor& t, Dtype dtype) {
+  if (t.contiguous() && t.ndim() <= inline_ndim)
+    return make_contiguous(t.sizes(), t.numel(), dtype, t.device());
   if (t.contiguous()) return empty(t.sizes(), dtype, t.device());
   if (is_dense(t.sizes(), t.strides())) return empty_strided(t.sizes(), t.strides(), dtype, t.device());
   return empty(t.sizes(), dtype, t.device());

@@ -238,6 +238,30 @@ void Work::short_rows(const Work& w, const Loop& loop) const {
   });
 }
 
+// Few elements, and every operand lies in memory as the row function reads it: one call of that function.
+bool run_short(const Tensor& out, const MapTable& t, Dtype entry, const Value* operands) {
+  int64_t n = out.numel();
+  if (n > block || !out.contiguous() || out.dtype() != t.result[int(entry)]) return false;
+  Buffer numbers[max_inputs];  // touched only where there are numbers
+  const char* from[max_inputs];
+  for (int k = 0; k < t.nin; ++k) {
+    const Value& v = operands[k];
+    Dtype read = t.mask && k == 0 ? Dtype::boolean : entry;
+    if (v.tag == Value::tensor) {
+      const Tensor& x = v.as_tensor();
+      if (x.dtype() != read || x.numel() != n || !x.contiguous()) return false;
+      from[k] = x.raw();
+    } else {
+      alignas(16) char element[16];
+      write_number(element, read, v);
+      fill_row(numbers[k].bytes, element, itemsize(read), n);
+      from[k] = numbers[k].bytes;
+    }
+  }
+  t.rows[int(entry)][isa_level()](out.raw(), from, n);
+  return true;
+}
+
 void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) {
   const Tensor& out = c.out();
   Dtype compute = c.compute;
@@ -245,7 +269,7 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
   if (int(entry) >= kernel_dtypes || !t.rows[int(entry)][0])
     throw_unsupported(kernel ? kernel : (c.op.name + "_cpu").c_str(), compute);
   int64_t n = out.numel();
-  if (n == 0) return;
+  if (n == 0 || (entry == compute && run_short(out, t, entry, operands))) return;
 
   Work w{c, t.rows[int(entry)][isa_level()], t.result[int(entry)]};
   w.nin = t.nin;
@@ -291,10 +315,7 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
     has_constants = true;
   }
   if (!plain) return w.strided();
-  if (n > block) return w.contiguous(n, has_constants);
-  const char* from[max_inputs];
-  for (int k = 0; k < t.nin; ++k) from[k] = w.in[k].tensor ? w.in[k].tensor->raw() : w.constant[k];
-  w.fn(out.raw(), from, n);
+  w.contiguous(n, has_constants);
 }
 
 }  // namespace
