@@ -242,7 +242,9 @@ void test_gemm() {
     check_gemm<int32_t>(Kind::i32, m, n, k, 0);
     check_gemm<int64_t>(Kind::i64, m, n, k, 0);
   }
-  check_gemm<float>(Kind::f32, 300, 2500, 300, 1e-6);  // several blocks of columns
+  check_gemm<float>(Kind::f32, 300, 2500, 300, 1e-6);
+  check_gemm<float>(Kind::f32, 1100, 400, 300, 1e-6);  // several blocks of rows
+  check_gemm<float>(Kind::f32, 1500, 70, 300, 1e-6);   // few columns
   check_gemm<float>(Kind::f32, 1, 3000, 2000, 1e-6);
   check_gemm<float>(Kind::f32, 3000, 1, 2000, 1e-6);
 
@@ -261,7 +263,7 @@ void test_gemm() {
 
   // Rows computed alone, few or many at a time have the same bits (the fallback without fma may differ).
   if (isa() != Isa::v2) {
-    const int64_t m = 150, n = 130, k = 700;
+    const int64_t m = 500, n = 330, k = 700;
     auto a = random_vector<float>(m * k), b = random_vector<float>(k * n);
     for (bool columns : {false, true}) {
       const int64_t br = columns ? 1 : n, bc = columns ? k : 1;

@@ -16,99 +16,139 @@ constexpr bool same<T, T> = true;
 
 double flops(const Product& g) { return 2.0 * static_cast<double>(g.m) * g.n * g.k; }
 
-// Column panel by column panel, A read in place: for few rows, and for sizes where packing A does not pay.
+// Items per chunk, so that a chunk is worth handing to another thread.
+int64_t grain(int64_t items, double work) {
+  return work < 1e6 ? items : most(1, static_cast<int64_t>(2.5e5 / (work / static_cast<double>(items))));
+}
+
+// A read in place, in blocks of rows by panels of columns: for few rows, few columns, and sizes where packing
+// A does not pay.
 template <class S, class T>
-void by_panels(const Product& g, const T* a) {
+void unpacked(const Product& g, const T* a) {
   constexpr int nr = tile_columns<T>;
+  constexpr int64_t m_block = 512;
   const auto* b = static_cast<const S*>(g.b);
   auto* c = static_cast<T*>(g.c);
-  const int rows = rows_per_tile(g.m, few_rows);
+  // Rows of A whole pages apart meet in one set of the first-level cache, which holds eight of them.
+  const bool aligned_rows = g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
+  const int rows = rows_per_tile(least(g.m, m_block), aligned_rows ? least(8, few_rows) : few_rows);
   // Rows of B far apart share cache sets and pages; they are worth packing unless read only once.
   const bool in_place =
       same<S, T> && g.b_col == 1 &&
       (g.m <= few_rows || (g.b_row > 0 && g.b_row * static_cast<int64_t>(sizeof(T)) <= 2048));
-  const int64_t panels = ceil_div(g.n, nr);
-  const double total = flops(g);
-  const int64_t grain = total < 1e6 ? panels : most(1, static_cast<int64_t>(2.5e5 / (total / panels)));
-  parallel_for(panels, grain, [&](int64_t begin, int64_t end) {
-    Scratch scratch(Use::panel_b, in_place ? 0 : sizeof(T) * nr * least(g.k, k_block));
-    T* packed = scratch.as<T>();
-    for (int64_t j = begin * nr; j < end * nr; j += nr) {
-      const int64_t columns = least(nr, g.n - j);
-      for (int64_t p = 0; p < g.k; p += k_block) {
-        const int64_t depth = least(k_block, g.k - p);
-        TileArgs<T> t{depth,         nullptr,
-                      g.a_row,       g.a_col,
-                      packed,        nr,
-                      nullptr,       nullptr,
-                      g.c_row,       static_cast<int>(columns),
-                      g.add || p > 0};
-        const S* panel = b + p * g.b_row + j * g.b_col;
+  const int64_t panels = ceil_div(g.n, nr), blocks = ceil_div(g.m, m_block), jobs = panels * blocks;
+  for (int64_t p = 0; p < g.k; p += k_block) {
+    const int64_t depth = least(k_block, g.k - p);
+    const auto pack = [&](int64_t panel, T* to) {
+      const S* from = b + p * g.b_row + panel * nr * g.b_col;
+      pack_b(from, g.b_row, g.b_col, depth, least(nr, g.n - panel * nr), to);
+    };
+    const bool shared = !in_place && blocks > 1;  // every block of rows reads the same panels
+    Scratch all(Use::panels, shared ? sizeof(T) * panels * nr * depth : 0);
+    if (shared)
+      parallel_for(panels, 4, [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; q++) pack(q, all.as<T>() + q * nr * depth);
+      });
+    const auto run = [&](int64_t begin, int64_t end) {
+      Scratch one(Use::panel_b, in_place || shared ? 0 : sizeof(T) * nr * depth);
+      TileArgs<T> t{depth,   nullptr, g.a_row, g.a_col, nullptr,       nr,
+                    nullptr, nullptr, g.c_row, 0,       g.add || p > 0};
+      for (int64_t job = begin; job < end; job++) {
+        const int64_t panel = job % panels, j = panel * nr;
+        const int64_t first = job / panels * m_block, last = least(g.m, first + m_block);
+        t.columns = static_cast<int>(least(nr, g.n - j));
         if (in_place) {
-          t.b = reinterpret_cast<const T*>(panel);
+          t.b = reinterpret_cast<const T*>(b + p * g.b_row + j);
           t.ldb = g.b_row;
+        } else if (shared) {
+          t.b = all.as<T>() + panel * nr * depth;
         } else {
-          pack_b(panel, g.b_row, g.b_col, depth, columns, packed);
+          pack(panel, one.as<T>());
+          t.b = one.as<T>();
         }
-        for (int64_t i = 0; i < g.m; i += rows) {
+        for (int64_t i = first; i < last; i += rows) {
           t.a = a + i * g.a_row + p * g.a_col;
           t.c = c + i * g.c_row + j;
-          tile_strided(static_cast<int>(least(rows, g.m - i)), t);
+          tile_strided(static_cast<int>(least(rows, last - i)), t);
         }
       }
-    }
-  });
+    };
+    parallel_for(jobs, grain(jobs, 2.0 * static_cast<double>(g.m) * g.n * depth), run);
+  }
 }
 
-// Both operands packed. B's panels of one k-block are packed once and shared; each job packs its rows of A.
+// The panel of B after the one at hand: fetched from memory while the tiles run, a share by each.
+struct Ahead {
+  const char* from;
+  int64_t items, bytes, step;  // rows or columns of B; the length of each; the distance between them
+
+  template <class S>
+  Ahead(const S* b, const Product& g, int64_t depth, bool exists) : from(reinterpret_cast<const char*>(b)) {
+    constexpr int64_t size = sizeof(S), n = tile_columns<float>;
+    const bool rows = g.b_col == 1;
+    items = !exists || (!rows && g.b_row != 1) ? 0 : rows ? depth : n;
+    bytes = (rows ? n : depth) * size;
+    step = (rows ? g.b_row : g.b_col) * size;
+  }
+  template <class T>
+  void share(int64_t tile, int64_t tiles, TileArgs<T>& t) const {
+    const int64_t begin = items * tile / tiles, end = items * (tile + 1) / tiles;
+    const int64_t pieces = ceil_div(bytes, t.ahead_bytes);
+    t.ahead = from + begin * step;
+    t.ahead_step = pieces == 1 ? step : t.ahead_bytes;  // several short rows, or the pieces of one column
+    t.ahead_count = pieces == 1 ? end - begin : end > begin ? pieces : 0;
+  }
+};
+
+// Both operands packed: a block of A that fits the second-level cache, shared by all threads, and one panel of
+// B at a time, packed just before use so that the tiles find it in the first-level cache.
 template <class S, class T>
 void blocked(const Product& g) {
   constexpr int nr = tile_columns<T>;
-  constexpr int64_t n_block = 8192 / static_cast<int64_t>(sizeof(T)),
-                    m_block = 16 * 14 / tile_rows * tile_rows;
+  constexpr int64_t m_block = (sizeof(T) == 4 ? 448 : 224) / tile_rows * tile_rows;
   const auto* a = static_cast<const S*>(g.a);
   const auto* b = static_cast<const S*>(g.b);
   auto* c = static_cast<T*>(g.c);
   const int64_t threads = in_parallel() ? 1 : num_threads();
+  const int64_t panels = ceil_div(g.n, nr);
+  // Blocks of equal height, each of whole tiles.
+  const int64_t block_rows = ceil_div(ceil_div(g.m, ceil_div(g.m, m_block)), tile_rows) * tile_rows;
 
-  int64_t row_jobs = ceil_div(g.m, m_block);
-  if (row_jobs < 2 * threads) row_jobs = most(row_jobs, least(2 * threads, ceil_div(g.m, 2 * tile_rows)));
-  const int64_t job_rows = ceil_div(ceil_div(g.m, row_jobs), tile_rows) * tile_rows;
-  row_jobs = ceil_div(g.m, job_rows);
-
-  for (int64_t j = 0; j < g.n; j += n_block) {
-    const int64_t columns = least(n_block, g.n - j), panels = ceil_div(columns, nr);
-    const int64_t column_jobs = row_jobs >= 2 * threads ? 1 : least(panels, ceil_div(2 * threads, row_jobs));
+  for (int64_t i0 = 0; i0 < g.m; i0 += block_rows) {
+    const int64_t m = least(block_rows, g.m - i0);
+    const int rows = rows_per_tile(m, tile_rows);
+    const int64_t tiles = ceil_div(m, rows);
+    // Few panels: several jobs share one, each with its part of the tiles.
+    const int64_t parts = least(tiles, ceil_div(2 * threads, panels)), jobs = panels * parts;
     for (int64_t p = 0; p < g.k; p += k_block) {
       const int64_t depth = least(k_block, g.k - p);
-      Scratch b_scratch(Use::panel_b, sizeof(T) * panels * nr * depth);
-      T* b_packed = b_scratch.as<T>();
-      parallel_for(panels, 4, [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; q++)
-          pack_b(b + p * g.b_row + (j + q * nr) * g.b_col, g.b_row, g.b_col, depth,
-                 least(nr, columns - q * nr), b_packed + q * nr * depth);
+      Scratch a_scratch(Use::panel_a, sizeof(T) * m * depth);
+      T* a_packed = a_scratch.as<T>();
+      parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
+        const int64_t i = begin * rows;
+        pack_a(a + (i0 + i) * g.a_row + p * g.a_col, g.a_row, g.a_col, least(end * rows, m) - i, depth, rows,
+               a_packed + i * depth);
       });
-      parallel_for(row_jobs * column_jobs, 1, [&](int64_t begin, int64_t end) {
+      const auto run = [&](int64_t begin, int64_t end) {
+        Scratch b_scratch(Use::panel_b, sizeof(T) * nr * depth);
+        T* b_packed = b_scratch.as<T>();
+        TileArgs<T> t{depth, nullptr, 0, 0, b_packed, nr, nullptr, nullptr, g.c_row, 0, g.add || p > 0};
         for (int64_t job = begin; job < end; job++) {
-          const int64_t i0 = job / column_jobs * job_rows, m = least(job_rows, g.m - i0);
-          const int64_t first = panels * (job % column_jobs) / column_jobs;
-          const int64_t last = panels * (job % column_jobs + 1) / column_jobs;
-          const int rows = rows_per_tile(m, tile_rows);
-          Scratch a_scratch(Use::panel_a, sizeof(T) * m * depth);
-          T* a_packed = a_scratch.as<T>();
-          pack_a(a + i0 * g.a_row + p * g.a_col, g.a_row, g.a_col, m, depth, rows, a_packed);
-          TileArgs<T> t{depth, nullptr, 0, 0, nullptr, nr, nullptr, nullptr, g.c_row, 0, g.add || p > 0};
-          for (int64_t q = first; q < last; q++) {
-            t.b = b_packed + q * nr * depth;
-            t.columns = static_cast<int>(least(nr, columns - q * nr));
-            for (int64_t i = 0; i < m; i += rows) {
-              t.a = a_packed + i * depth;
-              t.c = c + (i0 + i) * g.c_row + j + q * nr;
-              tile_packed(static_cast<int>(least(rows, m - i)), t);
-            }
+          const int64_t j = job / parts * nr, part = job % parts;
+          const int64_t first = tiles * part / parts, last = tiles * (part + 1) / parts;
+          const S* panel = b + p * g.b_row + j * g.b_col;
+          t.columns = static_cast<int>(least(nr, g.n - j));
+          if (part == 0 || job == begin) pack_b(panel, g.b_row, g.b_col, depth, t.columns, b_packed);
+          const Ahead next(panel + nr * g.b_col, g, depth, part == parts - 1 && j + 2 * nr <= g.n);
+          for (int64_t tile = first; tile < last; tile++) {
+            next.share(tile - first, last - first, t);
+            t.a = a_packed + tile * rows * depth;
+            t.c = c + (i0 + tile * rows) * g.c_row + j;
+            tile_packed(static_cast<int>(least(rows, m - tile * rows)), t);
           }
         }
-      });
+      };
+      parallel_for(jobs, grain(jobs, 2.0 * static_cast<double>(m) * g.n * depth), run);
     }
   }
 }
@@ -118,7 +158,7 @@ Product transposed(const Product& g, void* c) {
   return {1, g.m, g.k, g.b, 0, g.b_row, g.a, g.a_col, g.a_row, c, g.m, g.add};
 }
 
-bool few(const Product& g) { return g.m <= 2 * few_rows || flops(g) < 1.5e6; }
+bool few(const Product& g) { return g.m <= 2 * few_rows || g.n <= 4 * tile_columns<float> || flops(g) < 4e7; }
 
 template <class T>
 void real_product(const Product& g) {
@@ -140,7 +180,7 @@ void real_product(const Product& g) {
     real_product<T>(transposed(g, y));
     for (int64_t i = 0; i < g.m; i++) c[i * g.c_row] = y[i];
   } else if (few(g)) {
-    by_panels<T, T>(g, static_cast<const T*>(g.a));
+    unpacked<T, T>(g, static_cast<const T*>(g.a));
   } else {
     blocked<T, T>(g);
   }
@@ -167,7 +207,7 @@ void half_product(const Product& g) {
       for (int64_t p = 0; p < g.k; p++) wide_a[i * g.k + p] = widen(a[i * g.a_row + p * g.a_col]);
     f.a_row = g.k;
     f.a_col = 1;
-    by_panels<S, float>(f, wide_a);
+    unpacked<S, float>(f, wide_a);
   } else {
     blocked<S, float>(f);
   }

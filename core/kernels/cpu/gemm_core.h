@@ -16,7 +16,7 @@ constexpr int64_t k_block = 256;
 // Rows and vectors per row of the accumulators that live in registers; few_rows for tiles that read A in
 // place.
 #if defined(__AVX512F__)
-constexpr int tile_rows = 14, tile_vectors = 2, few_rows = 8;
+constexpr int tile_rows = 14, tile_vectors = 2, few_rows = 14;
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr int tile_rows = 6, tile_vectors = 2, few_rows = 6;
 #elif defined(__aarch64__)
@@ -40,6 +40,10 @@ struct TileArgs {
   int64_t ldc;
   int columns;
   bool add;
+  // What to fetch into the cache meanwhile: pieces of ahead_bytes, ahead_step bytes apart.
+  static constexpr int64_t ahead_bytes = 128;
+  const char* ahead = nullptr;
+  int64_t ahead_step = 0, ahead_count = 0;
 };
 
 // A packed; rows of B must be readable up to whole vectors. rows <= tile_rows.
@@ -84,9 +88,17 @@ static void pack_a(const S* a, int64_t row_stride, int64_t col_stride, int64_t m
     } else if (row_stride == 1) {
       for (; p < k; p++) {
         const S* s = base + p * col_stride;
+        __builtin_prefetch(s + 16 * col_stride);  // rows of k lie far apart
         int q = 0;
         for (; q + w <= r; q += w) store(out + p * r + q, load_wide(s + q));
-        for (; q < r; q++) out[p * r + q] = widen(s[q]);
+        if constexpr (sizeof(S) == sizeof(T)) {
+          // lanes beyond r are the next term's, written after this one
+          const Vec<T> rest = load_tail(reinterpret_cast<const T*>(s) + q, r - q);
+          if (p + w < k) store(out + p * r + q, rest);
+          else store_tail(out + p * r + q, rest, r - q);
+        } else {
+          for (; q < r; q++) out[p * r + q] = widen(s[q]);
+        }
       }
     }
     for (; p < k; p++)
@@ -122,6 +134,12 @@ static void pack_b(const S* b, int64_t row_stride, int64_t col_stride, int64_t k
   if (col_stride == 1 && n == nr) {
     for (int64_t p = 0; p < k; p++)
       for (int v = 0; v < nr; v += w) store(out + p * nr + v, load_wide(b + p * row_stride + v));
+  } else if (col_stride == 1 && sizeof(S) == sizeof(T)) {
+    for (int64_t p = 0; p < k; p++)
+      for (int v = 0; v < nr; v += w) {
+        const int count = static_cast<int>(most(0, least(w, n - v)));
+        store(out + p * nr + v, load_tail(reinterpret_cast<const T*>(b) + p * row_stride + v, count));
+      }
   } else if (row_stride == 1) {
     pack_columns<T, S>([=](int64_t q) { return b + q * col_stride; }, k, n, out);
   } else {
