@@ -19,7 +19,49 @@ class _Backend:
 
 cudnn = _Backend(enabled=False, benchmark=False, deterministic=False, allow_tf32=True)
 cudnn.version = lambda: None
-cuda = _Backend(matmul=_Backend(allow_tf32=False, allow_fp16_reduced_precision_reduction=True))
+
+
+class _Cuda(_Backend):
+    """The switches of scaled_dot_product_attention are kept here; there is one way to compute it on the CPU."""
+
+    def __init__(self):
+        super().__init__(matmul=_Backend(allow_tf32=False, allow_fp16_reduced_precision_reduction=True))
+        self._sdp = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
+
+    def flash_sdp_enabled(self):
+        """Whether flash attention may be chosen."""
+        return self._sdp["flash"]
+
+    def enable_flash_sdp(self, enabled):
+        """Sets whether flash attention may be chosen."""
+        self._sdp["flash"] = bool(enabled)
+
+    def mem_efficient_sdp_enabled(self):
+        """Whether memory-efficient attention may be chosen."""
+        return self._sdp["mem_efficient"]
+
+    def enable_mem_efficient_sdp(self, enabled):
+        """Sets whether memory-efficient attention may be chosen."""
+        self._sdp["mem_efficient"] = bool(enabled)
+
+    def math_sdp_enabled(self):
+        """Whether attention may be computed by separate operators."""
+        return self._sdp["math"]
+
+    def enable_math_sdp(self, enabled):
+        """Sets whether attention may be computed by separate operators."""
+        self._sdp["math"] = bool(enabled)
+
+    def cudnn_sdp_enabled(self):
+        """Whether cuDNN's attention may be chosen."""
+        return self._sdp["cudnn"]
+
+    def enable_cudnn_sdp(self, enabled):
+        """Sets whether cuDNN's attention may be chosen."""
+        self._sdp["cudnn"] = bool(enabled)
+
+
+cuda = _Cuda()
 mps = _Backend()
 mkl = _Backend()
 mkldnn = _Backend(enabled=False, deterministic=False)

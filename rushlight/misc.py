@@ -283,13 +283,12 @@ def set_default_tensor_type(t):
 
 def get_default_device():
     """The device of new tensors."""
-    return _C.device("cpu")
+    return _C._get_default_device()
 
 
 def set_default_device(device):
-    """Set the device of new tensors; only the CPU is implemented."""
-    if device is not None and _C.device(device).type != "cpu":
-        raise NotImplementedError("set_default_device: only the CPU is implemented")
+    """Set the device of new tensors: "cpu", or "meta" for tensors without memory; None for the CPU."""
+    _C._set_default_device(device)
 
 
 def compile(model=None, **options):  # noqa: A001

@@ -321,6 +321,14 @@ static std::string bad_element(const Op& op, const Param& p, PyObject* o, Py_ssi
                   " with error \"type must be tuple of ints,but got ", type_name(o), "\"");
 }
 
+// A factory that was given no device and takes none from a tensor makes its result on the default device.
+static void use_default_device(const Op& op, Bound& b) {
+  if (op.params[0].type == Type::tensor) return;
+  for (size_t i = 0; i < op.params.size(); ++i)
+    if (op.params[i].type == Type::device && b.values[i].tag == Value::none)
+      b.values[i] = Value(default_device());
+}
+
 bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
           std::string* why) {
   const size_t n = op.params.size();
@@ -433,6 +441,7 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
     *why = cat_text(op.name, "() missing ", count_missing, " required positional arguments: ", missing);
     return false;
   }
+  if (op.spec.family == create && default_device().type != Device::cpu) use_default_device(op, b);
   // an operator of numbers only: pow(2, 3)
   int operand = -1;
   for (size_t i = 0; i < n; ++i) {

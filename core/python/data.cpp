@@ -199,7 +199,7 @@ PyObject* make_tensor(PyObject* self, PyObject* const* args, Py_ssize_t nargs, P
     if (present(1) && !is_dtype(given[1]) && !PyType_Check(given[1]))
       throw type_error("tensor(): argument 'dtype' must be torch.dtype, not ", Py_TYPE(given[1])->tp_name);
     Dtype dtype = present(1) ? to_dtype(given[1]) : Dtype::none;
-    Device device = present(2) ? to_device(given[2]) : Device{};
+    Device device = present(2) ? to_device(given[2]) : default_device();
     if (device.type == Device::cuda)
       throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
     if (is_tensor(given[0]) &&

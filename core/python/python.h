@@ -63,6 +63,7 @@ PyObject* scalar_to_python(const Tensor& t);  // .item()
 bool is_dtype(PyObject* o);
 Dtype to_dtype(PyObject* o);
 Device to_device(PyObject* o);  // device, "cuda:1", int
+Device default_device();        // where Python's factories make tensors: set_default_device, `with device`
 Dims to_dims(PyObject* o);      // int, sequence of ints, Size
 int64_t to_int(PyObject* o);    // int, NumPy integer, 0-d integer tensor; TypeError otherwise
 bool number_value(PyObject* o,

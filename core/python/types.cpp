@@ -1,6 +1,7 @@
 // Small Python types: dtype, device, layout, memory_format and Size.
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "python/python.h"
 
@@ -130,14 +131,21 @@ PyObject* device_reduce(PyObject* o, PyObject*) {
   if (device_of(o).index < 0) return Py_BuildValue("O(s)", device_type, device_names[device_of(o).type]);
   return Py_BuildValue("O(si)", device_type, device_names[device_of(o).type], int(device_of(o).index));
 }
+// The default device of this thread, innermost `with device` last; the first entry is set_default_device's.
+thread_local std::vector<Device> default_devices{Device{}};
+
 PyObject* device_enter(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
-    if (device_of(o).type != Device::cpu)
-      throw not_implemented("device as a context manager is only implemented for the CPU");
+    if (device_of(o).type == Device::cuda)
+      throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+    default_devices.push_back(device_of(o));
     return Py_NewRef(o);
   });
 }
-PyObject* device_exit(PyObject*, PyObject*) { Py_RETURN_NONE; }
+PyObject* device_exit(PyObject*, PyObject*) {
+  if (default_devices.size() > 1) default_devices.pop_back();
+  Py_RETURN_NONE;
+}
 PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
                                 {"__enter__", device_enter, METH_NOARGS, nullptr},
                                 {"__exit__", device_exit, METH_VARARGS, nullptr},
@@ -249,6 +257,15 @@ PyType_Slot size_slots[] = {{Py_tp_repr, (void*)size_repr},
                             {0, nullptr}};
 PyType_Spec size_spec = {"rushlight.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 
+PyObject* get_default_device_py(PyObject*, PyObject*) { return to_python(default_device()); }
+PyObject* set_default_device_py(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    Device d = o == Py_None ? Device{} : to_device(o);
+    if (d.type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
+    default_devices.front() = d;
+    Py_RETURN_NONE;
+  });
+}
 PyObject* set_default_dtype_py(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_dtype(o))
@@ -290,6 +307,8 @@ PyType_Slot meta_slots[] = {{Py_tp_repr, (void*)torch_type_repr}, {0, nullptr}};
 PyType_Spec meta_spec = {"rushlight._C.TypeMeta", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, meta_slots};
 
 PyMethodDef functions[] = {
+    {"_get_default_device", get_default_device_py, METH_NOARGS, "The device of new tensors."},
+    {"_set_default_device", set_default_device_py, METH_O, "Sets the device of new tensors of this thread."},
     {"set_default_dtype", set_default_dtype_py, METH_O, "Sets the dtype of new floating point tensors."},
     {"get_default_dtype", get_default_dtype_py, METH_NOARGS, "The dtype of new floating point tensors."},
     {"promote_types", (PyCFunction)(void*)promote_types_py, METH_FASTCALL,
@@ -326,6 +345,8 @@ PyObject* to_python(Device d) {
   if (o) o->value = d;
   return reinterpret_cast<PyObject*>(o);
 }
+Device default_device() { return default_devices.back(); }
+
 Device to_device(PyObject* o) {
   if (Py_IS_TYPE(o, device_type)) return device_of(o);
   if (PyUnicode_Check(o)) {

@@ -162,7 +162,45 @@ from .modules import UpsamplingNearest2d as UpsamplingNearest2d
 from .modules import ZeroPad1d as ZeroPad1d
 from .modules import ZeroPad2d as ZeroPad2d
 from .modules import ZeroPad3d as ZeroPad3d
+from .modules import Container as Container
+from .modules import CrossMapLRN2d as CrossMapLRN2d
+from .modules import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+from .modules import LinearCrossEntropyOptions as LinearCrossEntropyOptions
+from .modules import NLLLoss2d as NLLLoss2d
+from .modules import SyncBatchNorm as SyncBatchNorm
 from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
 from .parameter import UninitializedBuffer as UninitializedBuffer
 from .parameter import UninitializedParameter as UninitializedParameter
+
+
+def factory_kwargs(kwargs):
+    """The device, dtype and memory_format among keyword arguments, some of which may stand in kwargs["factory_kwargs"].
+
+    >>> nn.factory_kwargs({"device": "cpu", "factory_kwargs": {"dtype": rl.float64}})
+    {'dtype': torch.float64, 'device': 'cpu'}
+    """
+    if kwargs is None:
+        return {}
+    simple = ("device", "dtype", "memory_format")
+    unexpected = kwargs.keys() - {*simple, "factory_kwargs"}
+    if unexpected:
+        raise TypeError(f"unexpected kwargs {unexpected}")
+    collected = dict(kwargs.get("factory_kwargs", {}))
+    for name in simple:
+        if name in kwargs:
+            if name in collected:
+                raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
+            collected[name] = kwargs[name]
+    return collected
+
+
+def __getattr__(name):
+    """What few programs use is imported when it is first named."""
+    from importlib import import_module
+
+    if name in ("attention", "common_types", "grad", "parallel"):
+        return import_module("." + name, __name__)
+    if name == "DataParallel":
+        return import_module(".parallel", __name__).DataParallel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

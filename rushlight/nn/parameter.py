@@ -61,7 +61,14 @@ class Parameter(Tensor):
     __torch_function__ = _C._disabled_torch_function_impl
 
 
-class Buffer:
+class _BufferMeta(type):
+    """isinstance(x, Buffer) holds for tensors that Buffer() marked."""
+
+    def __instancecheck__(self, instance):
+        return isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False)
+
+
+class Buffer(metaclass=_BufferMeta):
     """Marks a tensor so that a Module registers it as a buffer when it is assigned. Calling it returns a plain
     tensor that shares `data`.
 
@@ -81,6 +88,13 @@ class Buffer:
 def is_parameter(value):
     """True for a Parameter and for a tensor of another subclass that was passed through Parameter()."""
     return isinstance(value, Parameter) or (isinstance(value, Tensor) and getattr(value, "_is_param", False))
+
+
+# what may be done to a tensor that has no shape yet
+_ALLOWED_METHODS = {
+    "__hash__", "size", "copy_", "to_dtype", "is_complex", "is_floating_point", "half", "float", "double", "char", "short",
+    "int", "long", "bfloat16", "type", "cuda", "cpu", "to", "get_device", "detach", "requires_grad_", "is_shared", "numel",
+}  # fmt: skip
 
 
 class UninitializedTensorMixin:
@@ -112,6 +126,16 @@ class UninitializedTensorMixin:
 
     def __reduce_ex__(self, protocol):
         return type(self), (self.requires_grad,)
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") in _ALLOWED_METHODS:
+            return super().__torch_function__(func, types, args, kwargs or {})
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in {func}. This error happens when you are using a "
+            f"`LazyModule` or explicitly manipulating `torch.nn.parameter.{cls.__name__}` objects. When using "
+            "LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch functions"
+        )
 
 
 class UninitializedParameter(UninitializedTensorMixin, Parameter):

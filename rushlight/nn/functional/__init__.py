@@ -73,10 +73,18 @@ from .fractional import (
     fractional_max_pool3d as fractional_max_pool3d,
     fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
 )
+from .grouped import (
+    ScalingType as ScalingType,
+    SwizzleType as SwizzleType,
+    grouped_mm as grouped_mm,
+    scaled_grouped_mm as scaled_grouped_mm,
+    scaled_mm as scaled_mm,
+)
 from .linear import (
     bilinear as bilinear,
     linear as linear,
 )
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .loss import (
     binary_cross_entropy as binary_cross_entropy,
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,

@@ -157,3 +157,9 @@ from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
 from .upsampling import Upsample as Upsample
 from .upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from .upsampling import UpsamplingNearest2d as UpsamplingNearest2d
+from .container import Container as Container
+from .normalization import CrossMapLRN2d as CrossMapLRN2d
+from .linear_cross_entropy import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+from .linear_cross_entropy import LinearCrossEntropyOptions as LinearCrossEntropyOptions
+from .loss import NLLLoss2d as NLLLoss2d
+from .batchnorm import SyncBatchNorm as SyncBatchNorm

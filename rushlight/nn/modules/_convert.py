@@ -105,6 +105,18 @@ class ConversionMethods:
         """Moves all parameters and buffers to a GPU."""
         return self._apply(lambda t: t.cuda(device))
 
+    def xpu(self, device=None):
+        """Moves all parameters and buffers to an XPU, of which there is none."""
+        raise AssertionError("Torch not compiled with XPU enabled")
+
+    def mtia(self, device=None):
+        """Moves all parameters and buffers to an MTIA device, of which there is none."""
+        raise AssertionError("Torch not compiled with MTIA enabled.")
+
+    def ipu(self, device=None):
+        """Moves all parameters and buffers to an IPU, of which there is none."""
+        raise AssertionError("Torch not compiled with IPU enabled")
+
     def share_memory(self):
         """Moves all parameters and buffers to memory that other processes can share."""
         return self._apply(lambda t: t.share_memory_())

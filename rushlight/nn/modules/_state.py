@@ -31,11 +31,11 @@ class StateMethods:
 
     def get_extra_state(self):
         """Overridden by modules that save more than tensors: returns a picklable object."""
-        raise RuntimeError("Module.get_extra_state() is called only where a class overrides it")
+        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
 
     def set_extra_state(self, state):
         """The counterpart of get_extra_state: receives what that returned."""
-        raise RuntimeError("Module.set_extra_state() is called only where a class overrides it")
+        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
 
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
         """An ordered dictionary of all parameters and persistent buffers, by dotted name.
@@ -124,8 +124,8 @@ class StateMethods:
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, incompatible) is not None:
                     raise AssertionError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are notexpected to return new "
-                        "values, if incompatible_keys need to be modified,it should be done inplace."
+                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                        "values, if incompatible_keys need to be modified, it should be done inplace."
                     )
 
         load(self, state_dict)
@@ -283,7 +283,8 @@ def _load_one(module, name, key, target, value, assign):
             else:
                 if lazy and not is_lazy(value):
                     target.materialize(value.shape, value.device, value.dtype)
-                target.copy_(value)
+                if not target.is_meta:
+                    target.copy_(value)
     except Exception as error:
         return (
             f'While copying the parameter named "{key}", whose dimensions in the model are {target.size()} and whose '

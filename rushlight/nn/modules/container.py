@@ -1,6 +1,7 @@
 """Modules that hold other modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -41,6 +42,21 @@ class _ListOfModules(Module):
         modules = list(self._modules.values())
         modules.insert(index, module)
         self._renumber(modules)
+
+
+class Container(Module):
+    """Children given by name, without a forward of its own. Deprecated: a Module does the same."""
+
+    def __init__(self, **kwargs):
+        super().__init__()
+        warnings.warn(
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. "
+            "Subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class Sequential(_ListOfModules):

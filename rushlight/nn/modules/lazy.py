@@ -2,7 +2,7 @@
 
 import rushlight as rl
 
-from ..parameter import Parameter, UninitializedParameter, is_lazy
+from ..parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
@@ -33,16 +33,16 @@ class LazyModuleMixin:
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        for name, parameter in self._parameters.items():
-            if is_lazy(parameter):  # there is nothing to detach yet
-                destination[prefix + name] = parameter
+        for name, value in (*self._parameters.items(), *self._buffers.items()):
+            if is_lazy(value) and name not in self._non_persistent_buffers_set:
+                destination[prefix + name] = value  # there is nothing to detach yet
 
     def _lazy_load_hook(self, state_dict, prefix, *rest):
-        for name, parameter in self._parameters.items():
+        for name, own in (*self._parameters.items(), *self._buffers.items()):
             value = state_dict.get(prefix + name)
-            if is_lazy(parameter) and value is not None and not is_lazy(value):
+            if is_lazy(own) and value is not None and not is_lazy(value):
                 with rl.no_grad():
-                    parameter.materialize(value.shape)
+                    own.materialize(value.shape)
 
     def _infer_parameters(self, module, args, kwargs=None):
         module.initialize_parameters(*args, **(kwargs or {}))
@@ -89,13 +89,15 @@ class LazyLinear(LazyModuleMixin, Linear):
                 if self.bias is not None:
                     self.bias.materialize((self.out_features,))
                 self.reset_parameters()
+        if self.in_features == 0:  # the parameters came from a state_dict
+            self.in_features = self.weight.shape[-1]
 
 
 class _LazyConv(LazyModuleMixin):
     """What the lazy convolutions share."""
 
-    def __init__(self, out_channels, kernel_size, *args, bias=True, device=None, dtype=None, **kwargs):
-        super().__init__(0, 0, kernel_size, *args, bias=False, **kwargs)
+    def _start(self, out_channels, bias, device, dtype):
+        """Makes a convolution built for no channels and without bias one for an unknown number of channels."""
         self.out_channels = out_channels
         _make_lazy(self, [("weight", True), ("bias", bias)], device, dtype)
 
@@ -129,11 +131,43 @@ class LazyConv1d(_LazyConv, Conv1d):
 
     cls_to_become = Conv1d
 
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)
+        self._start(out_channels, bias, device, dtype)
+
 
 class LazyConv2d(_LazyConv, Conv2d):
     """A Conv2d whose in_channels is that of its first input."""
 
     cls_to_become = Conv2d
+
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)
+        self._start(out_channels, bias, device, dtype)
 
 
 class LazyConv3d(_LazyConv, Conv3d):
@@ -141,11 +175,46 @@ class LazyConv3d(_LazyConv, Conv3d):
 
     cls_to_become = Conv3d
 
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, groups, False, padding_mode)
+        self._start(out_channels, bias, device, dtype)
+
 
 class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
     """A ConvTranspose1d whose in_channels is that of its first input."""
 
     cls_to_become = ConvTranspose1d
+
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode
+        )
+        self._start(out_channels, bias, device, dtype)
 
 
 class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
@@ -153,29 +222,75 @@ class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
 
     cls_to_become = ConvTranspose2d
 
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode
+        )
+        self._start(out_channels, bias, device, dtype)
+
 
 class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
     """A ConvTranspose3d whose in_channels is that of its first input."""
 
     cls_to_become = ConvTranspose3d
 
+    def __init__(
+        self,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode
+        )
+        self._start(out_channels, bias, device, dtype)
+
 
 class _LazyNorm(LazyModuleMixin):
-    """What the lazy batch and instance normalisations share. Their running statistics have size 0 until the first
-    call."""
+    """What the lazy batch and instance normalisations share."""
 
     def __init__(
-        self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None
+        self,
+        eps=1e-5,
+        momentum=0.1,
+        affine=True,
+        track_running_stats=True,
+        device=None,
+        dtype=None,
+        *,
+        bias=True,
     ):
-        super().__init__(0, eps, momentum, False, track_running_stats, device, dtype)
-        self.affine = affine
-        _make_lazy(self, [("weight", affine), ("bias", affine)], device, dtype)
-
-    def has_uninitialized_params(self):
-        return super().has_uninitialized_params() or self.num_features == 0
+        super().__init__(0, eps, momentum, False, False, device, dtype)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        _make_lazy(self, [("weight", affine), ("bias", affine and bias)], device, dtype)
+        if track_running_stats:
+            self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
+            self.running_var = UninitializedBuffer(device=device, dtype=dtype)
+            self.num_batches_tracked = rl.tensor(0, dtype=rl.int64, device=device)
 
     def reset_parameters(self):
-        if self.num_features != 0:
+        if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()
 
     def initialize_parameters(self, input):
@@ -183,23 +298,10 @@ class _LazyNorm(LazyModuleMixin):
             return
         batched = not hasattr(self, "_get_no_batch_dim") or input.dim() != self._get_no_batch_dim()
         self.num_features = input.shape[1 if batched else 0]
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                parameter.materialize((self.num_features,))
-        if self.track_running_stats:
-            self.running_mean = self.running_mean.new_zeros(self.num_features)
-            self.running_var = self.running_var.new_ones(self.num_features)
+        for value in (self.weight, self.bias, self.running_mean, self.running_var):
+            if value is not None:
+                value.materialize((self.num_features,))
         self.reset_parameters()
-
-    def _lazy_load_hook(self, state_dict, prefix, *rest):
-        super()._lazy_load_hook(state_dict, prefix, *rest)
-        for name in ("running_mean", "running_var"):
-            value, buffer = state_dict.get(prefix + name), self._buffers.get(name)
-            if value is not None and buffer is not None:
-                self._buffers[name] = buffer.new_empty(value.shape)
-                self.num_features = value.shape[0]
-        if isinstance(self.weight, Parameter) and not is_lazy(self.weight):
-            self.num_features = self.weight.shape[0]
 
 
 class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):

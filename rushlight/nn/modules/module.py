@@ -4,6 +4,7 @@ other dtypes and devices in _convert.py."""
 
 from collections import OrderedDict
 
+import rushlight
 from rushlight import Tensor
 
 from ..parameter import Buffer as Buffer
@@ -61,6 +62,7 @@ class Module(HookMethods, StateMethods, ConversionMethods):
     """
 
     dump_patches = False
+    _compiled_call_impl = None  # what compile() made of the call
     call_super_init = False  # set in a subclass: __init__ passes its arguments on (for multiple inheritance)
 
     def __init__(self, *args, **kwargs):
@@ -103,6 +105,8 @@ class Module(HookMethods, StateMethods, ConversionMethods):
 
     def __call__(self, *args, **kwargs):
         d = self.__dict__
+        if "_compiled_call_impl" in d:
+            return d["_compiled_call_impl"](*args, **kwargs)
         if (
             d["_forward_hooks"]
             or d["_forward_pre_hooks"]
@@ -115,6 +119,16 @@ class Module(HookMethods, StateMethods, ConversionMethods):
         ):
             return call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
+
+    _wrapped_call_impl = __call__
+
+    def _call_impl(self, *args, **kwargs):
+        """The call with its hooks, not compiled."""
+        return call_with_hooks(self, args, kwargs)
+
+    def compile(self, *args, **kwargs):
+        """Compiles the module's call, in place, by rushlight.compile with these arguments."""
+        self._compiled_call_impl = rushlight.compile(self._call_impl, *args, **kwargs)
 
     # --- attributes ---------------------------------------------------------------------------------------------
 
@@ -434,6 +448,11 @@ class Module(HookMethods, StateMethods, ConversionMethods):
         extra_lines = extra.split("\n") if extra else []
         child_lines = [f"({name}): {_indent(repr(module))}" for name, module in self._modules.items()]
         return _assemble_repr(self._get_name(), extra_lines, child_lines)
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        state.pop("_compiled_call_impl", None)
+        return state
 
     def __setstate__(self, state):
         self.__dict__.update(state)

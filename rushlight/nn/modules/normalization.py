@@ -122,3 +122,30 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(Module):
+    """Divide (N, C, H, W) by a power of k + alpha / size times the sum of squares of neighbouring channels.
+
+    The neighbours of a channel are the (size - 1) // 2 channels on each side, and, from the channel on where the
+    first one would leave that window, the first channel still. That is PyTorch's sum, which networks were trained
+    with; LocalResponseNorm takes the neighbours alone.
+    """
+
+    def __init__(self, size, alpha=1e-4, beta=0.75, k=1):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input):
+        if input.dim() != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        reach = (self.size - 1) // 2
+        width = 2 * reach + 1
+        square = input * input
+        total = F.avg_pool3d(square.unsqueeze(1), (width, 1, 1), 1, (reach, 0, 0)).squeeze(1) * width
+        beyond = rushlight.arange(input.size(1), device=input.device) > reach
+        total = total + square[:, :1] * beyond.view(-1, 1, 1)
+        return input * (total * (self.alpha / self.size) + self.k).pow(-self.beta)
+
+    def extra_repr(self):
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

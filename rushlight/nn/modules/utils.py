@@ -1,4 +1,4 @@
-"""Sizes given as one number or one per dimension."""
+"""Sizes given as one number or one per dimension; prefixes of state_dict keys."""
 
 
 def _ntuple(n, name="parse"):
@@ -32,3 +32,15 @@ def _list_with_default(out_size, defaults):
     return [
         size if size is not None else default for size, default in zip(out_size, defaults[-len(out_size) :])
     ]
+
+
+def consume_prefix_in_state_dict_if_present(state_dict, prefix):
+    """Takes a prefix, such as "module.", off the keys of a state_dict, in place."""
+    for key in list(state_dict):
+        if key.startswith(prefix):
+            state_dict[key[len(prefix) :]] = state_dict.pop(key)
+    metadata = getattr(state_dict, "_metadata", None)
+    for key in list(metadata or ()):
+        # the module itself has the key "", its wrapper the prefix without its dot
+        if key == prefix.rstrip(".") or key.startswith(prefix):
+            metadata[key[len(prefix) :]] = metadata.pop(key)

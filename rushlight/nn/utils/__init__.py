@@ -16,20 +16,16 @@ from .fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
 from .init import skip_init as skip_init
 from .memory_format import convert_conv2d_weight_memory_format as convert_conv2d_weight_memory_format
 from .memory_format import convert_conv3d_weight_memory_format as convert_conv3d_weight_memory_format
+from .spectral_norm import remove_spectral_norm as remove_spectral_norm
+from .spectral_norm import spectral_norm as spectral_norm
+from .weight_norm import remove_weight_norm as remove_weight_norm
+from .weight_norm import weight_norm as weight_norm
 
 
 def __getattr__(name):
     """What few programs use is imported when it is first named."""
     from importlib import import_module
 
-    if name in ("parametrize", "parametrizations"):
+    if name in ("parametrize", "parametrizations", "prune"):
         return import_module("." + name, __name__)
-    if name in ("weight_norm", "remove_weight_norm", "spectral_norm", "remove_spectral_norm"):
-        topic = name.removeprefix("remove_")
-        module = import_module("." + topic, __name__)
-        # the function takes the place that the submodule of the same name has just got
-        globals().update(
-            {topic: getattr(module, topic), "remove_" + topic: getattr(module, "remove_" + topic)}
-        )
-        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,18 +1,138 @@
-"""Ready-made parametrizations: weight_norm and spectral_norm."""
+"""Ready-made parametrizations: orthogonal, weight_norm and spectral_norm."""
 
 import rushlight as rl
 
 from ..modules.module import Module
+from ._norms import as_matrix, norm_except_dim, normalized, power_iteration
 from .parametrize import register_parametrization
 
 
-def norm_except_dim(v, pow=2, dim=0):
-    """The norm over all dimensions but dim, which is kept; dim=-1 means over everything."""
-    if dim == -1:
-        return v.norm(pow)
-    shape = [1] * v.dim()
-    shape[dim] = v.size(dim)
-    return v.transpose(0, dim).reshape(v.size(dim), -1).norm(pow, 1).view(shape)
+class _OrthMaps:
+    """The three ways from a free matrix to an orthogonal one."""
+
+    matrix_exp, cayley, householder = "matrix_exp", "cayley", "householder"
+
+
+def _is_orthogonal(q, eps=None):
+    """Whether the columns of q are orthonormal, up to rounding."""
+    rows, columns = q.size(-2), q.size(-1)
+    if rows < columns:
+        return False
+    identity = rl.eye(columns, dtype=q.dtype, device=q.device)
+    eps = 10.0 * columns * rl.finfo(q.dtype).eps if eps is None else eps
+    return rl.allclose(q.mH @ q, identity, atol=eps)
+
+
+def _orthonormal_columns(a):
+    """Q of the QR decomposition of a (rows >= columns), with the sign of R's diagonal: a itself if it is orthogonal."""
+    reflectors, tau = rl.geqrf(a)
+    q = rl.linalg.householder_product(reflectors, tau)
+    return q * reflectors.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
+
+
+class _Orthogonal(Module):
+    """A matrix with orthonormal columns (or rows, if it is wide) from a free one.
+
+    With use_trivialization the result is base times the map of a matrix that starts at the map's identity, and base
+    is what the weight was (Lezcano-Casado, 2019).
+    """
+
+    def __init__(self, weight, orthogonal_map, *, use_trivialization=True):
+        super().__init__()
+        if weight.is_complex() and orthogonal_map == _OrthMaps.householder:
+            raise ValueError("The householder parametrization does not support complex tensors.")
+        self.shape = weight.shape
+        self.orthogonal_map = orthogonal_map
+        if use_trivialization:
+            self.register_buffer("base", None)
+
+    def forward(self, x):
+        rows, columns = x.size(-2), x.size(-1)
+        wide = rows < columns
+        if wide:
+            x, rows, columns = x.mT, columns, rows
+        if self.orthogonal_map == _OrthMaps.householder:
+            # unit vectors in the lower triangle; R's diagonal in the state after right_inverse is 1 or -1
+            a = x.tril(diagonal=-1)
+            tau = 2.0 / (1.0 + (a * a).sum(dim=-2))
+            q = rl.linalg.householder_product(a, tau)
+            q = q * x.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
+        else:
+            a = x.tril()
+            if rows != columns:  # a square matrix, of which the first columns are used
+                a = rl.cat([a, a.new_zeros(rows, rows - columns).expand(*a.shape[:-2], -1, -1)], dim=-1)
+            a = a - a.mH
+            if self.orthogonal_map == _OrthMaps.matrix_exp:
+                q = rl.matrix_exp(a)
+            else:
+                identity = rl.eye(rows, dtype=a.dtype, device=a.device)
+                q = rl.linalg.solve(rl.add(identity, a, alpha=-0.5), rl.add(identity, a, alpha=0.5))
+            if rows != columns:
+                q = q[..., :columns]
+        if hasattr(self, "base"):
+            q = self.base @ q
+        return q.mT if wide else q
+
+    @rl.no_grad()
+    def right_inverse(self, q):
+        if q.shape != self.shape:
+            raise ValueError(
+                f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape {q.shape}."
+            )
+        given, rows, columns = q, q.size(-2), q.size(-1)
+        wide = rows < columns
+        if wide:
+            q, rows, columns = q.mT, columns, rows
+        if not hasattr(self, "base"):
+            if self.orthogonal_map != _OrthMaps.householder:
+                raise NotImplementedError(
+                    "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
+                    "use_trivialization=False."
+                )
+            reflectors, tau = rl.geqrf(q)
+            # tau is 2 for a vector of length 1 only; 0 where q is the identity already, with nothing to reflect
+            reflectors.diagonal(dim1=-2, dim2=-1).sign_()
+            reflectors.diagonal(dim1=-2, dim2=-1)[tau == 0.0] *= -1
+            return reflectors.mT if wide else reflectors
+        if rows == columns:
+            full = q.clone() if _is_orthogonal(q) else _orthonormal_columns(q)
+        else:
+            q = q.clone() if _is_orthogonal(q) else _orthonormal_columns(q)
+            filling = rl.randn(
+                *(q.shape[:-2]), rows, rows - columns, dtype=q.dtype, device=q.device
+            )  # the base is square: random columns, made orthogonal to those of q
+            full = _orthonormal_columns(rl.cat([q, filling], dim=-1))
+        self.base = full
+        # the map of -identity (householder) or of 0 (its lower triangle) is the identity
+        start = rl.zeros_like(given)
+        start.diagonal(dim1=-2, dim2=-1).fill_(-1.0 if self.orthogonal_map == _OrthMaps.householder else 1.0)
+        return start
+
+
+def orthogonal(module, name="weight", orthogonal_map=None, *, use_trivialization=True):
+    """Makes a matrix, or batch of matrices, orthogonal: Q^H Q = 1 if it is tall, Q Q^H = 1 if it is wide.
+
+    Args:
+        orthogonal_map: "matrix_exp", "cayley" (of a skew-symmetric matrix) or "householder" (a product of
+            reflections). By default matrix_exp for square or complex matrices, householder for others.
+        use_trivialization: keep the former weight as the base of the map, which can then start anywhere and be
+            assigned to.
+    """
+    weight = getattr(module, name, None)
+    if not isinstance(weight, rl.Tensor):
+        raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    if weight.ndim < 2:
+        raise ValueError(f"Expected a matrix or batch of matrices. Got a tensor of {weight.ndim} dimensions.")
+    if orthogonal_map is None:
+        square = weight.size(-2) == weight.size(-1)
+        orthogonal_map = _OrthMaps.matrix_exp if square or weight.is_complex() else _OrthMaps.householder
+    if getattr(_OrthMaps, orthogonal_map, None) is None:
+        raise ValueError(
+            f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
+        )
+    parametrization = _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization)
+    register_parametrization(module, name, parametrization, unsafe=True)
+    return module
 
 
 class _WeightNorm(Module):
@@ -39,24 +159,6 @@ def weight_norm(module, name="weight", dim=0):
     return module
 
 
-def _normalize(x, eps):
-    return rl.nn.functional.normalize(x, dim=0, eps=eps)
-
-
-def power_iteration(matrix, u, v, iterations, eps):
-    """Improves, in place, estimates of the first singular vectors of a matrix."""
-    for _ in range(iterations):
-        u.copy_(_normalize(rl.mv(matrix, v), eps))
-        v.copy_(_normalize(rl.mv(matrix.t(), u), eps))
-
-
-def as_matrix(weight, dim):
-    """The weight with dimension dim first and the others flattened."""
-    if dim != 0:
-        weight = weight.permute(dim, *(d for d in range(weight.dim()) if d != dim))
-    return weight.reshape(weight.size(0), -1)
-
-
 class _SpectralNorm(Module):
     """weight = original / its largest singular value, which is tracked by power iteration."""
 
@@ -78,15 +180,15 @@ class _SpectralNorm(Module):
             with rl.no_grad():
                 matrix = as_matrix(weight, self.dim)
                 rows, columns = matrix.size()
-                u = _normalize(matrix.new_empty(rows).normal_(0, 1), eps)
-                v = _normalize(matrix.new_empty(columns).normal_(0, 1), eps)
+                u = normalized(matrix.new_empty(rows).normal_(0, 1), eps)
+                v = normalized(matrix.new_empty(columns).normal_(0, 1), eps)
                 self.register_buffer("_u", u)
                 self.register_buffer("_v", v)
                 power_iteration(matrix, self._u, self._v, 15, eps)
 
     def forward(self, weight):
         if weight.dim() == 1:
-            return _normalize(weight, self.eps)
+            return normalized(weight, self.eps)
         matrix = as_matrix(weight, self.dim)
         if self.training:
             with rl.no_grad():

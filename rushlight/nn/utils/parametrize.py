@@ -3,7 +3,7 @@
 register_parametrization gives the module a class of its own, in which the tensor's name is a property; the tensors it
 is computed from are in module.parametrizations.<name>."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rushlight as rl
 
@@ -56,7 +56,8 @@ class ParametrizationList(ModuleList):
             start = original
             for module in reversed(self):
                 if hasattr(module, "right_inverse"):
-                    start = module.right_inverse(start)
+                    with suppress(NotImplementedError):
+                        start = module.right_inverse(start)
         self.is_tensor = isinstance(start, rl.Tensor)
         if self.is_tensor:
             if start is not original:

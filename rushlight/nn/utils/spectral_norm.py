@@ -3,7 +3,7 @@
 import rushlight as rl
 
 from ..parameter import Parameter
-from .parametrizations import _normalize, as_matrix
+from ._norms import as_matrix, normalized
 
 
 class SpectralNorm:
@@ -29,8 +29,8 @@ class SpectralNorm:
             with rl.no_grad():
                 for _ in range(self.n_power_iterations):
                     # here v comes first, in the newer form u
-                    v.copy_(_normalize(rl.mv(matrix.t(), u), self.eps))
-                    u.copy_(_normalize(rl.mv(matrix, v), self.eps))
+                    v.copy_(normalized(rl.mv(matrix.t(), u), self.eps))
+                    u.copy_(normalized(rl.mv(matrix, v), self.eps))
                 u, v = u.clone(), v.clone()
         return weight / rl.dot(u, rl.mv(matrix, v))
 
@@ -57,8 +57,8 @@ class SpectralNorm:
         with rl.no_grad():
             matrix = as_matrix(weight, dim)
             rows, columns = matrix.size()
-            u = _normalize(weight.new_empty(rows).normal_(0, 1), eps)
-            v = _normalize(weight.new_empty(columns).normal_(0, 1), eps)
+            u = normalized(weight.new_empty(rows).normal_(0, 1), eps)
+            v = normalized(weight.new_empty(columns).normal_(0, 1), eps)
         delattr(module, name)
         module.register_parameter(name + "_orig", weight)
         setattr(module, name, weight.data)  # until the first forward

@@ -1,7 +1,7 @@
 """weight_norm in its older form: the weight is computed before each forward from weight_g and weight_v."""
 
 from ..parameter import Parameter
-from .parametrizations import norm_except_dim
+from ._norms import norm_except_dim
 
 
 class WeightNorm:

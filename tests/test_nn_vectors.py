@@ -1,0 +1,63 @@
+"""The cases of tests/cases (modules, functionals, optimizers, schedulers, the API of Module, ...) against the answers of
+PyTorch 2.13 in tests/vectors/nn, and, where torch is installed, these against torch itself."""
+
+import functools
+import gzip
+import importlib
+import json
+from pathlib import Path
+
+import cases
+import pytest
+
+import rushlight as rl
+
+FOLDER = Path(__file__).parent / "vectors" / "nn"
+# Differences that stay, by topic: the beginning of a case's key, and of the place within its answer, to the reason.
+KNOWN = {
+    "module_api": {
+        ("mf", "[1]"): "convolutions give contiguous results also for channels_last weights",
+        ("uninit3", ""): "the function's name in the text",
+    },
+}
+
+
+@functools.cache
+def stored(topic):
+    answers = json.loads(gzip.decompress((FOLDER / f"{topic}.json.gz").read_bytes()))
+    answers.pop("version")
+    return answers
+
+
+@functools.cache
+def given(topic):
+    return json.loads(json.dumps(dict(importlib.import_module(f"cases.{topic}").answers(rl))))
+
+
+def is_known(topic, key, difference):
+    return any(key.startswith(k) and difference.startswith(place) for k, place in KNOWN.get(topic, ()))
+
+
+@pytest.mark.parametrize("topic, key", [(topic, key) for topic in cases.TOPICS for key in stored(topic)])
+def test_as_pytorch(topic, key):
+    found = cases.differences(given(topic)[key], stored(topic)[key])
+    found = [d for d in found if not is_known(topic, key, d)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("topic", KNOWN)
+def test_known_differences_exist(topic):
+    for key, place in KNOWN[topic]:
+        keys = [k for k in stored(topic) if k.startswith(key)]
+        assert any(
+            d.startswith(place) for k in keys for d in cases.differences(given(topic)[k], stored(topic)[k])
+        ), f"{key} {place} is as in PyTorch now"
+
+
+@pytest.mark.parametrize("topic", cases.TOPICS)
+def test_stored_answers_are_those_of_torch(topic):
+    torch = pytest.importorskip("torch")
+    answers = json.loads(json.dumps(dict(importlib.import_module(f"cases.{topic}").answers(torch))))
+    assert list(answers) == list(stored(topic))
+    for key, answer in answers.items():
+        assert not cases.differences(answer, stored(topic)[key]), key
