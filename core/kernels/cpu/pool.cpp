@@ -1,12 +1,15 @@
-// Pooling kernels: plain loops over windows, in parallel over planes. Sums run in reading order.
+// Pooling kernels: plain loops over windows, in parallel over planes. Sums run in reading order. Windows that lie inside
+// their row go tap by tap, a row of outputs at a time, so that the compiler makes vectors of them.
 #include "pool.h"
 
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <type_traits>
+#include <vector>
 
 #include "../parallel.h"
+#include "../with_isa.h"
 
 namespace rushlight::cpu {
 namespace {
@@ -40,54 +43,131 @@ template <class F>
 void over_planes(int64_t planes, int64_t work, F&& f) {
   parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)),
                [&](int64_t begin, int64_t end) {
-                 for (int64_t p = begin; p < end; p++) f(p);
+                 with_isa([&] {
+                   for (int64_t p = begin; p < end; p++) f(p);
+                 });
+               });
+}
+
+// The outputs [begin, end) of a row whose windows have all their taps inside, `stride` apart.
+struct Inside {
+  int64_t begin = 0, end = 0, stride = 1, pad = 0;
+};
+
+Inside inside_of(const Pool2dShape& s) {
+  const int64_t reach = (s.kw - 1) * s.dil_w + 1;
+  if (s.w + s.pad_w < reach || s.h * s.w > INT32_MAX) return {};
+  const int64_t begin = std::min(s.wout, (s.pad_w + s.stride_w - 1) / s.stride_w);
+  const int64_t end = std::min(s.wout, (s.w + s.pad_w - reach) / s.stride_w + 1);
+  return {begin, std::max(begin, end), s.stride_w, s.pad_w};
+}
+
+// f(first source column, step, number of outputs) with the usual strides as constants.
+template <class F>
+RL_INLINE void with_stride(const Inside& in, int64_t tap, F&& f) {
+  const int64_t first = in.begin * in.stride - in.pad + tap, count = in.end - in.begin;
+  if (in.stride == 1) f(first, std::integral_constant<int64_t, 1>(), count);
+  else if (in.stride == 2) f(first, std::integral_constant<int64_t, 2>(), count);
+  else f(first, in.stride, count);
+}
+
+// The largest element of a window, the first of equals, the last NaN.
+template <class T, class Where>
+struct Best {
+  T value;
+  Where where;
+  RL_INLINE void meet(T x, Where at) {
+    const bool better = (x > value) | is_nan(x);  // no branch: which one wins is unpredictable
+    value = better ? x : value;
+    where = better ? at : where;
+  }
+};
+
+template <class T, class Rows, class Columns>
+void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h,
+                 int64_t step_w, int64_t taps_w, const Inside& in_row, int64_t work, const T* x, T* y,
+                 int64_t* index, Rows rows, Columns columns) {
+  using Limits = std::numeric_limits<T>;
+  constexpr T lowest = std::is_integral_v<T> ? Limits::lowest() : -Limits::infinity();
+  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)),
+               [&](int64_t first, int64_t last) {
+                 std::vector<int32_t> places(in_row.end - in_row.begin);
+                 with_isa([&, place = places.data(), inside = in_row] {
+                   for (int64_t p = first; p < last; p++) {
+                     const T* in = x + p * h * w;
+                     for (int64_t oy = 0; oy < hout; oy++) {
+                       const Window r = rows(oy);
+                       T* to = y + (p * hout + oy) * wout;
+                       int64_t* where = index + (p * hout + oy) * wout;
+                       for (int64_t ox = 0; ox < wout; ox++) {
+                         if (ox == inside.begin && r.begin < r.end) ox = inside.end;
+                         if (ox >= wout) break;
+                         const Window c = columns(ox);
+                         const bool some = r.begin < r.end && c.begin < c.end;
+                         Best<T, int64_t> best{lowest, some ? r.begin * w + c.begin : -1};
+                         for (int64_t i = r.begin; i < r.end; i += step_h)
+                           for (int64_t j = c.begin; j < c.end; j += step_w)
+                             best.meet(in[i * w + j], i * w + j);
+                         to[ox] = best.value;
+                         where[ox] = best.where;
+                       }
+                       if (inside.begin == inside.end || r.begin >= r.end) continue;
+                       for (int64_t i = r.begin; i < r.end; i += step_h)
+                         for (int64_t tap = 0; tap < taps_w; tap++)
+                           with_stride(inside, tap * step_w, [&](int64_t column, auto step, int64_t count) {
+                             const T* from = in + i * w + column;
+                             T* value = to + inside.begin;
+                             int32_t* at = place;
+                             const auto base = static_cast<int32_t>(i * w + column);
+                             const bool fresh = i == r.begin && tap == 0;
+                             RL_INDEPENDENT
+                             for (int64_t o = 0; o < count; o++) {
+                               const auto here = static_cast<int32_t>(base + o * step);
+                               Best<T, int32_t> best{fresh ? lowest : value[o], fresh ? here : at[o]};
+                               best.meet(from[o * step], here);
+                               value[o] = best.value;
+                               at[o] = best.where;
+                             }
+                           });
+                       for (int64_t o = inside.begin; o < inside.end; o++) where[o] = place[o - inside.begin];
+                     }
+                   }
+                 });
                });
 }
 
 template <class T, class Rows, class Columns>
-void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h,
-                 int64_t step_w, int64_t work, const T* x, T* y, int64_t* index, Rows rows, Columns columns) {
-  using Limits = std::numeric_limits<T>;
-  constexpr T lowest = std::is_integral_v<T> ? Limits::lowest() : -Limits::infinity();
+void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t taps_w,
+                 const Inside& inside, int64_t work, int64_t divisor, const T* x, T* y, Rows rows,
+                 Columns columns) {
   over_planes(planes, work, [&](int64_t p) {
     const T* in = x + p * h * w;
-    int64_t at = p * hout * wout;
     for (int64_t oy = 0; oy < hout; oy++) {
       const Window r = rows(oy);
-      for (int64_t ox = 0; ox < wout; ox++, at++) {
-        const Window c = columns(ox);
-        T best = lowest;
-        int64_t where = r.begin < r.end && c.begin < c.end ? r.begin * w + c.begin : -1;
-        for (int64_t i = r.begin; i < r.end; i += step_h)
-          for (int64_t j = c.begin; j < c.end; j += step_w) {
-            const T value = in[i * w + j];
-            const bool better = (value > best) | is_nan(value);  // no branch: which one wins is unpredictable
-            best = better ? value : best;
-            where = better ? i * w + j : where;
-          }
-        y[at] = best;
-        index[at] = where;
-      }
-    }
-  });
-}
-
-template <class T, class Rows, class Columns>
-void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work,
-                 int64_t divisor, const T* x, T* y, Rows rows, Columns columns) {
-  over_planes(planes, work, [&](int64_t p) {
-    const T* in = x + p * h * w;
-    int64_t at = p * hout * wout;
-    for (int64_t oy = 0; oy < hout; oy++) {
-      const Window r = rows(oy);
-      for (int64_t ox = 0; ox < wout; ox++, at++) {
+      T* to = y + (p * hout + oy) * wout;
+      for (int64_t ox = 0; ox < wout; ox++) {
+        if (ox == inside.begin && r.begin < r.end) ox = inside.end;
+        if (ox >= wout) break;
         const Window c = columns(ox);
         T sum = 0;
         for (int64_t i = r.begin; i < r.end; i++)
           for (int64_t j = c.begin; j < c.end; j++) sum += in[i * w + j];
         const bool empty = r.begin >= r.end || c.begin >= c.end;  // a window that lies in the padding alone
-        y[at] = empty ? T(0) : sum / static_cast<T>(divisor ? divisor : r.size * c.size);
+        to[ox] = empty ? T(0) : sum / static_cast<T>(divisor ? divisor : r.size * c.size);
       }
+      if (inside.begin == inside.end || r.begin >= r.end) continue;
+      T* sum = to + inside.begin;
+      for (int64_t i = r.begin; i < r.end; i++)
+        for (int64_t tap = 0; tap < taps_w; tap++)
+          with_stride(inside, tap, [&](int64_t column, auto step, int64_t count) {
+            const T* from = in + i * w + column;
+            const bool fresh = i == r.begin && tap == 0;
+            RL_INDEPENDENT
+            for (int64_t o = 0; o < count; o++) sum[o] = (fresh ? T(0) : sum[o]) + from[o * step];
+          });
+      const T by = static_cast<T>(divisor ? divisor : r.size * taps_w);
+      RL_INDEPENDENT
+      for (int64_t o = 0; o < inside.end - inside.begin; o++) sum[o] = sum[o] / by;
     }
   });
 }
@@ -132,13 +212,13 @@ int64_t work_of(const AdaptivePool2dShape& s) { return 2 * (s.h * s.w + s.hout *
 
 template <class T>
 void max_pool2d_forward(const Pool2dShape& s, const T* x, T* y, int64_t* index) {
-  max_forward(s.planes, s.h, s.w, s.hout, s.wout, s.dil_h, s.dil_w, work_of(s), x, y, index, row_windows(s),
-              column_windows(s));
+  max_forward(s.planes, s.h, s.w, s.hout, s.wout, s.dil_h, s.dil_w, s.kw, inside_of(s), work_of(s), x, y,
+              index, row_windows(s), column_windows(s));
 }
 
 template <class T>
 void adaptive_max_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y, int64_t* index) {
-  max_forward(s.planes, s.h, s.w, s.hout, s.wout, 1, 1, work_of(s), x, y, index, row_windows(s),
+  max_forward(s.planes, s.h, s.w, s.hout, s.wout, 1, 1, 0, Inside(), work_of(s), x, y, index, row_windows(s),
               column_windows(s));
 }
 
@@ -160,7 +240,7 @@ void max_pool2d_backward(int64_t planes, int64_t in_plane, int64_t out_plane, co
 template <class T>
 void avg_pool2d_forward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* x,
                         T* y) {
-  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), divisor_override, x, y,
+  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, s.kw, inside_of(s), work_of(s), divisor_override, x, y,
               row_windows(s, count_include_pad), column_windows(s, count_include_pad));
 }
 
@@ -173,7 +253,8 @@ void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, int64_t d
 
 template <class T>
 void adaptive_avg_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y) {
-  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), 0, x, y, row_windows(s), column_windows(s));
+  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, 0, Inside(), work_of(s), 0, x, y, row_windows(s),
+              column_windows(s));
 }
 
 template <class T>
