@@ -67,6 +67,14 @@ from .random import (
 from .serialization import load as load
 from .serialization import save as save
 from .misc import *  # noqa: F403
+from .sparse._methods import (
+    sparse_bsc_tensor as sparse_bsc_tensor,
+    sparse_bsr_tensor as sparse_bsr_tensor,
+    sparse_compressed_tensor as sparse_compressed_tensor,
+    sparse_coo_tensor as sparse_coo_tensor,
+    sparse_csc_tensor as sparse_csc_tensor,
+    sparse_csr_tensor as sparse_csr_tensor,
+)
 from .compat import install_as_torch as install_as_torch
 
 from . import (
@@ -78,6 +86,7 @@ from . import (
     optim as optim,
     random as random,
     serialization as serialization,
+    sparse as sparse,
     utils as utils,
 )
 
@@ -87,7 +96,7 @@ newaxis = None
 
 _LAZY = {
     "distributions", "fft", "func", "linalg", "overrides", "profiler", "return_types", "safetensors", "special", "storage",
-    "testing", "types", "hub", "jit", "sparse", "distributed", "multiprocessing", "amp", "version", "quantization", "fx",
+    "testing", "types", "hub", "jit", "distributed", "multiprocessing", "amp", "version", "quantization", "fx",
     "futures", "compiler", "library", "export", "onnx", "signal", "masked", "nested", "package", "mps", "xpu", "demo",
     "__config__", "__future__",
 }  # fmt: skip

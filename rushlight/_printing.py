@@ -192,7 +192,7 @@ def _sparse(tensor, indent, suffixes):
             "row_indices": tensor.row_indices(),
             "values": tensor.values(),
         }
-    suffixes.append(f"nnz={parts['values'].size(0)}")
+    suffixes.append(f"nnz={tensor._nnz()}")
     suffixes += _dtype_text(tensor, always_exact=False)
     lines = []
     for name, part in parts.items():

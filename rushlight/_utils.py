@@ -107,13 +107,14 @@ def _reduce_plain(tensor):
     """(function, arguments) that rebuild the values of a tensor, whatever its class."""
     from collections import OrderedDict
 
+    from .sparse._tensors import tensor_parts
     from .storage import StorageType, TypedStorage
 
     if tensor.device.type == "meta":
         arguments = (tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.requires_grad)
         return _rebuild_meta_tensor_no_storage, arguments
-    if tensor.layout != rl.strided:
-        raise NotImplementedError(f"saving a tensor of layout {tensor.layout}")
+    if tensor.layout is not rl.strided:
+        return _rebuild_sparse_tensor, (tensor.layout, tensor_parts(tensor))
     storage, dtype = tensor.untyped_storage(), tensor.dtype
     typed = StorageType.of(dtype).__name__ != "UntypedStorage"
     arguments = (
@@ -239,12 +240,10 @@ def _rebuild_device_tensor_from_numpy(data, dtype, device, requires_grad):
 
 
 def _rebuild_sparse_tensor(layout, data):
-    if layout == getattr(rl, "sparse_coo", None) and hasattr(rl, "sparse_coo_tensor"):
-        coalesced = {"is_coalesced": data[3]} if len(data) > 3 else {}
-        return rl.sparse_coo_tensor(*data[:3], check_invariants=True, **coalesced)
-    if hasattr(rl, "sparse_compressed_tensor"):
-        return rl.sparse_compressed_tensor(*data, layout=layout, check_invariants=True)
-    raise NotImplementedError("the file holds a sparse tensor, and rushlight has none")
+    if layout is rl.sparse_coo:
+        coalesced = data[3] if len(data) > 3 else None
+        return rl.sparse_coo_tensor(*data[:3], check_invariants=True, is_coalesced=coalesced)
+    return rl.sparse_compressed_tensor(*data, layout=layout, check_invariants=True)
 
 
 def _refuse(what):

@@ -260,7 +260,8 @@ def type_method(self, dtype=None, non_blocking=False):
     from ._legacy import dtype_of_name, name_of_dtype
 
     if dtype is None:
-        return name_of_dtype(self.dtype)
+        name = name_of_dtype(self.dtype)
+        return name.replace("torch.", "torch.sparse.") if self.is_sparse else name
     return self.to(dtype_of_name(dtype))
 
 
@@ -444,7 +445,9 @@ def __deepcopy__(self, memo):
 
     with _C.DisableTorchFunctionSubclass():
         source = self.detach()
-        if source.is_meta:
+        if source.layout is not _C.strided:
+            new = source.clone()
+        elif source.is_meta:
             new = _C.empty_strided(self.shape, self.stride(), dtype=self.dtype, device="meta")
         else:
             storage = _deepcopied_storage(self.untyped_storage(), memo)

@@ -26,7 +26,7 @@ LOG = os.environ.get("RUSHLIGHT_FUZZ_LOG")
 HUGE = [2**31 + 1, 2**62, 2**63 - 1, -(2**62), -(2**63), 2**64, -(2**70)]
 LARGEST = 1 << 24  # elements that a call may be asked to make: 64 MB of float32
 DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
-LAYOUTS = "plain plain owned transposed sliced expanded offset overlapping reversed".split()
+LAYOUTS = "plain plain owned transposed sliced expanded offset overlapping reversed coo csr".split()
 CONTENTS = "small small extreme special zero index".split()
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (2, 3, 4), (0, 3), (2, 0, 4), (1, 1), (2, 1, 3, 3), (1, 2, 4, 4, 3),
           (1,) * 9, (2, 1) * 5]  # fmt: skip
@@ -81,6 +81,8 @@ def T(dtype, shape, layout="plain", content="small", grad=0):
         t = t.as_strided(shape, (1,) * len(shape))
     elif layout == "reversed" and t.ndim:
         t = t.permute(tuple(range(t.ndim))[::-1])
+    if layout in ("coo", "csr") and t.ndim == 2:
+        t = t.to_sparse(layout=getattr(rl, "sparse_" + layout))
     if grad and (t.is_floating_point() or t.is_complex()):
         t = t.detach().requires_grad_()
     return t * 1 if grad == 2 and t.requires_grad else t
@@ -293,9 +295,16 @@ WRITING = {
 }
 
 
+def memory(t):
+    """The bytes that hold a tensor's values; a sparse one is made of several tensors."""
+    if t.layout != rl.strided:
+        return b"".join(bytes(part.untyped_storage()) for part in t.__reduce_ex__(2)[1][1][:3] if isinstance(part, rl.Tensor))
+    return bytes(t.untyped_storage()) if t.device.type == "cpu" else None
+
+
 def state(t):
     return (tuple(t.shape), t.stride(), t.storage_offset(), t.dtype, t.requires_grad, t.is_leaf,
-            bytes(t.untyped_storage()) if t.device.type == "cpu" else None)  # fmt: skip
+            memory(t))  # fmt: skip
 
 
 def attempt(function, name, args, kwargs):
@@ -320,7 +329,7 @@ def attempt(function, name, args, kwargs):
     for t in list(_all_tensors(result))[:3]:
         if t.device.type == "cpu" and t.numel() < 10000:
             assert repr(t) is not None
-            bytes(t.clone().untyped_storage())
+            memory(t.clone())
         if t.requires_grad and t.device.type == "cpu":
             try:
                 wanted = [g for g in given if g.requires_grad]

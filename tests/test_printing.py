@@ -14,7 +14,7 @@ VECTORS = json.loads(
     (Path(__file__).parent / "vectors" / "printing_vectors.json").read_text(encoding="utf-8")
 )
 # parts of PyTorch that rushlight does not have
-ABSENT = ("per_tensor", "sparse", "float8")
+ABSENT = ("per_tensor", "float8")
 
 
 @pytest.fixture(autouse=True)

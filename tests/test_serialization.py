@@ -27,8 +27,6 @@ CHECKPOINTS = [name for name in EXPECTED if name.endswith(".pt")]
 # files that need parts of PyTorch that rushlight does not have
 NOT_OURS = {
     "quantized.pt": "quantised",
-    "sparse_coo.pt": "sparse",
-    "sparse_csr.pt": "sparse",
     "dtypes.pt": "float8_e4m3fn",
 }
 
@@ -46,6 +44,8 @@ def describe(obj):
             text["class"] = "Parameter"
         if obj.device.type == "meta":
             return {**text, "device": "meta"}
+        if obj.layout != torch.strided:
+            return {**text, "layout": str(obj.layout), "dense": obj.to_dense().tolist()}
         text.update(stride=list(obj.stride()), storage_offset=obj.storage_offset(), is_conj=obj.is_conj())
         plain = obj.detach().resolve_conj().contiguous()
         data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if obj.numel() else b""

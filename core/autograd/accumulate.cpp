@@ -70,6 +70,12 @@ bool unshared(const Tensor& t) {
 void accumulate_grad(const Tensor& t, Tensor g) {
   if (TensorObject* old = t->grad) {
     static const Op& add = find_op("add");
+    if (old->delegate && !g->delegate) {  // sparse + dense is dense
+      Tensor sum = add(g, Tensor::share(old));
+      old = std::exchange(t->grad, sum.release());
+      Py_DECREF(old);
+      return;
+    }
     if (!grad_enabled()) {
       Tensor held = Tensor::share(old);
       if (!held->inference) {
@@ -80,6 +86,11 @@ void accumulate_grad(const Tensor& t, Tensor g) {
     Tensor sum = add(Tensor::share(old), g);
     old = std::exchange(t->grad, sum.release());
     Py_DECREF(old);
+    return;
+  }
+  if (g->delegate) {
+    static const Op& clone = find_op("clone");
+    t->grad = (grad_enabled() ? clone(g) : alias(g)).release();
     return;
   }
   bool dense = g.contiguous() || is_dense(g.sizes(), g.strides());

@@ -68,6 +68,11 @@ void add_into(Tensor& sum, Tensor g) {
     return;
   }
   static const Op& add = find_op("add");
+  if (sum->delegate || g->delegate) {  // the operator takes a dense tensor only on the left
+    if (sum->delegate && !g->delegate) std::swap(sum, g);
+    sum = add(sum, g);
+    return;
+  }
   auto writable = [](const Tensor& t) {
     return unshared(t) && !t.needs_grad() && (t.contiguous() || is_dense(t.sizes(), t.strides()));
   };
@@ -78,7 +83,7 @@ void add_into(Tensor& sum, Tensor g) {
 }
 
 bool has_nan(const Tensor& t) {
-  if (t.is_meta()) return false;
+  if (t.is_meta() || t->delegate) return false;
   static const Op& isnan = find_op("isnan");
   static const Op& any = find_op("any");
   return *any(isnan(t)).data<bool>();

@@ -20,6 +20,12 @@ template <class F> void each_tensor(const Call& c, F&& f) {
   }
 }
 
+bool delegated(const Call& c) {
+  bool any = false;
+  each_tensor(c, [&](const Tensor& t) { any |= t->delegate != nullptr; });
+  return any;
+}
+
 void check_devices(const Call& c, Device expected) {
   each_tensor(c, [&](const Tensor& t) {
     if (t.device().type == expected.type) [[likely]]
@@ -90,6 +96,8 @@ void check_target(const Call& c, const Tensor& target) {
 void run(Call& c) {
   const Spec& spec = c.op.spec;
   if (c.op.mutates) return run_inplace(c);
+  if (delegated(c)) [[unlikely]]
+    return run_delegated(c);
   if (spec.composite) {
     spec.cpu.fn(c, spec.cpu.data);
     return;
@@ -113,6 +121,8 @@ void run_inplace(Call& c) {
   const Op& op = c.op;
   const Tensor target = c.in(0);
   c.in_place = true;
+  if (delegated(c)) [[unlikely]]
+    return run_delegated(c);
   bool recording = needs_record(c);
   if (op.mutates && op.spec.composite) {
     op.spec.cpu.fn(c, op.spec.cpu.data);
@@ -156,7 +166,10 @@ bool writes_straight(Call& c, std::span<const Tensor> given) {
 }  // namespace
 
 void run_out(Call& c, std::span<const Tensor> given) {
-  bool needs = false;
+  bool needs = false, unreadable = delegated(c);
+  for (auto& t : given) unreadable |= t && t->delegate;
+  if (unreadable)
+    throw not_implemented(c.op.name, "(): out= is not implemented for sparse and quantised tensors");
   each_tensor(c, [&](const Tensor& t) { needs |= t.needs_grad(); });
   for (auto& t : given) needs |= t && t.needs_grad();
   if (needs && grad_enabled())

@@ -214,6 +214,9 @@ void run(Call& c);                                    // fills c.outs
 void run_inplace(Call& c);                            // out is args[0] (pointwise family, or Tensor! ops)
 void run_out(Call& c, std::span<const Tensor> outs);  // out=
 
+// A call with an argument that has a delegate (Note [Delegates]); python/delegate.cpp.
+void run_delegated(Call& c);
+
 void resize(const Tensor& t,
             IntSpan sizes);  // resize_: grows the storage when needed, keeps the leading bytes
 

@@ -47,7 +47,8 @@ bool int_value(PyObject* o, int64_t& out) {
   }
   if (is_tensor(o)) {
     Tensor t = as_tensor(o);
-    if (t.numel() != 1 || t.ndim() != 0 || !is_integral(t.dtype()) || t.is_meta()) return false;
+    if (t.numel() != 1 || t.ndim() != 0 || !is_integral(t.dtype()) || t.is_meta() || t->delegate)
+      return false;
     visit(t.dtype(), [&]<class T>() { out = convert<int64_t>(*t.data<T>()); });
     return true;
   }
@@ -127,7 +128,7 @@ namespace {
 
 bool read_tensor_number(PyObject* o, Value& v) {
   Tensor t = as_tensor(o);
-  if (t.ndim() != 0 || t.is_meta()) return false;
+  if (t.ndim() != 0 || t.is_meta() || t->delegate) return false;
   if (t.needs_grad()) return false;
   Py item(scalar_to_python(t));
   return item && number_value(item.get(), v);

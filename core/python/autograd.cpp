@@ -266,6 +266,8 @@ void put_data(const Tensor& t, PyObject* value) {
   } else {
     set_storage(t, StorageRef());
   }
+  Py old(std::exchange(t->delegate, Py_XNewRef(v->delegate)));
+  if (t->delegate) track(t);
   t->dtype = v.dtype();
   t->device = v.device();
   set_layout(t, v.sizes(), v.strides(), v.offset());

@@ -4,6 +4,7 @@
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "python/args.h"
+#include "python/delegate.h"
 #include "python/tensor_type.h"
 
 namespace rushlight {
@@ -80,6 +81,10 @@ template <class T> T leaf_value(PyObject* o) {
   if (is_tensor(o)) {
     Tensor t = as_tensor(o);
     if (t.numel() != 1) throw value_error("only one element tensors can be converted to Python scalars");
+    if (t->delegate) {
+      Py item(scalar_to_python(t));
+      return leaf_value<T>(item.get());
+    }
     return visit(t.dtype(), [&]<class S>() { return convert<T>(*t.data<S>()); });
   }
   Value v;
@@ -170,6 +175,7 @@ PyObject* m_item(PyObject* o, PyObject*) {
 PyObject* m_tolist(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     Tensor t = as_tensor(o);
+    if (t->delegate) return ask_delegate(t, "tolist").release();
     check_readable(t);
     if (t.dtype() >= Dtype::u16) return wide_list(t, t.raw(), 0);
     return visit(t.dtype(), [&]<class T>() { return list_of(t.data<T>(), t.sizes(), t.strides()); });
@@ -240,6 +246,7 @@ PyMethodDef functions[] = {
 }  // namespace
 
 PyObject* scalar_to_python(const Tensor& t) {
+  if (t->delegate) return ask_delegate(t, "item").release();
   check_readable(t);
   if (t.dtype() >= Dtype::u16) return wide_unsigned(t, t.raw());
   return visit(t.dtype(), [&]<class T>() { return element(*t.data<T>()); });
@@ -249,6 +256,11 @@ Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device) {
   Tensor t;
   if (is_tensor(data)) {
     Tensor source = as_tensor(data);
+    if (source->delegate) {
+      GradMode off(false);
+      Tensor same = find_op("clone").call({source});
+      return dtype == Dtype::none || dtype == same.dtype() ? same : find_op("to_dtype").call({same, dtype});
+    }
     t = empty_like(source, dtype == Dtype::none ? source.dtype() : dtype);
     if (!t.is_meta()) copy(t, source);
   } else if (is_array(data)) {

@@ -125,6 +125,7 @@ PyObject* t_dlpack(PyObject* o, PyObject* args, PyObject* kw) {
       throw PythonError();
     Tensor t = as_tensor(o);
     if (t.needs_grad()) buffer_error("Can't export tensors that require gradient, use tensor.detach()");
+    if (t->delegate) buffer_error("Can't export tensors with layout other than torch.strided");
     if (t.is_meta()) buffer_error("Can't export a tensor without memory (device meta)");
     if (stream != Py_None && !(PyLong_Check(stream) && PyLong_AsLong(stream) == -1))
       buffer_error("stream must be None on CPU.");

@@ -84,6 +84,7 @@ void add_ops(PyObject* module);           // args.cpp: functions and methods fro
 void add_autograd(PyObject* module);      // autograd.cpp
 void add_random(PyObject* module);        // random.cpp: Generator
 void add_data(PyObject* module);          // data.cpp: tensor([...]), tolist, item
+void add_delegates(PyObject* module);     // delegate.cpp: tensors that Python carries out
 // Makes print(type(x)) say <class 'torch.Tensor'>, as PyTorch does; the type's own __module__ stays as it is.
 void print_as_torch(PyTypeObject* type);
 extern PyObject* size_type;  // rushlight.Size

@@ -83,7 +83,7 @@ PyObject* g_get_state(PyObject* o, PyObject*) {
 void restore(Generator& g, PyObject* state) {
   if (!is_tensor(state)) throw type_error("expected a torch.ByteTensor, but got ", Py_TYPE(state)->tp_name);
   Tensor t = as_tensor(state);
-  if (t.dtype() != Dtype::u8 || t.is_meta()) throw type_error("RNG state must be a torch.ByteTensor");
+  if (t.dtype() != Dtype::u8 || !t->storage) throw type_error("RNG state must be a torch.ByteTensor");
   if (!t.contiguous()) {
     static const Op& contiguous = find_op("contiguous");
     t = contiguous(t);

@@ -5,6 +5,7 @@
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "python/args.h"
+#include "python/delegate.h"
 #include "python/tensor_type.h"
 
 namespace rushlight {
@@ -123,6 +124,7 @@ PyObject* array_type() {
 PyObject* untyped_storage(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     Tensor t = as_tensor(o);
+    if (t->delegate) return ask_delegate(t, "untyped_storage").release();
     if (!t->storage) throw not_implemented("a tensor on the meta device has no storage");
     return wrap(StorageRef::share(t->storage->root()));
   });
@@ -142,6 +144,7 @@ PyObject* to_numpy(PyObject* o, PyObject* args, PyObject* kw) {
     if (t.needs_grad() && !force)
       throw runtime_error(
           "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
+    if (t->delegate) return ask_delegate(t, "numpy").release();
     const char* code = info(t.dtype()).numpy;
     if (!code) throw type_error("Got unsupported ScalarType ", info(t.dtype()).scalar_name);
     Py storage(wrap(StorageRef::share(t->storage)));

@@ -8,6 +8,7 @@
 
 #include "autograd/node.h"
 #include "python/args.h"
+#include "python/delegate.h"
 #include "python/tensor_type.h"
 
 namespace rushlight {
@@ -282,12 +283,23 @@ PyObject* get_dtype(PyObject* o, void*) { return to_python(ref(o).dtype()); }
 PyObject* get_device(PyObject* o, void*) { return to_python(ref(o).device()); }
 PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLongLong(ref(o).ndim()); }
 PyObject* get_itemsize(PyObject* o, void*) { return PyLong_FromLong(ref(o).itemsize()); }
-PyObject* get_nbytes(PyObject* o, void*) { return PyLong_FromLongLong(ref(o).nbytes()); }
-PyObject* get_layout(PyObject*, void*) {
+PyObject* get_nbytes(PyObject* o, void*) {
+  return guarded([&] {
+    if (ref(o)->delegate) return delegate_attribute(ref(o), "nbytes");
+    return PyLong_FromLongLong(ref(o).nbytes());
+  });
+}
+PyObject* get_layout(PyObject* o, void*) {
+  if (ref(o)->delegate) return guarded([&] { return delegate_attribute(ref(o), "layout"); });
   Py module(PyImport_ImportModule("rushlight._C"));
   return module ? PyObject_GetAttrString(module.get(), "strided") : nullptr;
 }
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
+// is_sparse, is_quantized, ...: false, unless a delegate says otherwise
+PyObject* get_kind(PyObject* o, void* name) {
+  if (!ref(o)->delegate) Py_RETURN_FALSE;
+  return guarded([&] { return delegate_attribute(ref(o), static_cast<const char*>(name)); });
+}
 PyObject* get_is_cpu(PyObject* o, void*) { return PyBool_FromLong(ref(o).device().type == Device::cpu); }
 PyObject* get_is_meta(PyObject* o, void*) { return PyBool_FromLong(ref(o).is_meta()); }
 
@@ -360,7 +372,11 @@ PyObject* m_dim(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).ndim
 PyObject* m_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).numel()); }
 PyObject* m_storage_offset(PyObject* o, PyObject*) { return PyLong_FromLongLong(ref(o).offset()); }
 PyObject* m_data_ptr(PyObject* o, PyObject*) {
-  return PyLong_FromVoidPtr(ref(o).numel() ? ref(o).raw() : nullptr);
+  return guarded([&] {
+    if (ref(o)->delegate)
+      throw runtime_error("Cannot access data pointer of Tensor that doesn't have storage");
+    return PyLong_FromVoidPtr(ref(o).numel() ? ref(o).raw() : nullptr);
+  });
 }
 PyObject* m_element_size(PyObject* o, PyObject*) { return PyLong_FromLong(ref(o).itemsize()); }
 PyObject* m_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromLong(is_float(ref(o).dtype())); }
@@ -379,8 +395,9 @@ PyObject* m_is_set_to(PyObject* o, PyObject* other) {
       throw type_error("is_set_to(): argument 'tensor' (position 1) must be Tensor, not ",
                        Py_TYPE(other)->tp_name);
     Tensor a = self_of(o), b = self_of(other);
-    return PyBool_FromLong(a->storage == b->storage && a.offset() == b.offset() &&
-                           same(a.sizes(), b.sizes()) && same(a.strides(), b.strides()));
+    return PyBool_FromLong(a->storage == b->storage && a->delegate == b->delegate &&
+                           a.offset() == b.offset() && same(a.sizes(), b.sizes()) &&
+                           same(a.strides(), b.strides()));
   });
 }
 
@@ -405,11 +422,18 @@ PyObject* m_is_contiguous(PyObject* o, PyObject* args, PyObject* kw) {
   });
 }
 
+// Operators on memory itself.
+void check_storage(const Tensor& t, const char* name) {
+  if (t->delegate)
+    throw not_implemented("Could not run 'aten::", name, "' with arguments from the '",
+                          PyUnicode_AsUTF8(Py(delegate_attribute(t, "backend")).get()), "' backend.");
+}
 void check_plain_write(const Tensor& t, const char* name) {
   if (t->requires_grad && grad_enabled())
     throw runtime_error("a leaf Variable that requires grad is being used in an in-place operation.");
   if (t.needs_grad() && grad_enabled())
     throw not_implemented(name, " on a tensor with history is not implemented");
+  check_storage(t, name);
 }
 PyObject* m_resize_(PyObject* o, PyObject* args, PyObject* kw) {
   return guarded([&]() -> PyObject* {
@@ -420,6 +444,7 @@ PyObject* m_resize_(PyObject* o, PyObject* args, PyObject* kw) {
       if (PyUnicode_CompareWithASCIIString(key, "memory_format"))
         throw type_error("resize_() got an unexpected keyword argument '", PyUnicode_AsUTF8(key), "'");
     if (t.needs_grad()) throw runtime_error("cannot resize variables that require grad");
+    check_storage(t, "resize_");
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     Dims sizes = to_dims(n == 1 ? PyTuple_GET_ITEM(args, 0) : args);
     resize(t, sizes);
@@ -441,6 +466,7 @@ PyObject* m_set_(PyObject* o, PyObject* args, PyObject* kw) {
     if (!source) next = empty(IntSpan{}, t.dtype()), set_layout(next, Dims{0}, Dims{1}, 0);
     else if (is_tensor(source) && !offset) next = self_of(source);
     else {
+      if (is_tensor(source)) check_storage(ref(source), "set_");
       StorageRef storage = is_tensor(source) ? StorageRef::share(self_of(source)->storage)
                                              : storage_of(source);
       if (!storage.get()) throw type_error("set_(): expected a Tensor or a storage");
@@ -451,6 +477,7 @@ PyObject* m_set_(PyObject* o, PyObject* args, PyObject* kw) {
     }
     if (next.dtype() != t.dtype())
       throw runtime_error("set_(): expected a source of dtype ", info(t.dtype()).name);
+    check_storage(next, "set_");
     if (next->storage) set_storage(t, StorageRef::share(next->storage));
     set_layout(t, next.sizes(), next.strides(), next.offset());
     wrote(t);
@@ -519,6 +546,7 @@ int tensor_init(PyObject*, PyObject*, PyObject*) { return 0; }  // all is done i
 int traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(o));
   Py_VISIT(reinterpret_cast<TensorObject*>(o)->dict);
+  Py_VISIT(reinterpret_cast<TensorObject*>(o)->delegate);  // never cleared: without it there is no value
   return traverse_autograd(reinterpret_cast<TensorObject*>(o), visit, arg);
 }
 int clear(PyObject* o) {
@@ -590,9 +618,9 @@ PyGetSetDef getset[] = {{"shape", get_shape, nullptr, "Sizes, as a Size.", nullp
                         {"is_mps", get_false, nullptr, nullptr, nullptr},
                         {"is_xpu", get_false, nullptr, nullptr, nullptr},
                         {"is_xla", get_false, nullptr, nullptr, nullptr},
-                        {"is_sparse", get_false, nullptr, nullptr, nullptr},
-                        {"is_sparse_csr", get_false, nullptr, nullptr, nullptr},
-                        {"is_quantized", get_false, nullptr, nullptr, nullptr},
+                        {"is_sparse", get_kind, nullptr, nullptr, (void*)"is_sparse"},
+                        {"is_sparse_csr", get_kind, nullptr, nullptr, (void*)"is_sparse_csr"},
+                        {"is_quantized", get_kind, nullptr, nullptr, (void*)"is_quantized"},
                         {"is_mkldnn", get_false, nullptr, nullptr, nullptr},
                         {"is_nested", get_false, nullptr, nullptr, nullptr},
                         {"__dict__", get_dict, PyObject_GenericSetDict, nullptr, nullptr},

@@ -51,6 +51,7 @@ void tensor_dealloc(PyObject* self) {
   if (t->weakrefs) PyObject_ClearWeakRefs(self);
   Py_CLEAR(t->dict);
   release_autograd(t);
+  Py_CLEAR(t->delegate);
   if (t->storage && --t->storage->refs == 0) Storage::destroy(t->storage);
   t->storage = nullptr;
   if (t->dims != t->inline_dims) {
@@ -190,6 +191,7 @@ Tensor alias(const Tensor& t, IntSpan sizes, IntSpan strides, int64_t offset) {
     ++t->storage->refs;
     v->storage = t->storage;
   }
+  v->delegate = Py_XNewRef(t->delegate);
   return v;
 }
 

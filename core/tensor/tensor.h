@@ -18,10 +18,15 @@ struct TensorExtra;  // rare autograd state (hooks, retain_grad, view geometry):
 constexpr int inline_ndim = 5;
 constexpr int max_ndim = 64;  // as in PyTorch
 
+// Note [Delegates]
+// A sparse or quantised tensor has sizes, dtype and history like any other, but no storage that a kernel could read. Its
+// delegate, a Python object, holds the tensors it is made of and carries out the operators: dispatch hands over every
+// call that has such a tensor among its arguments (python/delegate.cpp), before a rule or a kernel sees it.
+
 struct TensorObject {
   PyObject_HEAD PyObject* dict;
   PyObject* weakrefs;
-  Storage* storage;  // owned; null on the meta device
+  Storage* storage;  // owned; null on the meta device and where there is a delegate
   int64_t offset;    // in elements, from the storage's first byte
   int64_t numel;
   int64_t* dims;  // ndim sizes, then ndim strides (in elements)
@@ -45,6 +50,7 @@ struct TensorObject {
   TensorObject* grad;     // owned
   TensorObject* base;     // owned: the root of a differentiable view chain
   TensorExtra* extra;     // owned
+  PyObject* delegate;     // owned; null for ordinary tensors: Note [Delegates]
 };
 
 extern PyTypeObject* tensor_type;  // rushlight.Tensor

@@ -176,16 +176,4 @@ def where(self, condition, other):
     return _C.where(condition, self, other)
 
 
-@method
-def to_dense(self, dtype=None, *, masked_grad=None):
-    """Tensors are dense here: the tensor itself, in dtype if one is given."""
-    return self if dtype is None else self.to(dtype)
-
-
-@method
-def is_coalesced(self):
-    """A question to sparse tensors."""
-    raise RuntimeError("is_coalesced expected sparse coordinate tensor layout but got Strided")
-
-
 Tensor.is_ipu = property(lambda self: False)

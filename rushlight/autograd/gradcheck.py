@@ -172,7 +172,7 @@ def _check_inputs(inputs):
 
 def _real_vector(t):
     """All elements as one NumPy vector of real numbers."""
-    values = t.detach().numpy(force=True)
+    values = t.detach().to_dense().numpy(force=True)
     if np.iscomplexobj(values):
         values = np.stack([values.real, values.imag], -1)
     return values.astype(np.float64).reshape(-1)

@@ -79,3 +79,6 @@ def _get_layout(name):
     if word not in known or not hasattr(rl, word):
         raise pickle.UnpicklingError(f"unknown layout {name}")
     return getattr(rl, word)
+
+
+_get_layout.__module__ = "rushlight.serialization"  # files know it as torch.serialization._get_layout

@@ -1,0 +1,173 @@
+// Tensors with a delegate (Note [Delegates] in tensor/tensor.h): the hand-over of a call to Python, and what the package
+// uses to make such tensors. A delegate has a method call(name, args), where name is that of the operator ("sum.dim",
+// "add_"); it returns the outputs. What it computes there is recorded by the operator's own formula, unless the outputs
+// come back with a history.
+#include "python/delegate.h"
+
+#include "autograd/node.h"
+#include "python/autograd.h"
+
+namespace rushlight {
+
+namespace {
+
+PyObject* tensor_or_none(const Tensor& t) { return t ? to_python(t) : Py_NewRef(Py_None); }
+
+template <class List, class F> Py tuple_from(const List& items, F&& convert) {
+  Py tuple(checked(PyTuple_New(items.size())));
+  for (size_t i = 0; i < items.size(); ++i) PyTuple_SET_ITEM(tuple.get(), i, checked(convert(items[i])));
+  return tuple;
+}
+
+PyObject* argument(const Value& v) {
+  switch (v.tag) {
+    case Value::none: return Py_NewRef(Py_None);
+    case Value::tensor: return to_python(v.as_tensor());
+    case Value::boolean: return PyBool_FromLong(v.i);
+    case Value::integer: return PyLong_FromLongLong(v.i);
+    case Value::real: return PyFloat_FromDouble(v.d);
+    case Value::complex: return PyComplex_FromDoubles(v.z[0], v.z[1]);
+    case Value::ints: return tuple_of(v.as_ints());
+    case Value::reals: return tuple_from(std::span(v.real_list, v.count), PyFloat_FromDouble).release();
+    case Value::tensors: return tuple_from(v.as_tensors(), tensor_or_none).release();
+    case Value::dtype: return to_python(v.dt);
+    case Value::device: return to_python(v.dev);
+    case Value::text: return PyUnicode_FromString(v.s);
+    case Value::object: return Py_NewRef(v.o);
+  }
+  return Py_NewRef(Py_None);
+}
+
+std::string full_name(const Call& c) {
+  std::string name = c.op.name;
+  if (c.in_place && !c.op.mutates) name += "_";
+  if (!c.op.overload.empty()) name += "." + c.op.overload;
+  return name;
+}
+
+const Tensor& first_delegated(const Call& c) {
+  for (auto& v : c.args) {
+    if (v.tag == Value::tensor && v.t->delegate) return v.as_tensor();
+    if (v.tag == Value::tensors)
+      for (auto& t : v.as_tensors())
+        if (t && t->delegate) return t;
+  }
+  throw runtime_error(c.op.name, ": no argument has a delegate");
+}
+
+bool is_argument(const Call& c, const Tensor& t) {
+  for (auto& v : c.args) {
+    if (v.tag == Value::tensor && v.as_tensor().is(t)) return true;
+    if (v.tag == Value::tensors)
+      for (auto& x : v.as_tensors())
+        if (x.is(t)) return true;
+  }
+  return false;
+}
+
+// The outputs from what a delegate returned.
+void take_outputs(Call& c, PyObject* result) {
+  auto add = [&](PyObject* o) {
+    if (o != Py_None && !is_tensor(o))
+      throw type_error(full_name(c), ": a delegate must return tensors, not ", Py_TYPE(o)->tp_name);
+    c.outs.push_back(o == Py_None ? Tensor() : as_tensor(o));
+  };
+  c.outs.clear();
+  if (!PyTuple_Check(result)) return add(result);
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(result); ++i) add(PyTuple_GET_ITEM(result, i));
+}
+
+}  // namespace
+
+Py ask_delegate(const Tensor& t, const char* name, PyObject* args) {
+  Py delegate = Py::share(t->delegate);  // the call may replace it
+  return Py(checked(PyObject_CallMethod(delegate.get(), "call", "sO", name, args)));
+}
+
+Py ask_delegate(const Tensor& t, const char* name) {
+  Py args(checked(PyTuple_Pack(1, reinterpret_cast<PyObject*>(t.get()))));
+  return ask_delegate(t, name, args.get());
+}
+
+PyObject* delegate_attribute(const Tensor& t, const char* name) {
+  return checked(PyObject_GetAttrString(t->delegate, name));
+}
+
+void run_delegated(Call& c) {
+  bool recording = needs_record(c);
+  if (c.in_place) {
+    check_inplace(c.in(0), recording);
+    c.version_before = c.in(0).version();
+    if (recording) keep_original(c);
+  }
+  Py args = tuple_from(c.args, argument);
+  Py result = ask_delegate(first_delegated(c), full_name(c).c_str(), args.get());
+  if (c.in_place) {
+    c.outs.clear();
+    c.outs.push_back(c.in(0));
+    wrote(c.in(0));
+    if (recording) record(c);
+    return;
+  }
+  take_outputs(c, result.get());
+  if (!c.op.list_out && c.outs.size() != size_t(c.op.nouts))
+    throw runtime_error(full_name(c), ": a delegate returned ", c.outs.size(), " outputs instead of ",
+                        c.op.nouts);
+  bool has_history = false;
+  for (auto& out : c.outs) has_history |= out && out.needs_grad();
+  if (!recording || has_history) return;
+  for (auto& out : c.outs)
+    if (out && is_argument(c, out)) out = alias(out);  // the history belongs to the output alone
+  record(c);
+}
+
+namespace {
+
+// _with_delegate(sizes, dtype, delegate): a tensor of which no kernel can read the values
+PyObject* with_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 3) throw type_error("_with_delegate expects sizes, dtype, delegate");
+    Dims sizes = to_dims(a[0]);
+    // By way of a small tensor: the product of the sizes may be larger than any storage. The strides are 0, as in PyTorch.
+    Tensor t = alias(empty(Dims{0}, to_dtype(a[1])), sizes, Dims(sizes.size()), 0);
+    set_storage(t, StorageRef());
+    t->delegate = Py_NewRef(a[2]);
+    t->inference = modes().inference;
+    track(t);
+    return to_python(t);
+  });
+}
+
+PyObject* delegate_of(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    if (!is_tensor(o)) throw type_error("_delegate_of expects a Tensor, not ", Py_TYPE(o)->tp_name);
+    PyObject* delegate = as_tensor(o)->delegate;
+    return Py_NewRef(delegate ? delegate : Py_None);
+  });
+}
+
+// _set_delegate(tensor, delegate): the new value of a tensor that has one already
+PyObject* set_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2 || !is_tensor(a[0])) throw type_error("_set_delegate expects a tensor and a delegate");
+    Tensor t = as_tensor(a[0]);
+    if (!t->delegate) throw type_error("_set_delegate: the tensor has a storage");
+    Py old(std::exchange(t->delegate, Py_NewRef(a[1])));
+    return Py_NewRef(a[0]);
+  });
+}
+
+PyMethodDef functions[] = {
+    {"_with_delegate", (PyCFunction)(void (*)(void))with_delegate, METH_FASTCALL, nullptr},
+    {"_delegate_of", delegate_of, METH_O, nullptr},
+    {"_set_delegate", (PyCFunction)(void (*)(void))set_delegate, METH_FASTCALL, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+void add_delegates(PyObject* module) {
+  if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();
+}
+
+}  // namespace rushlight
