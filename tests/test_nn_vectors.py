@@ -14,7 +14,40 @@ import rushlight as rl
 
 FOLDER = Path(__file__).parent / "vectors" / "nn"
 # Differences that stay, by topic: the beginning of a case's key, and of the place within its answer, to the reason.
+MESSAGE = "another text"
+MORE = "PyTorch refuses what works here"
 KNOWN = {
+    "modules": {
+        **{(f"nn.MaxUnpool{n}d", f".{form}"): "another error" for n in (2, 3) for form in ("flat", "number")},
+        ("nn.MaxUnpool1d", ".shorter"): MESSAGE,
+        ("nn.MaxUnpool1d", ".number"): "another error",
+        **{
+            (f"nn.{lazy}InstanceNorm{n}d", ".empty"): MORE
+            for lazy, n in (("", 1), ("", 2), ("Lazy", 1), ("Lazy", 2), ("Lazy", 3))
+        },
+        **{(f"nn.LazyInstanceNorm{n}d", ".unbatched"): MORE for n in (1, 2, 3)},
+        ("nn.LazyInstanceNorm3d", ".bfloat16.grads[1]"): "rounded to 16 bits before the sum over the batch",
+        ("nn.TransformerEncoder(", ".integers"): MESSAGE,
+        ("nn.Transformer(8", ".flat"): "another error",
+        ("nn.PixelShuffle", ".empty"): MORE,
+        ("nn.PixelUnshuffle", ".empty"): MORE,
+        ("nn.BCELoss(weight", ".shorter"): MESSAGE,
+        ("nn.BCELoss(weight", ".number"): MORE,
+        ("nn.BCEWithLogitsLoss(pos_weight", ".shorter"): MESSAGE,
+        ("nn.BCEWithLogitsLoss", ".number"): MORE,
+        ("nn.BCEWithLogitsLoss", ".integers"): MESSAGE,
+        ("nn.NLLLoss(torch", ".integers"): MESSAGE,
+        ("nn.NLLLoss(reduction='none')", ".strided"): MORE,
+        ("nn.LinearCrossEntropyLoss(5, 7, options", ".integers"): MESSAGE,
+        ("nn.GaussianNLLLoss", ".integers"): MESSAGE,
+        ("nn.HingeEmbeddingLoss", ".integers"): MORE,
+        ("nn.SoftMarginLoss", ".integers"): MORE,
+        ("nn.ConstantPad1d(-3", ""): MESSAGE,
+        **{
+            (f"nn.Multi{kind}MarginLoss", ".empty"): "PyTorch's result is memory that nobody wrote"
+            for kind in ("", "Label")
+        },
+    },
     "module_api": {
         ("mf", "[1]"): "convolutions give contiguous results also for channels_last weights",
         ("uninit3", ""): "the function's name in the text",
@@ -60,4 +93,5 @@ def test_stored_answers_are_those_of_torch(topic):
     answers = json.loads(json.dumps(dict(importlib.import_module(f"cases.{topic}").answers(torch))))
     assert list(answers) == list(stored(topic))
     for key, answer in answers.items():
-        assert not cases.differences(answer, stored(topic)[key]), key
+        found = cases.differences(answer, stored(topic)[key])
+        assert all(is_known(topic, key, d) for d in found), key

@@ -18,13 +18,6 @@ cpu::Planes planes_of(const Tensor& x) { return {x.size(0), x.size(1), count(x.s
 Tensor optional(const Call& c, int k, Dtype d) { return c.has(k) ? dense(c.in(k), d) : Tensor(); }
 template <class T> const T* raw(const Tensor& t) { return t ? t.data<T>() : nullptr; }
 
-void check_parameter(const Call& c, int k) {
-  if (!c.has(k)) return;
-  Dtype x = c.in(0).dtype(), p = c.in(k).dtype();
-  if (p != x && !(p == Dtype::f32 && compute_type(x) == Dtype::f32))
-    throw runtime_error("mixed dtype (CPU): expect parameter to have scalar type of Float");
-}
-
 Tensor mean_over(const Tensor& t, const Dims& dims) {
   static const Op& mean = find_op("mean", "dim");
   return mean.call({t, dims, true});
@@ -185,7 +178,7 @@ const Op& batch_norm_backward = def({
                 b[k] = gb[k] / n * a[k];
                 slope[k] = gw[k] / n * s[k] * s[k] * a[k];
               }
-              gw[k] *= s[k];
+              gw[k] = n > 0 ? gw[k] * s[k] : T(0);  // an empty batch has no deviation
             }
             cpu::channel_backward(p, g.data<T>(), x.data<T>(), m, a.data(), b.data(), slope.data(),
                                   gx.data<T>());
@@ -218,8 +211,8 @@ const Op& native_group_norm = def({
                   " to be a vector of size equal to the number of channels in input, but got ",
                   k == 1 ? "weight" : "bias", " of shape ", show(c.in(k).sizes()), " and input of shape ",
                   show(x.sizes()));
-          if (!is_float(x.dtype())) throw_unsupported("GroupNormKernelImpl", x.dtype());
           for (int k : {1, 2}) check_parameter(c, k);
+          if (!is_float(x.dtype())) throw_unsupported("GroupNormKernelImpl", x.dtype());
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           c.out_meta(1, compute_type(x.dtype()), Dims{x.size(0), groups});
           c.out_meta(2, compute_type(x.dtype()), Dims{x.size(0), groups});

@@ -8,6 +8,8 @@
 #include "ops/reduce.h"
 #include "ops/view.h"
 
+#include <vector>
+
 namespace rushlight::ops {
 
 namespace {
@@ -75,12 +77,13 @@ void check_weight(const Call& c) {
 
 void check_dtypes(const Call& c) {
   Dtype x = c.in(input).dtype();
-  if (c.has(bias) && c.in(bias).dtype() != x)
+  if (!c.b(transposed) && c.has(bias) && c.in(bias).dtype() != x)
     throw runtime_error("Input type (", info(x).ctype_name, ") and bias type (",
                         info(c.in(bias).dtype()).ctype_name, ") should be the same");
-  if (c.in(weight).dtype() != x)
-    throw runtime_error("expected scalar type ", info(x).scalar_name, " but found ",
-                        info(c.in(weight).dtype()).scalar_name);
+  for (int k : {int(weight), int(bias)})
+    if (c.has(k) && c.in(k).dtype() != x)
+      throw runtime_error("expected scalar type ", info(x).scalar_name, " but found ",
+                          info(c.in(k).dtype()).scalar_name);
   if (is_complex(x)) throw not_implemented("convolution of complex numbers is not implemented");
   if (x == Dtype::boolean) throw_unsupported("slow_conv2d_cpu", x);
 }
@@ -303,9 +306,30 @@ const Op& weight_gradient = def({
 
 Dims repeated(IntSpan list, size_t n) { return list.size() == 1 ? Dims(n, list[0]) : Dims(list); }
 
+// A convolution of complex numbers as four real ones.
+void convolve_parts(Call& c, size_t n) {
+  auto part = [&](const Op& of_input, const Op& of_weight) {
+    Tensor x = of_input.call({c.in(0)}), w = of_weight.call({c.in(1)});
+    std::vector<Value> args(c.args.begin(), c.args.end());
+    args[0] = x, args[1] = w, args[2] = Value();
+    Call real_call(c.op, args);
+    run(real_call);
+    return real_call.outs[0];
+  };
+  Tensor re = sub(part(real, real), part(imag, imag)), im = add(part(real, imag), part(imag, real));
+  Tensor out = find_op("complex").call({re, im});
+  if (c.has(2)) {
+    Tensor bias = c.in(2);
+    for (size_t d = 0; d < n; ++d) bias = unsqueeze.call({bias, -1});
+    out = add(out, bias);
+  }
+  c.outs = TensorList{out};
+}
+
 // conv1d, ...: batched and unbatched input, single integers for all dimensions. `at` is where each list stands among c's
 // arguments; -1: the direction has none.
 void convolve_any(Call& c, size_t n, bool back, int groups_at, int dilation_at, int extra_at) {
+  if (is_complex(c.in(0).dtype()) && is_complex(c.in(1).dtype())) return convolve_parts(c, n);
   const Tensor& x = c.in(0);
   if (x.ndim() != int64_t(n) + 1 && x.ndim() != int64_t(n) + 2)
     throw runtime_error("Expected ", n + 1, "D (unbatched) or ", n + 2, "D (batched) input to ", c.op.name,

@@ -23,6 +23,15 @@ inline void expect(bool ok, const Call& c) {
     throw runtime_error(c.op.name, ": the arguments do not fit together");
 }
 
+// The weight or bias of a normalisation has its input's dtype, or float32 beside a 16-bit one.
+inline void check_parameter(const Call& c, int k) {
+  if (!c.has(k)) return;
+  Dtype x = c.in(0).dtype(), p = c.in(k).dtype();
+  if (p == x || (p == Dtype::f32 && compute_type(x) == Dtype::f32)) return;
+  if (!is_float(x)) throw runtime_error("mixed dtype (CPU): all inputs must share same datatype.");
+  throw runtime_error("mixed dtype (CPU): expect parameter to have scalar type of Float");
+}
+
 // Where a kernel writes: the output itself, or a contiguous stand-in that `store` copies to it.
 class Result {
  public:

@@ -42,13 +42,6 @@ void check_shapes(const Call& c, int weight, int bias, const char* star) {
   }
 }
 
-void check_parameter(const Call& c, int k) {
-  if (!c.has(k)) return;
-  Dtype x = c.in(0).dtype(), p = c.in(k).dtype();
-  if (p != x && !(p == Dtype::f32 && compute_type(x) == Dtype::f32))
-    throw runtime_error("mixed dtype (CPU): expect parameter to have scalar type of Float");
-}
-
 Dims row_dims(IntSpan sizes, IntSpan shape) {
   Dims dims;
   for (size_t d = sizes.size() - shape.size(); d < sizes.size(); ++d) dims.push_back(d);
@@ -75,9 +68,9 @@ const Op& native_layer_norm = def({
         [](Call& c) {
           check_shapes(c, 2, 3, ", ");
           const Tensor& x = c.in(0);
-          if (!is_float(x.dtype())) throw_unsupported("LayerNormKernelImpl", x.dtype());
           check_parameter(c, 2);
           check_parameter(c, 3);
+          if (!is_float(x.dtype())) throw_unsupported("LayerNormKernelImpl", x.dtype());
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           Dims statistics(x.sizes());
           for (size_t d = x.ndim() - c.ints(1).size(); d < statistics.size(); ++d) statistics[d] = 1;

@@ -157,7 +157,10 @@ def multi_head_attention_forward(
         key_padding_mask, "key_padding_mask", attn_mask, "attn_mask", query.dtype
     )
     if is_causal and attn_mask is None:
-        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask."
+        )
     if is_causal and key_padding_mask is None and not need_weights:
         attn_mask = None  # the flag alone says it
     else:
@@ -252,7 +255,7 @@ def multi_head_attention_forward(
         output = scaled_dot_product_attention(split(q), split(k), split(v), attn_mask, dropout_p, is_causal)
         output = output.reshape(batch * num_heads, length, head_dim)
     output = output.transpose(0, 1).reshape(length * batch, embed_dim)
-    output = linear(output, out_proj_weight, out_proj_bias).view(length, batch, -1)
+    output = linear(output, out_proj_weight, out_proj_bias).view(length, batch, embed_dim)
     if not batched:
         output = output.squeeze(1)
     if not need_weights:

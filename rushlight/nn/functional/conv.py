@@ -11,6 +11,9 @@ conv_transpose3d = core("conv_transpose3d")
 
 def _resolve_padding(input, weight, stride, padding, dilation, n):
     """Turn "valid" or "same" into numbers, padding the input where the two sides differ."""
+    if input.dtype != weight.dtype:
+        names = [t.type().rpartition(".")[2].removesuffix("Tensor") for t in (input, weight)]
+        raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
     if padding == "valid":
         return input, 0
     if padding != "same":

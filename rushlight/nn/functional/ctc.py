@@ -74,11 +74,34 @@ def _negative_log_likelihood(log_probs, targets, input_lengths, target_lengths, 
     return -rushlight.stack((at_blank, at_label)).logsumexp(0).squeeze(1)
 
 
+def _normalised(log_probs, input_lengths):
+    """Zero for each sample. Its gradient, the probabilities, makes that of the loss sum to 0 at each step, as it does
+    behind log_softmax: the gradient that PyTorch gives for log_probs themselves."""
+    steps = rushlight.arange(log_probs.size(0), device=log_probs.device)
+    inside = steps.unsqueeze(1) < rushlight.tensor(input_lengths, device=log_probs.device)  # (T, N)
+    finite = log_probs.clamp(min=_IMPOSSIBLE)
+    shares = finite.detach().exp() * inside.unsqueeze(2)
+    return ((finite - finite.detach()) * shares).sum((0, 2))
+
+
 @core_first("ctc_loss")
 def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
     batched = log_probs.dim() == 3
     if not batched:
         log_probs, targets = log_probs.unsqueeze(1), targets.reshape(1, -1)
+    if log_probs.numel() == 0:
+        raise RuntimeError("log_probs tensor must not be empty")
+    if log_probs.dim() != 3:
+        raise RuntimeError(
+            f"Expected 3-dimensional tensor, but got {log_probs.dim()}-dimensional tensor for argument #1 'log_probs' "
+            "(while checking arguments for ctc_loss_allocate_outputs)"
+        )
+    dtype = log_probs.dtype
+    if not log_probs.is_floating_point():
+        name = log_probs.type().rpartition(".")[2].removesuffix("Tensor")
+        raise NotImplementedError(f"\"ctc_loss_cpu\" not implemented for '{name}'")
+    if dtype in (rushlight.float16, rushlight.bfloat16):
+        log_probs = log_probs.float()  # the logarithm of 0 does not fit 16 bits
     steps, batch, classes = log_probs.shape
     input_lengths = _lengths(input_lengths, "input_lengths", batch)
     target_lengths = _lengths(target_lengths, "target_lengths", batch)
@@ -91,7 +114,8 @@ def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduct
         )
     targets = _padded_targets(targets.long(), target_lengths, blank)
     loss = _negative_log_likelihood(log_probs, targets, input_lengths, target_lengths, blank)
-    loss = loss.masked_fill(loss > -_IMPOSSIBLE / 2, 0.0 if zero_infinity else float("inf"))
+    loss = loss + _normalised(log_probs, input_lengths)
+    loss = loss.masked_fill(loss > -_IMPOSSIBLE / 2, 0.0 if zero_infinity else float("inf")).to(dtype)
     if reduction == 1:
         divisors = rushlight.tensor(target_lengths, device=loss.device).clamp(min=1).to(loss.dtype)
         return (loss / divisors).mean()

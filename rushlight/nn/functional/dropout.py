@@ -130,7 +130,7 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
     _check_probability(p)
     if input.dim() not in (4, 5):
         _warn_dims("dropout3d", input.dim(), 3, "4D or 5D")
-    return _drop_channels(input, p, training, inplace, unbatched=input.dim() == 4)
+    return _drop_channels(input, p, training, inplace, unbatched=input.dim() != 5)
 
 
 def _drop_channels(input, p, training, inplace, unbatched=False):

@@ -27,9 +27,10 @@ def _pool(input, kernel_size, output_size, samples, names):
     planes = input if batched else input.unsqueeze(0)
     sizes = planes.shape[2:]
     for name, size, out, kernel in zip(names, sizes, output_size, kernel_size):
-        if out + kernel - 1 > size:
+        if out + kernel - 1 > size - (n == 3):  # in three dimensions one element has to be left
             raise RuntimeError(
-                f"fractional_max_pool{n}d(): pool {name} {kernel} too large relative to input {name} {size}"
+                f"fractional_max_pool{n}d{'_out' * (n == 3)}(): pool {name} {kernel} too large relative to input "
+                f"{name} {size}"
             )
     # positions (N, C, out1, k1, out2, k2, ...) in the flat plane
     flat = None
@@ -69,7 +70,7 @@ def _arguments(input, kernel_size, output_size, output_ratio, random_samples, n)
         )
     if output_size is None:
         ratios = (output_ratio,) * n if isinstance(output_ratio, float) else output_ratio
-        output_size = tuple(int(size * ratio) for size, ratio in zip(input.shape[-n:], ratios))
+        output_size = tuple(int(size * ratio) for size, ratio in zip([input.size(k - n) for k in range(n)], ratios))
     if random_samples is None:
         batch = 1 if input.dim() == n + 1 else input.size(0)
         random_samples = rushlight.rand(batch, input.size(-n - 1), n, dtype=input.dtype, device=input.device)

@@ -2,9 +2,12 @@
 
 import numpy as np
 
+import rushlight
+
 from ..._composite import core, core_first, sampled
 
 linear = core("linear")
+_C_NAMES = {rushlight.int64: "long int", rushlight.float32: "float", rushlight.float64: "double", rushlight.int32: "int"}
 
 
 @sampled(
@@ -19,6 +22,11 @@ def bilinear(input1, input2, weight, bias=None):
         raise RuntimeError(
             f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}"
         )
+    tensors = {"input1": input1, "input2": input2, "weight": weight, "bias": bias}
+    dtypes = {name: t.dtype for name, t in tensors.items() if t is not None}
+    if len(set(dtypes.values())) > 1:
+        given = ", ".join(f"{name}: {_C_NAMES.get(dtype, dtype)}" for name, dtype in dtypes.items())
+        raise RuntimeError(f"All tensors must have the same dtype, got {given}")
     for dim in range(input1.dim() - 1):
         if input1.size(dim) != input2.size(dim):
             raise RuntimeError(

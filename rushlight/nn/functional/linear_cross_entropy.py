@@ -87,6 +87,10 @@ def _in_chunks(input, linear_weight, target, linear_bias, options, settings):
     reduction = settings["reduction"]
     batched = input.dim() == 2
     rows, labels = (input, target) if batched else (input.unsqueeze(0), target.unsqueeze(0))
+    if labels.dim() != 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if len(labels) != len(rows):
+        raise ValueError(f"Expected input batch_size ({len(rows)}) to match target batch_size ({len(labels)}).")
     losses, counts = _ChunkedLosses.apply(
         rows, linear_weight, linear_bias, labels, settings["weight"], settings["ignore_index"], options
     )

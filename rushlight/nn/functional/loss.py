@@ -169,12 +169,14 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     if log_target:
         loss = target.exp() * (target - input)
     else:
         loss = rushlight.xlogy(target, target) - target * input
     if reduction == "batchmean":
-        return reduce_loss(loss, "sum") / input.size(0)
+        return reduce_loss(loss, "sum") / (input.size(0) if input.dim() else 1)
     return reduce_loss(loss, reduction)
 
 

@@ -106,7 +106,7 @@ def triplet_margin_with_distance_loss(
 
 @core_first("soft_margin_loss")
 def _soft_margin_loss(input, target, reduction=1):
-    loss = (-target * input).exp().log1p()
+    loss = (-input * target).exp().log1p()
     return loss.mean() if reduction == 1 else loss.sum() if reduction == 2 else loss
 
 
@@ -137,7 +137,7 @@ def _check_scores(input, name, target, weight=None):
         raise RuntimeError(
             f"inconsistent weight size, expected {input.size(-1)} but got {list(weight.shape)}"
         )
-    return input.reshape(rows, -1), target.reshape(rows)
+    return input.reshape(rows, input.size(-1)), target.reshape(rows)
 
 
 @core_first("multi_margin_loss")

@@ -33,6 +33,11 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """Divide by the root mean square over the last dimensions."""
+    normalized_shape = tuple(normalized_shape)
+    if input.dim() < len(normalized_shape):
+        raise ValueError(
+            f"Input tensor must have at least {len(normalized_shape)} dimensions, but got {input.dim()}"
+        )
     return _C.rms_norm(input, normalized_shape, weight, eps)
 
 

@@ -24,7 +24,7 @@ def max_pool1d_with_indices(
     input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
 ):
     """Largest value of each window of (N, C, L) or (C, L), and its position."""
-    _check_ndim("max_pool1d_with_indices", input, 2, 3)
+    _check_ndim("max_pool1d", input, 2, 3)
     kernel_size, padding, dilation = (ntuple(v, 1) for v in (kernel_size, padding, dilation))
     stride = ntuple(stride, 1) if stride is not None else kernel_size
     values, indices = _C.max_pool2d_with_indices(
@@ -122,7 +122,7 @@ def _max_pool3d_with_indices(input, kernel_size, stride=(), padding=0, dilation=
     depth, height, width = input.shape[-3:]
     rest = input.shape[:-3]
     planes, places = _C.max_pool2d_with_indices(
-        input.reshape(-1, depth, height, width),
+        input.flatten(0, -4),
         kernel_size[1:],
         stride[1:],
         padding[1:],
@@ -131,7 +131,7 @@ def _max_pool3d_with_indices(input, kernel_size, stride=(), padding=0, dilation=
     )
     out_height, out_width = planes.shape[-2:]
     values, winners = _C.max_pool2d_with_indices(
-        planes.flatten(2),  # (N * C, D, oh * ow)
+        planes.flatten(2).unsqueeze(1),  # (N * C, 1, D, oh * ow)
         (kernel_size[0], 1),
         (stride[0], 1),
         (padding[0], 0),
@@ -141,7 +141,7 @@ def _max_pool3d_with_indices(input, kernel_size, stride=(), padding=0, dilation=
     columns = winners.flatten(1)  # position in the (D, oh * ow) plane
     depths = columns // (out_height * out_width)
     indices = _depth_indices(places.flatten(1).gather(1, columns), depths, height * width)
-    shape = (*rest, -1, out_height, out_width)
+    shape = (*rest, values.size(-2), out_height, out_width)
     return values.reshape(shape), indices.reshape(shape)
 
 
@@ -202,15 +202,16 @@ def _avg_pool3d(
     _check_pooled_size(input, kernel_size, stride, padding, (1, 1, 1), ceil_mode)
     depth, height, width = input.shape[-3:]
     sums = _C.avg_pool2d(
-        input.reshape(-1, depth, height, width), kernel_size[1:], stride[1:], padding[1:], ceil_mode, True, 1
+        input.flatten(0, -4), kernel_size[1:], stride[1:], padding[1:], ceil_mode, True, 1
     )
     out_height, out_width = sums.shape[-2:]
     sums = _C.avg_pool2d(
-        sums.flatten(2), (kernel_size[0], 1), (stride[0], 1), (padding[0], 0), ceil_mode, True, 1
+        sums.flatten(2).unsqueeze(1), (kernel_size[0], 1), (stride[0], 1), (padding[0], 0), ceil_mode, True, 1
     )
-    sums = sums.reshape(*input.shape[:-3], -1, out_height, out_width)
+    sums = sums.reshape(*input.shape[:-3], sums.size(-2), out_height, out_width)
+    rounding = None if input.is_floating_point() else "trunc"
     if divisor_override is not None:
-        return sums / divisor_override
+        return rushlight.div(sums, divisor_override, rounding_mode=rounding)
     counts = rushlight.ones((), dtype=input.dtype, device=input.device)
     for dim in range(3):
         along = _window_counts(
@@ -223,7 +224,7 @@ def _avg_pool3d(
         )
         column = rushlight.tensor(along, dtype=input.dtype, device=input.device)
         counts = counts.unsqueeze(-1) * column
-    return sums / counts
+    return rushlight.div(sums, counts, rounding_mode=rounding)
 
 
 def avg_pool3d(
@@ -305,8 +306,8 @@ def _adaptive_avg_pool3d(input, output_size):
     if tuple(output_size) == (1, 1, 1):
         return input.mean((-1, -2, -3), keepdim=True)
     depth, height, width = input.shape[-3:]
-    planes = _C.adaptive_avg_pool2d(input.reshape(-1, depth, height, width), output_size[1:])
-    columns = _C.adaptive_avg_pool2d(planes.flatten(2), (output_size[0], output_size[1] * output_size[2]))
+    planes = _C.adaptive_avg_pool2d(input.flatten(0, -4), output_size[1:])
+    columns = _C.adaptive_avg_pool2d(planes.flatten(2).unsqueeze(1), (output_size[0], output_size[1] * output_size[2]))
     return columns.reshape(*input.shape[:-3], *output_size)
 
 
@@ -343,11 +344,11 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
 @core_first("adaptive_max_pool3d")
 def _adaptive_max_pool3d(input, output_size):
     if input.dim() not in (4, 5):
-        raise RuntimeError(f"adaptive_max_pool3d(): Expected 4D or 5D tensor, but got {list(input.shape)}")
+        raise RuntimeError(f"adaptive_max_pool3d(): Expected 4D or 5D tensor, but got: {list(input.shape)}")
     out_depth, out_height, out_width = output_size
     depth, height, width = input.shape[-3:]
-    planes, places = _C.adaptive_max_pool2d(input.reshape(-1, depth, height, width), (out_height, out_width))
-    values, winners = _C.adaptive_max_pool2d(planes.flatten(2), (out_depth, out_height * out_width))
+    planes, places = _C.adaptive_max_pool2d(input.flatten(0, -4), (out_height, out_width))
+    values, winners = _C.adaptive_max_pool2d(planes.flatten(2).unsqueeze(1), (out_depth, out_height * out_width))
     columns = winners.flatten(1)
     depths = columns // (out_height * out_width)
     indices = _depth_indices(places.flatten(1).gather(1, columns), depths, height * width)
@@ -393,6 +394,9 @@ def _unpool(input, indices, kernel_size, stride, padding, output_size, n):
                     f"{middle + step})"
                 )
     batch = input.shape[:-n]
+    if indices.dtype != rushlight.int64:
+        name = indices.type().rpartition(".")[2].removesuffix("Tensor")
+        raise RuntimeError(f"elements in indices should be type int64 but got: {name}")
     if input.shape != indices.shape:
         raise RuntimeError(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "

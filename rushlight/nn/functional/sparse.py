@@ -64,6 +64,12 @@ def _check_bag_arguments(input, weight, offsets, mode, per_sample_weights, scale
             raise ValueError("max mode does not support scaling the gradient by the frequency")
         if sparse:
             raise ValueError("max mode does not support sparse weights")
+    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 "
+            f"'per_sample_weights'; but type {weight.type()} does not equal {per_sample_weights.type()} (while checking "
+            "arguments for embedding_bag)"
+        )
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
@@ -137,7 +143,10 @@ def embedding_bag(
         counted[bag, : end - start] = True
     slots, counted = rushlight.from_numpy(slots), rushlight.from_numpy(counted)
     if width == 0 or input.numel() == 0:
-        return weight.new_zeros(len(starts), columns)
+        nothing = weight[:0].sum()  # zero, and connected to what needs gradients
+        if per_sample_weights is not None:
+            nothing = nothing + per_sample_weights.sum()
+        return weight.new_zeros(len(starts), columns) + nothing
     if padding >= 0:
         counted = counted & (input != padding)[slots]
     vectors = _C.embedding(weight, input.long(), padding, scale_grad_by_freq, sparse)

@@ -67,6 +67,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         batched = target.dim() == 1
         if not batched and target.dim() != 0:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+        if batched and input.size(0) != target.size(0):
+            raise RuntimeError("Input and target should have the same size in the batch dimension.")
         if batched and input.dim() != 2:
             raise RuntimeError(
                 f"1D target tensor expects 2D input tensors, but found inputs with size {input.size()}"
@@ -75,8 +77,6 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise RuntimeError(
                 f"0D target tensor expects 1D input tensors, but found inputs with size {input.size()}"
             )
-        if batched and input.shape[0] != target.shape[0]:
-            raise RuntimeError("Input and target should have the same size in the batch dimension.")
         rows = input if batched else input.unsqueeze(0)
         target = target if batched else target.unsqueeze(0)
         if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < self.n_classes:

@@ -187,9 +187,9 @@ class RNNBase(Module):
         states = self._initial_states(hx, batch, input)
         if time == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        data = input.reshape(time * batch, -1)
+        data = input.reshape(time * batch, input.size(2))
         output, states = self._run(data, [batch] * time, states)
-        output = output.view(time, batch, -1)
+        output = output.view(time, batch, output.size(1))
         if self.batch_first:
             output = output.transpose(0, 1)
         if not batched:
