@@ -51,18 +51,23 @@ void conv_forward(const Conv2dShape& s, const T* x, const T* weight, const T* bi
       for (int64_t j = 0; j < s.kw; j++, p++)
         offset[p] = c * plane_size(ay, ax) + tap_offset(ay, ax, i * s.dil_h, j * s.dil_w);
 
-  Scratch packing(Use::weight, sizeof(T) * s.cout * k);
+  // Weights that meet few positions are not worth packing.
+  const bool in_place = s.n * ceil_div((s.hout - 1) * ax.length + s.wout, tile_columns<T>) <= 8;
+  Scratch packing(Use::weight, in_place ? 0 : sizeof(T) * s.cout * k);
   T* packed = packing.as<T>();
-  parallel_for(s.groups, most(1, 16384 / (cout * k)), [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; g++) pack_taps(weight + g * cout * k, k, cout, k, packed + g * cout * k);
-  });
+  if (!in_place)
+    parallel_for(s.groups, most(1, 16384 / (cout * k)), [&](int64_t begin, int64_t end) {
+      for (int64_t g = begin; g < end; g++)
+        pack_taps(weight + g * cout * k, k, cout, k, packed + g * cout * k);
+    });
 
   over_items(s.n * s.groups, work, [&](int64_t item) {
     const int64_t g = item % s.groups;
     Scratch image(Use::image, sizeof(T) * planes_room<T>(cin, ay, ax));
     T* planes = image.as<T>();
     fill_planes(x + item * cin * in_plane, cin, s.h, s.w, ay, ax, planes);
-    correlate<T>({cout, k, packed + g * cout * k, offset}, planes, s.hout, s.wout, ax.length,
+    correlate<T>({cout, k, in_place ? weight + g * cout * k : packed + g * cout * k, offset, !in_place},
+                 planes, s.hout, s.wout, ax.length,
                  {y + item * cout * out_plane, out_plane, s.wout, 1, bias ? bias + g * cout : nullptr});
   });
 }
@@ -99,6 +104,30 @@ Axis backward_axis(int64_t in, int64_t taps, int64_t stride, int64_t pad, int64_
   return {1, -low, high - low, 1, phase_of};
 }
 
+// What pack_taps would leave of the rows of one input channel each: its weights for all outputs and the taps met.
+template <class T>
+void pack_backward_taps(const T* weight, int64_t cin, int64_t cout, int64_t taps, const int64_t* met,
+                        int64_t count, T* packed) {
+  const int64_t k = cout * count, tile = rows_per_tile(cin, tile_rows);
+  parallel_for(cout, most(1, 16384 / (cin * count)), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; o++)  // the weights of an output are read in one sweep
+      for (int64_t i = 0; i < cin; i += tile) {
+        const T* from = weight + (o * cin + i) * taps;
+        const int64_t rows = least(tile, cin - i);
+        for (int64_t t = 0; t < count;) {
+          const int64_t q = o * count + t, p = q / k_block * k_block, depth = least(k_block, k - p);
+          const int64_t stop = least(count, t + p + depth - q);
+          T* out = packed + p * cin + i * depth + (q - p) * rows;
+          if (count == taps) channels_to_columns(from + t, taps, rows, stop - t, out, rows);
+          else
+            for (int64_t at = t; at < stop; at++, out += rows)
+              for (int64_t r = 0; r < rows; r++) out[r] = from[r * taps + met[at]];
+          t = stop;
+        }
+      }
+  });
+}
+
 }  // namespace
 
 template <class T>
@@ -126,8 +155,7 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
   const Axis ay = backward_axis(s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, unit);
   const Axis ax = backward_axis(s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, unit + 1);
   Scratch packing(Use::weight, sizeof(T) * s.cout * cin * taps);
-  Scratch gathering(Use::gradient, sizeof(T) * s.cout * cin * taps);
-  T *packed = packing.as<T>(), *gathered = gathering.as<T>();
+  T* packed = packing.as<T>();
   starts[0] = 0;
   for (int64_t phase = 0; phase < phases; phase++) {
     const AxisPhase py{phase / s.stride_w, 0}, px{phase % s.stride_w, 0};
@@ -147,18 +175,9 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
     if (count == 0) continue;
     for (int64_t o = 1; o < cout; o++)
       for (int64_t t = 0; t < count; t++) at[o * count + t] = o * plane_size(ay, ax) + at[t];
-    const int64_t k = cout * count;
-    parallel_for(s.groups * cin, most(1, 16384 / k), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; row++) {  // weights of one input channel, as a row
-        const T* from = weight + (row / cin * cout * cin + row % cin) * taps;
-        for (int64_t o = 0; o < cout; o++)
-          for (int64_t t = 0; t < count; t++)
-            gathered[row * k + o * count + t] = from[o * cin * taps + met[t]];
-      }
-    });
     for (int64_t g = 0; g < s.groups; g++)
-      pack_taps(gathered + g * cin * k, k, cin, k,
-                packed + g * cin * cout * taps + starts[phase] * cin * cout);
+      pack_backward_taps(weight + g * cout * cin * taps, cin, cout, taps, met, count,
+                         packed + g * cin * cout * taps + starts[phase] * cin * cout);
   }
 
   over_items(s.n * s.groups, work, [&](int64_t item) {
@@ -180,7 +199,7 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
         continue;
       }
       correlate<T>({cin, k, packed + g * cin * cout * taps + starts[phase] * cin * cout,
-                    offset + starts[phase] * cout},
+                    offset + starts[phase] * cout, true},
                    planes, rows, columns, ax.length, {to, in_plane, s.stride_h * s.w, s.stride_w, nullptr});
     }
   });

@@ -81,13 +81,37 @@ void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const 
   for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
 }
 
-// Weights for m outputs over k terms: k-block by k-block, each as pack_a leaves it, and where each term
-// reads.
+// out[x * step + c] = source[c * plane + x] for x < w, c < channels.
+template <class T>
+void channels_to_columns(const T* source, int64_t plane, int64_t channels, int64_t w, T* out, int64_t step) {
+  constexpr int v = width<T>;
+  for (int64_t x = 0; x < w; x += v) {
+    const int columns = static_cast<int>(least(v, w - x));
+    for (int64_t c = 0; c < channels; c += v) {
+      const int count = static_cast<int>(least(v, channels - c));
+      Vec<T> block[v];
+#pragma GCC unroll 16
+      for (int q = 0; q < v; q++)
+        block[q] = q < count ? load_tail(source + (c + q) * plane + x, columns) : Vec<T>{};
+      transpose<T>(block);
+#pragma GCC unroll 16
+      for (int q = 0; q < v; q++)
+        if (q < columns) {
+          if (count == v) store(out + (x + q) * step + c, block[q]);
+          else store_tail(out + (x + q) * step + c, block[q], count);
+        }
+    }
+  }
+}
+
+// Weights for m outputs over k terms, and where each term reads. Packed: k-block by k-block, each as pack_a
+// leaves it; else m rows.
 template <class T>
 struct Taps {
   int64_t m, k;
-  const T* packed;
+  const T* weight;
   const int64_t* offset;
+  bool packed;
 };
 
 template <class T>
@@ -114,22 +138,30 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
   constexpr int nr = tile_columns<T>;
   constexpr int64_t group = 4;  // panels of nr positions that go through a k-block together
   const int64_t positions = (rows - 1) * pitch + columns, panels = ceil_div(positions, nr);
-  const int64_t jobs = ceil_div(panels, group);
   const int tile = rows_per_tile(taps.m, tile_rows);
-  const double job_work = 2.0 * static_cast<double>(taps.m) * taps.k * nr * group;
+  // Few positions: several jobs share a group of panels, each with its part of the channels.
+  const int64_t groups = ceil_div(panels, group), tiles = ceil_div(taps.m, tile);
+  const int64_t parts = in_parallel() ? 1 : least(tiles, ceil_div(2 * num_threads(), groups));
+  const int64_t jobs = groups * parts;
+  const double job_work = 2.0 * static_cast<double>(taps.m) * taps.k * nr * group /
+                          static_cast<double>(parts);
   parallel_for(jobs, most(1, static_cast<int64_t>(2.5e5 / job_work)), [&](int64_t begin, int64_t end) {
     Scratch scratch(Use::panel_c, sizeof(T) * taps.m * group * nr);
     T* sums = scratch.as<T>();
     for (int64_t job = begin; job < end; job++) {
-      const int64_t start = job * group * nr, count = least(group * nr, positions - start);
+      const int64_t start = job / parts * group * nr, count = least(group * nr, positions - start);
+      const int64_t first = tiles * (job % parts) / parts * tile;
+      const int64_t last = least(taps.m, tiles * (job % parts + 1) / parts * tile);
       for (int64_t p = 0; p < taps.k; p += k_block) {
         const int64_t depth = least(k_block, taps.k - p);
-        TileArgs<T> t{depth, nullptr, 0, 0, nullptr, 0, taps.offset + p, nullptr, group * nr, 0, p > 0};
+        TileArgs<T> t{
+            depth, nullptr, taps.packed ? 0 : taps.k, 1, nullptr, 0, taps.offset + p, nullptr, group * nr,
+            0,     p > 0};
         for (int64_t q = 0; q < count; q += nr) {
           t.b = planes + start + q;
           t.columns = static_cast<int>(ceil_div(least(nr, count - q), width<T>)) * width<T>;
-          for (int64_t i = 0; i < taps.m; i += tile) {
-            t.a = taps.packed + p * taps.m + i * depth;
+          for (int64_t i = first; i < last; i += tile) {
+            t.a = taps.weight + (taps.packed ? p * taps.m + i * depth : i * taps.k + p);
             t.c = sums + i * group * nr + q;
             tile_offsets(static_cast<int>(least(tile, taps.m - i)), t);
           }
@@ -139,7 +171,7 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
         const int64_t row = position / pitch, column = position % pitch;
         const int64_t run = least(start + count - position, pitch - column),
                       valid = least(run, columns - column);
-        for (int64_t i = 0; i < taps.m && valid > 0; i++) {
+        for (int64_t i = first; i < last && valid > 0; i++) {
           const T* from = sums + i * group * nr + (position - start);
           T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;
           const T add = to.bias ? to.bias[i] : T(0);

@@ -49,7 +49,7 @@ struct TileArgs {
 // A packed; rows of B must be readable up to whole vectors. rows <= tile_rows.
 template <class T>
 void tile_packed(int rows, const TileArgs<T>& args);
-// A packed; B through offsets, whole vectors. rows <= tile_rows.
+// B through offsets, whole vectors; A packed where a_row is 0, else in place. rows <= tile_rows.
 template <class T>
 void tile_offsets(int rows, const TileArgs<T>& args);
 // A in place with any strides, no read of B beyond `columns`. rows <= few_rows.

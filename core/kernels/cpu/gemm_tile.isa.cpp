@@ -5,12 +5,13 @@
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-enum class Mode { packed, offsets, strided, strided_tail };
+enum class Mode { packed, offsets, strided_offsets, strided, strided_tail };
 
 template <class T, int rows, int vectors, Mode mode>
 void tile(const TileArgs<T>& args) {
   constexpr int w = width<T>;
   constexpr bool packed_a = mode == Mode::packed || mode == Mode::offsets;
+  constexpr bool with_offsets = mode == Mode::offsets || mode == Mode::strided_offsets;
   const int64_t k = args.k, a_row = args.a_row, a_step = packed_a ? rows : args.a_col;
   const int tail = args.columns - (vectors - 1) * w;  // lanes of the last vector
   const T* a = args.a;
@@ -39,7 +40,7 @@ void tile(const TileArgs<T>& args) {
         }
       }
     }
-    const T* row = mode == Mode::offsets ? b + args.offset[p] : b;
+    const T* row = with_offsets ? b + args.offset[p] : b;
     Vec<T> bv[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++)
@@ -52,7 +53,7 @@ void tile(const TileArgs<T>& args) {
       for (int v = 0; v < vectors; v++) sum[r][v] = fma(av, bv[v], sum[r][v]);
     }
     a += a_step;
-    if (mode != Mode::offsets) b += args.ldb;
+    if (!with_offsets) b += args.ldb;
   }
   T* c = args.c;
   if (tail == w) {
@@ -93,7 +94,8 @@ void tile_packed(int rows, const TileArgs<T>& args) {
 }
 template <class T>
 void tile_offsets(int rows, const TileArgs<T>& args) {
-  dispatch<T, Mode::offsets, tile_rows>(rows, args);
+  if (args.a_row == 0) dispatch<T, Mode::offsets, tile_rows>(rows, args);
+  else dispatch<T, Mode::strided_offsets, tile_rows>(rows, args);
 }
 template <class T>
 void tile_strided(int rows, const TileArgs<T>& args) {
