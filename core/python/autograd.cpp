@@ -246,20 +246,30 @@ bool same_memory(const Tensor& a, const Tensor& b) {
          a.offset() == b.offset() && same(a.sizes(), b.sizes()) && same(a.strides(), b.strides());
 }
 
+// Whether only the caller's evaluation stack still refers to the object.
+bool is_temporary(PyObject* o) {
+#if PY_VERSION_HEX >= 0x030E0000
+  return PyUnstable_Object_IsUniqueReferencedTemporary(o);  // since 3.14 the stack may borrow from a variable
+#else
+  return Py_REFCNT(o) == 1;
+#endif
+}
+
 void put_data(const Tensor& t, PyObject* value) {
   if (!value) throw runtime_error("Deleting tensor data is not allowed. Delete tensor instead!");
   if (!is_tensor(value))
     throw type_error("Variable data has to be a tensor, but got ", Py_TYPE(value)->tp_name);
+  bool about_to_die = is_temporary(value);
   Tensor v = as_tensor(value);
   if (t.needs_grad() && !differentiable(v.dtype()))
     throw runtime_error(
         "data set to a tensor that requires gradients must be floating point or complex dtype");
   if (v.is(t) || same_memory(t, v)) return;
-  // The counter stays this tensor's own. A storage that only the value uses, which is about to die (one
-  // reference is the caller's, one is ours), is taken as it is.
+  // The counter stays this tensor's own. A storage that only the value uses, which is about to die,
+  // is taken as it is.
   uint32_t version = t.version();
   if (Storage* s = v->storage) {
-    bool ours = s->refs == 1 && Py_REFCNT(value) <= 2 && !s->python && !v->base;
+    bool ours = s->refs == 1 && about_to_die && !s->python && !v->base;
     StorageRef storage = ours ? StorageRef::share(s) : StorageRef(Storage::alias(s));
     storage->version = version;
     set_storage(t, std::move(storage));
