@@ -364,3 +364,64 @@ def test_equal_to_pytorch(kind):
     expected.square().sum().backward()
     for mine, theirs in zip(net.parameters(), reference.parameters()):
         np.testing.assert_allclose(mine.grad.numpy(), theirs.grad.numpy(), rtol=1e-3, atol=1e-5)
+
+
+# ---- the operator: its kernel, and the same written with operators ----
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("mode", ["LSTM", "LSTM, projected", "GRU", "RNN_TANH", "RNN_RELU"])
+def test_kernel_agrees_with_operators(mode, reverse):
+    """create_graph=True takes the derivative of the layer written with operators."""
+    mode, _, projected = mode.partition(", ")
+    hidden, state, sizes = 5, 3 if projected else 5, [4, 4, 2, 1]
+    gates = {"LSTM": 4, "GRU": 3}.get(mode, 1) * hidden
+    rl.manual_seed(0)
+    shapes = [(11, gates), (4, state), (4, hidden), (gates, state), (gates,), (state, hidden)]
+    inputs = [rl.randn(s, dtype=rl.float64, requires_grad=True) for s in shapes]
+    x, h, c, w, b, p = inputs
+    call = (x, h, c if mode == "LSTM" else None, w, b, p if projected else None, sizes, mode, reverse)
+    outputs = [t for t in rl._C.recurrent_layer(*call) if t is not None]
+    assert [tuple(t.shape) for t in outputs[:2]] == [(11, state), (4, state)]
+    loss = sum((t * rl.linspace(-1, 2, t.numel(), dtype=t.dtype).view_as(t)).sum() for t in outputs)
+    wanted = [t for t in call if isinstance(t, rl.Tensor)]
+    kernel = rl.autograd.grad(loss, wanted, retain_graph=True)
+    operators = rl.autograd.grad(loss, wanted, create_graph=True)
+    for one, other in zip(kernel, operators):
+        rl.testing.assert_close(one, other.detach())
+    single = [t.detach().float() if isinstance(t, rl.Tensor) else t for t in call]
+    for one, other in zip(rl._C.recurrent_layer(*single), outputs):
+        rl.testing.assert_close(one, other.float(), atol=1e-5, rtol=1e-5)
+    half = [t.detach().bfloat16() if isinstance(t, rl.Tensor) else t for t in call]
+    rl.testing.assert_close(rl._C.recurrent_layer(*half)[0].double(), outputs[0], atol=0.1, rtol=0.1)
+
+
+def test_results_do_not_depend_on_threads():
+    net, x = nn.LSTM(48, 64, 2, bidirectional=True), rl.randn(20, 40, 48)
+    results, before = [], rl.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            rl.set_num_threads(threads)
+            net.zero_grad()
+            y = net(x)[0]
+            y.sum().backward()
+            results.append([y.detach(), *(p.grad for p in net.parameters())])
+    finally:
+        rl.set_num_threads(before)
+    for other in results[1:]:
+        assert all(rl.equal(a, b) for a, b in zip(results[0], other))
+
+
+def test_operator_refuses_what_does_not_fit():
+    x, h, w = rl.zeros(4, 2), rl.zeros(2, 2), rl.zeros(2, 2)
+    for args in [
+        (x, h, None, w, None, None, [2, 3], "RNN_TANH"),  # growing batches
+        (x, h, None, w, None, None, [2], "RNN_TANH"),  # rows left over
+        (x, h, None, w, None, None, [], "RNN_TANH"),
+        (x, h, h, w, None, None, [2, 2], "RNN_TANH"),  # a cell state where there is none
+        (x, h, None, w, rl.zeros(3), None, [2, 2], "RNN_TANH"),
+        (x, h, None, w.double(), None, None, [2, 2], "RNN_TANH"),
+        (x, h, None, w, None, None, [2, 2], "LSTM"),
+    ]:
+        with pytest.raises(RuntimeError, match="do not fit together"):
+            rl._C.recurrent_layer(*args)
+    with pytest.raises(ValueError, match="mode"):
+        rl._C.recurrent_layer(x, h, None, w, None, None, [2, 2], "LSTN")

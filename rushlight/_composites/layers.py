@@ -108,37 +108,30 @@ __all__ += ["instance_norm", "max_pool1d_with_indices", "poisson_nll_loss", "tri
 # ---- one step of recurrent networks ----
 
 
-def _gates(input, hx, w_ih, w_hh, b_ih, b_hh):
-    linear = _functional().linear
-    return linear(input, w_ih, b_ih), linear(hx, w_hh, b_hh)
+def _cell(mode, *args):
+    from rushlight.nn.modules._recurrent import cell
+
+    return cell(mode, *args)
 
 
 def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step of an LSTM: (h, c) from the states (h, c)."""
-    h, c = hx
-    x, y = _gates(input, h, w_ih, w_hh, b_ih, b_hh)
-    i, f, g, o = (x + y).chunk(4, -1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    return _cell("LSTM", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
 
 
 def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step of a GRU."""
-    (xr, xz, xn), (hr, hz, hn) = (t.chunk(3, -1) for t in _gates(input, hx, w_ih, w_hh, b_ih, b_hh))
-    new = (xn + (xr + hr).sigmoid() * hn).tanh()
-    return (hx - new) * (xz + hz).sigmoid() + new
+    return _cell("GRU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step of a simple network with tanh."""
-    x, y = _gates(input, hx, w_ih, w_hh, b_ih, b_hh)
-    return (x + y).tanh()
+    return _cell("RNN_TANH", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step of a simple network with relu."""
-    x, y = _gates(input, hx, w_ih, w_hh, b_ih, b_hh)
-    return (x + y).relu()
+    return _cell("RNN_RELU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 __all__ += ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]
