@@ -804,3 +804,86 @@ def test_lazy_modules():
     other = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
     other.load_state_dict(m.state_dict())
     assert rl.equal(other.eval()(rl.ones(1, 3, 5, 5)), m.eval()(rl.ones(1, 3, 5, 5)))
+
+
+# ---- attribute lookup ----
+def test_lookup_order_and_errors():
+    class Net(nn.Module):
+        weight = "of the class"
+
+        def __init__(self):
+            super().__init__()
+            self._parameters["weight"] = None
+            self.fc = nn.Linear(2, 2)
+            self.register_buffer("running", rl.ones(1))
+
+        @property
+        def broken(self):
+            return self.nothing
+
+    net = Net()
+    assert net.weight == "of the class" and net.fc.in_features == 2 and net.running.item() == 1
+    assert nn.Linear(2, 2, bias=False).bias is None
+    for name in ("nothing", "broken"):
+        with pytest.raises(AttributeError, match=f"'Net' object has no attribute '{name}'"):
+            getattr(net, name)
+        assert not hasattr(net, name) and getattr(net, name, 3) == 3
+    net.fc.__dict__["weight"] = 5  # the ordinary lookup comes first
+    assert net.fc.weight == 5
+    del net.fc.__dict__["weight"]
+    assert net.fc.weight is net.fc._parameters["weight"]
+    del net.fc.weight
+    assert not hasattr(net.fc, "weight")
+    assert not hasattr(nn.Module.__new__(nn.Module), "anything")  # before __init__
+
+
+def test_own_getattr_is_asked():
+    class Forwarding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(2, 3)
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(super().__getattr__("inner"), name)
+
+    class Below(Forwarding):
+        pass
+
+    for cls in (Forwarding, Below):
+        assert cls().out_features == 3 and cls().inner.weight is not None
+    class Logging(nn.Module):
+        def __getattribute__(self, name):
+            seen.append(name)
+            return super().__getattribute__(name)
+
+    seen = []
+    assert Logging().training and "training" in seen
+
+    class Later(nn.Module):
+        pass
+
+    class BelowLater(Later):
+        pass
+
+    Later.__getattr__ = lambda self, name: "given later"
+    assert Later().something == BelowLater().something == "given later"
+    del Later.__getattr__
+    with pytest.raises(AttributeError, match="no attribute 'something'"):
+        BelowLater().something  # noqa: B018
+
+
+def test_registry_may_be_any_mapping():
+    class Counting(dict):
+        asked = 0
+
+        def __getitem__(self, key):
+            Counting.asked += 1
+            return super().__getitem__(key)
+
+    layer = nn.Linear(2, 2)
+    layer._parameters = Counting(layer._parameters)
+    assert layer.weight is not None and Counting.asked == 1
+    assert copy.deepcopy(layer).bias is not None and pickle.loads(pickle.dumps(nn.Linear(1, 1))).weight.numel() == 1

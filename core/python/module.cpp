@@ -65,6 +65,7 @@ PyMODINIT_FUNC PyInit__C() {
     add_autograd(module);
     add_random(module);
     add_data(module);
+    add_attributes(module);
     add_delegates(module);
     return Py_NewRef(Py_None);
   });

@@ -83,6 +83,7 @@ void add_storage_type(PyObject* module);  // storage.cpp: UntypedStorage, from_n
 void add_ops(PyObject* module);           // args.cpp: functions and methods from the op table
 void add_autograd(PyObject* module);      // autograd.cpp
 void add_random(PyObject* module);        // random.cpp: Generator
+void add_attributes(PyObject* module);    // attributes.cpp: lookup of nn.Module
 void add_data(PyObject* module);          // data.cpp: tensor([...]), tolist, item
 void add_delegates(PyObject* module);     // delegate.cpp: tensors that Python carries out
 // Makes print(type(x)) say <class 'torch.Tensor'>, as PyTorch does; the type's own __module__ stays as it is.

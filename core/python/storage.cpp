@@ -130,12 +130,46 @@ PyObject* untyped_storage(PyObject* o, PyObject*) {
   });
 }
 
+// The two functions of NumPy's C interface that make an array on given memory, by their numbers in its table, which are part
+// of its stable binary interface: no NumPy is needed to compile.
+struct ArrayMaker {
+  using NewFromDescr = PyObject* (*)(PyTypeObject*, PyObject* descr, int ndim, const Py_ssize_t* dims,
+                                     const Py_ssize_t* strides, void* data, int flags, PyObject*);
+  using SetBase = int (*)(PyObject* array, PyObject* base);
+  NewFromDescr make;  // takes over the reference to descr
+  SetBase set_base;   // and that to base
+  PyObject* dtypes[dtype_count] = {};
+
+  ArrayMaker() {
+    Py inner(PyImport_ImportModule("numpy._core._multiarray_umath"));  // NumPy 2
+    if (!inner) {
+      PyErr_Clear();
+      inner = Py(checked(PyImport_ImportModule("numpy.core._multiarray_umath")));
+    }
+    Py capsule(checked(PyObject_GetAttrString(inner.get(), "_ARRAY_API")));
+    auto** table = static_cast<void**>(PyCapsule_GetPointer(capsule.get(), nullptr));
+    if (!table) throw PythonError();
+    make = reinterpret_cast<NewFromDescr>(table[94]);
+    set_base = reinterpret_cast<SetBase>(table[282]);
+    Py np(checked(PyImport_ImportModule("numpy")));
+    for (int d = 0; d < dtype_count; ++d)
+      if (const char* code = info(Dtype(d)).numpy)
+        dtypes[d] = checked(PyObject_CallMethod(np.get(), "dtype", "s", code));
+  }
+};
+
 // numpy(force=False): the array shares the tensor's memory
-PyObject* to_numpy(PyObject* o, PyObject* args, PyObject* kw) {
+PyObject* to_numpy(PyObject* o, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
-    static const char* names[] = {"force", nullptr};
     int force = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "|$p", const_cast<char**>(names), &force)) throw PythonError();
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
+      if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, k), "force"))
+        throw type_error("numpy() got an unexpected keyword argument '",
+                         PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k)), "'");
+      force = PyObject_IsTrue(args[nargs + k]);
+      if (force < 0) throw PythonError();
+    }
+    if (nargs) throw type_error("numpy() takes 0 positional arguments but ", nargs, " were given");
     Tensor t = as_tensor(o);
     if (t.is_meta())
       throw type_error(
@@ -145,16 +179,20 @@ PyObject* to_numpy(PyObject* o, PyObject* args, PyObject* kw) {
       throw runtime_error(
           "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
     if (t->delegate) return ask_delegate(t, "numpy").release();
-    const char* code = info(t.dtype()).numpy;
-    if (!code) throw type_error("Got unsupported ScalarType ", info(t.dtype()).scalar_name);
-    Py storage(wrap(StorageRef::share(t->storage)));
-    Dims strides;
-    for (auto s : t.strides()) strides.push_back(s * int64_t(t.itemsize()));
-    Py shape(tuple_of(t.sizes())), steps(tuple_of(strides));
-    if (!t.numel())  // NumPy checks the bounds of empty arrays too
-      return checked(PyObject_CallFunction(array_type(), "Os", shape.get(), code));
-    return checked(PyObject_CallFunction(array_type(), "OsOnO", shape.get(), code, storage.get(),
-                                         Py_ssize_t(t.offset() * t.itemsize()), steps.get()));
+    static const ArrayMaker* maker = new ArrayMaker;
+    PyObject* dtype = maker->dtypes[int(t.dtype())];
+    if (!dtype) throw type_error("Got unsupported ScalarType ", info(t.dtype()).scalar_name);
+    static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
+    int64_t strides[max_ndim];
+    for (int64_t d = 0; d < t.ndim(); ++d) strides[d] = t.stride(d) * int64_t(t.itemsize());
+    constexpr int aligned_and_writeable = 0x0100 | 0x0400;
+    Py array(checked(maker->make(reinterpret_cast<PyTypeObject*>(array_type()), Py_NewRef(dtype),
+                                 int(t.ndim()), reinterpret_cast<const Py_ssize_t*>(t->dims),
+                                 reinterpret_cast<const Py_ssize_t*>(strides), t.raw(), aligned_and_writeable,
+                                 nullptr)));
+    t->storage->root()->resizable = false;  // the array points at these bytes
+    if (maker->set_base(array.get(), wrap(StorageRef::share(t->storage))) < 0) throw PythonError();
+    return array.release();
   });
 }
 
@@ -194,7 +232,7 @@ PyMethodDef functions[] = {{"from_numpy", from_numpy, METH_O,
                            {}};
 PyMethodDef tensor_methods[] = {
     {"untyped_storage", untyped_storage, METH_NOARGS, "The bytes under this tensor."},
-    {"numpy", (PyCFunction)(void*)to_numpy, METH_VARARGS | METH_KEYWORDS,
+    {"numpy", (PyCFunction)(void*)to_numpy, METH_FASTCALL | METH_KEYWORDS,
      "numpy(*, force=False): an array that shares this tensor's memory."},
     {}};
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import rushlight
 from rushlight import Tensor
+from rushlight._C import _quick_attributes
 
 from ..parameter import Buffer as Buffer
 from ..parameter import is_parameter
@@ -132,8 +133,13 @@ class Module(HookMethods, StateMethods, ConversionMethods):
 
     # --- attributes ---------------------------------------------------------------------------------------------
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        _quick_attributes(Module.__getattr__, cls)
+
     def __getattr__(self, name):
-        # reached only when the ordinary lookup found nothing
+        # Reached only when the ordinary lookup found nothing: by super().__getattr__, and to raise. Everything else goes
+        # through the same lookup in core/python/attributes.cpp.
         d = self.__dict__
         for registry in ("_parameters", "_buffers", "_modules"):
             if registry in d and name in d[registry]:
@@ -471,6 +477,10 @@ class Module(HookMethods, StateMethods, ConversionMethods):
         replica.__dict__["_parameters"] = {}
         replica._is_replica = True
         return replica
+
+
+_quick_attributes(Module.__getattr__, Module)
+
 
 
 _MISSING = object()
