@@ -7,6 +7,7 @@
 #include "autograd/hooks.h"
 #include "autograd/node.h"
 #include "autograd/saved.h"
+#include "device/allocator.h"
 #include "python/python.h"
 
 namespace rushlight {
@@ -23,6 +24,7 @@ struct Shape {
 };
 
 struct OpNode final : Node {
+  static constexpr size_t front = 16;
   const Op* op = nullptr;
   uint16_t nargs = 0, nsaved = 0;
   bool owns_objects = false;  // some argument is a Python object
@@ -32,9 +34,18 @@ struct OpNode final : Node {
   Shape* outputs = nullptr;
   Saved* saved = nullptr;
 
-  static void* operator new(size_t size, size_t extra) { return ::operator new(size + extra); }
-  static void operator delete(void* p) { ::operator delete(p); }
-  static void operator delete(void* p, size_t) { ::operator delete(p); }
+  // From the free lists of small blocks; the size, which they ask for again, lies in front of the node.
+  static void* operator new(size_t size, size_t extra) {
+    const size_t bytes = front + size + extra;
+    char* block = static_cast<char*>(allocate(bytes));
+    *reinterpret_cast<size_t*>(block) = bytes;
+    return block + front;
+  }
+  static void operator delete(void* p) {
+    char* block = static_cast<char*>(p) - front;
+    release(block, *reinterpret_cast<size_t*>(block));
+  }
+  static void operator delete(void* p, size_t) { operator delete(p); }
   ~OpNode() override;
   const char* name() const override { return op->grad_name.c_str(); }
   GradMeta output_meta(uint32_t nr) const override {

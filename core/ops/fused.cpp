@@ -1,4 +1,5 @@
-// Optimizer steps over lists of parameters, each in one pass over memory. Every element goes through the same operations, rounded
+// What training does to lists of parameters and gradients, in one call each: norm, scaling, optimizer steps.
+// The optimizer steps go over memory once. Every element goes through the same operations, rounded
 // in the same places, as in the rules written with tensors in optim/adam.py and optim/sgd.py: the results are equal bit for bit.
 // A step that the kernels do not take (recorded, strided, complex or 16-bit) changes nothing and returns an empty list.
 #include <cmath>
@@ -8,7 +9,8 @@
 #include "kernels/mathfn.h"
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
-#include "op/op.h"
+#include "ops/dense.h"
+#include "ops/ops.h"
 
 namespace rushlight::ops {
 
@@ -144,6 +146,33 @@ template <class T> void sgd(const SgdConstants<T>& k, int64_t n, T* p, const T* 
 }
 
 }  // namespace
+
+const Op& total_norm = def({
+    .sig = "_total_norm(Tensor[] tensors, Scalar ord) -> Tensor",
+    .doc = "The norm of all tensors taken together as one vector.",
+    .forms = Forms::function,
+    .cpu =
+        [](Call& c) {
+          TensorList norms;
+          for (auto& t : c.tensors(0)) norms.push_back(RL_OP("linalg_vector_norm").call({t, c.arg(1)}));
+          c.outs = TensorList{RL_OP("linalg_vector_norm").call({RL_OP("stack").call({norms}), c.arg(1)})};
+        },
+    .composite = true,
+    .modules = "nn",
+});
+
+const Op& scale_ = def({
+    .sig = "_scale_(Tensor[] tensors, Tensor factor) -> Tensor[]",
+    .doc = "Multiplies every tensor by a factor, in place.",
+    .forms = Forms::function,
+    .cpu =
+        [](Call& c) {
+          for (auto& t : c.tensors(0)) mul.call_inplace({t, c.in(1)});
+          give_back(c, c.tensors(0));
+        },
+    .composite = true,
+    .modules = "nn",
+});
 
 const Op& fused_adam_ = def({
     .sig = "_fused_adam_(Tensor[] params, Tensor[] grads, Tensor[] exp_avgs, Tensor[] exp_avg_sqs, Tensor[] "

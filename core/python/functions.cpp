@@ -25,7 +25,7 @@ std::map<std::string, OverloadSet*, std::less<>> sets;
 PyObject* torch_function_name;          // interned "__torch_function__"
 PyObject* default_override = nullptr;   // Tensor.__torch_function__ as rushlight defines it
 PyObject* disabled_override = nullptr;  // _disabled_torch_function_impl
-thread_local bool overrides_off = false;
+__attribute__((tls_model("initial-exec"))) thread_local bool overrides_off = false;  // asked in every call
 
 PyObject* lookup_override(PyTypeObject* type) {
   return _PyType_Lookup(type, torch_function_name);

@@ -3,6 +3,8 @@
 import rushlight as rl
 from rushlight import Tensor
 
+from ..._C import _scale_, _total_norm
+
 
 def _as_list(parameters):
     return [parameters] if isinstance(parameters, Tensor) else list(parameters)
@@ -19,8 +21,7 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
     norm_type = float(norm_type)
     if not tensors:
         return rl.tensor(0.0)
-    norms = [rl.linalg.vector_norm(t, norm_type) for t in tensors]
-    total = rl.linalg.vector_norm(rl.stack([n.to(norms[0].device) for n in norms]), norm_type)
+    total = _total_norm(tensors, norm_type)
     if error_if_nonfinite and not total.isfinite():
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
@@ -35,8 +36,8 @@ def clip_grads_with_norm_(parameters, max_norm, total_norm, foreach=None):
     grads = [p.grad for p in _as_list(parameters) if p.grad is not None]
     with rl.no_grad():
         factor = rl.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
-        for grad in grads:
-            grad.mul_(factor.to(grad.device))
+        if factor != 1:  # also for nan
+            _scale_(grads, factor)
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
