@@ -32,6 +32,8 @@ _REAL_OF = {_C.complex64: _C.float32, _C.complex128: _C.float64}
 class FftC2C(Function):
     """Complex to complex over dims: sums with exp(-i...), or exp(+i...) when inverse."""
 
+    forward_from_backward = True
+
     @staticmethod
     def forward(ctx, x, dims, inverse):
         ctx.dims, ctx.inverse = dims, inverse
@@ -47,6 +49,8 @@ class FftC2C(Function):
 class FftR2C(Function):
     """Real to the first half of the spectrum, over one dimension."""
 
+    forward_from_backward = True
+
     @staticmethod
     def forward(ctx, x, dim):
         ctx.dim, ctx.length = dim, x.shape[dim]
@@ -59,6 +63,8 @@ class FftR2C(Function):
 
 class FftC2R(Function):
     """Half spectrum to n real numbers, over one dimension, with exp(+i...)."""
+
+    forward_from_backward = True
 
     @staticmethod
     def forward(ctx, x, dim, n):

@@ -23,6 +23,8 @@ expit = _C.sigmoid
 class _Elementwise(Function):
     """An element-wise NumPy function of double precision; derivatives are functions of the inputs, one per input."""
 
+    forward_from_backward = True
+
     @staticmethod
     def forward(ctx, function, derivatives, dtype, *inputs):
         ctx.save_for_backward(*inputs)

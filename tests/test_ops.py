@@ -378,22 +378,30 @@ def rebuilt(marked, inputs):
     return fill(marked[0]), {k: fill(v) for k, v in marked[1].items()}
 
 
-@pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.key)
-def test_gradients(op):
-    checked = 0
+def smooth_calls(op):
+    """(sample, function of its differentiable inputs, those inputs) for the samples away from kinks."""
     for sample in samples(op):
         found = differentiable_arguments(op, sample)
         if not found:
             continue
         inputs, marked = found
-
         symmetric = {d.shape for d in sample.draws if d.kind == "spd"}
 
         def call(*inputs, marked=marked, symmetric=symmetric):
             inputs = [(x + x.mT) / 2 if tuple(x.shape) in symmetric else x for x in inputs]
             args, kwargs = rebuilt(marked, inputs)
-            outs = [o for o in flat(op.call(*args, **kwargs)) if o.requires_grad]
-            return tuple(outs)
+            return flat(op.call(*args, **kwargs))
+
+        yield sample, call, inputs
+
+
+@pytest.mark.parametrize("op", SMOOTH, ids=lambda op: op.key)
+def test_gradients(op):
+    checked = 0
+    for sample, function, inputs in smooth_calls(op):
+
+        def call(*inputs, function=function):
+            return tuple(o for o in function(*inputs) if o.requires_grad)
 
         outputs = call(*inputs) if inputs else ()
         if not op.differentiable and not op.composite:
@@ -405,6 +413,21 @@ def test_gradients(op):
         assert gradcheck(call, inputs), sample.text
         assert gradgradcheck(call, inputs), sample.text
         checked += 1
+    if not checked:
+        pytest.skip("not differentiable, or only samples on kinks")
+
+
+@pytest.mark.parametrize("op", [op for op in SMOOTH if op.differentiable or op.composite], ids=lambda op: op.key)
+def test_forward_mode(op):
+    checked = 0
+    for sample, function, inputs in smooth_calls(op):
+
+        def call(*inputs, function=function):
+            return tuple(o for o in function(*inputs) if o.dtype.is_floating_point or o.dtype.is_complex)
+
+        if inputs and any(o.requires_grad for o in call(*inputs)):
+            assert gradcheck(call, inputs, check_forward_ad=True, check_backward_ad=False), sample.text
+            checked += 1
     if not checked:
         pytest.skip("not differentiable, or only samples on kinks")
 

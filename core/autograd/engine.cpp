@@ -6,6 +6,7 @@
 
 #include "autograd/hooks.h"
 #include "autograd/node.h"
+#include "op/profile.h"
 #include "python/python.h"
 
 namespace rushlight {
@@ -48,6 +49,21 @@ Tensor cast(const Tensor& g, Dtype dtype) {
   static const Op& to = find_op("to_dtype");
   return value.dtype() == dtype ? value : to(value, dtype);
 }
+
+}  // namespace
+
+Tensor fit_gradient(const Tensor& g, IntSpan sizes, Dtype dtype) {
+  Tensor fit = g;
+  if (!same(g.sizes(), sizes)) {
+    if (!sums_to(g.sizes(), sizes))
+      throw runtime_error("got a gradient of shape ", show(g.sizes()), " but expected shape compatible with ",
+                          show(sizes));
+    fit = sum_to(g, sizes);
+  }
+  return fit.dtype() == dtype ? fit : cast(fit, dtype);
+}
+
+namespace {
 
 void put_right(Node* from, size_t index, Tensor& g, const Edge& edge) {
   GradMeta m = edge.node->output_meta(edge.nr);
@@ -116,7 +132,7 @@ class Pass {
  public:
   std::vector<Py> callbacks;
 
-  Pass(bool retain) : retain_graph_(retain), outer_(current_pass) {
+  Pass(bool retain, uint64_t since) : retain_graph_(retain), since_(since), outer_(current_pass) {
     task_ = ++tasks;
     in_nodes_ = !states_in_use;
     if (in_nodes_) states_in_use = true;
@@ -189,6 +205,7 @@ class Pass {
     auto& seen = scratch_.seen;
     for (size_t i = 0; i < seen.size(); ++i) {
       Node* n = seen[i];
+      if (n->seq < since_) continue;
       for (uint32_t k = 0; k < n->nedges; ++k) {
         Node* next = n->edges[k].node.get();
         if (!next) continue;
@@ -257,7 +274,15 @@ class Pass {
       arrive(starts[i], std::move(g));
       if (first && s.pending == 0) push(starts[i].node.get());
     }
-    while (!scratch_.heap.empty()) execute(pop(), captured);
+    while (!scratch_.heap.empty()) {
+      Node* n = pop();
+      if (modes().profile) [[unlikely]] {
+        ProfileScope timed(*n);
+        execute(n, captured);
+      } else {
+        execute(n, captured);
+      }
+    }
     for (size_t i = 0; i < callbacks.size(); ++i) {  // a callback may queue another
       Py f = callbacks[i];
       Py(checked(PyObject_CallNoArgs(f.get())));
@@ -324,6 +349,7 @@ class Pass {
   TensorList apply_watched(Node* n, TensorList gradients, uint64_t wanted);
 
   bool retain_graph_;
+  uint64_t since_;  // older nodes are not followed
   bool in_nodes_;
   bool selective_ = false;
   bool failed_ = false;
@@ -425,7 +451,7 @@ void check_roots(std::span<const Tensor> roots, std::span<const Tensor> gradient
 
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
                         bool create_graph, std::span<const Tensor> inputs, bool accumulate,
-                        bool allow_unused) {
+                        bool allow_unused, uint64_t since) {
   check_roots(roots, gradients);
   for (auto& t : inputs) {
     if (!t.needs_grad())
@@ -439,7 +465,7 @@ TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> g
     bool before;
     ~Restore() { modes().inference = before; }
   } restore{inference};
-  return Pass(retain_graph).run(roots, gradients, inputs, accumulate, allow_unused);
+  return Pass(retain_graph, since).run(roots, gradients, inputs, accumulate, allow_unused);
 }
 
 bool queue_callback(PyObject* callable) {

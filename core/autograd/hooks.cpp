@@ -2,6 +2,8 @@
 // change).
 #include "autograd/hooks.h"
 
+#include "autograd/forward.h"
+
 #include "python/python.h"
 
 namespace rushlight {
@@ -12,6 +14,7 @@ NodeHooks::~NodeHooks() {
   Py_XDECREF(metadata);
   for (auto& h : outputs) Py_XDECREF(h.dict);
 }
+TensorExtra::TensorExtra() = default;
 TensorExtra::~TensorExtra() {
   Py_XDECREF(backward_hooks);
   Py_XDECREF(accumulate_hooks);

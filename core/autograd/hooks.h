@@ -5,6 +5,8 @@
 
 namespace rushlight {
 
+struct Tangent;  // forward.h
+
 struct NodeHooks {
   PyObject* before = nullptr;    // register_prehook
   PyObject* after = nullptr;     // register_hook
@@ -28,6 +30,8 @@ PyObject* metadata_of(Node* n);  // borrowed
 struct TensorExtra {
   PyObject* backward_hooks = nullptr;    // a leaf's tensor hooks, or the dictionary that its node also holds
   PyObject* accumulate_hooks = nullptr;  // register_post_accumulate_grad_hook
+  std::vector<Tangent> tangents;         // forward mode, one per level
+  TensorExtra();
   ~TensorExtra();
 };
 TensorExtra& extra_of(TensorObject* t);

@@ -179,6 +179,10 @@ void regenerate(const Tensor& view) {
 
 }  // namespace
 
+Tensor part_like(const Tensor& whole, const Tensor& view, const Tensor& base) {
+  return part_of(whole, geometry_of(view, base));
+}
+
 Node* grad_fn(const Tensor& t) {
   TensorObject* o = t.get();
   if (!o->base || o->view_version == t.version()) [[likely]]

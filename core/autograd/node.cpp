@@ -2,6 +2,7 @@
 // the cycle collector sees what a tensor's node owns.
 #include "autograd/node.h"
 
+#include "autograd/forward.h"
 #include "autograd/hooks.h"
 
 namespace rushlight {
@@ -57,6 +58,7 @@ int traverse_autograd(TensorObject* t, visitproc visit, void* arg) {
   if (t->extra) {
     Py_VISIT(t->extra->backward_hooks);
     Py_VISIT(t->extra->accumulate_hooks);
+    for (auto& x : t->extra->tangents) Py_VISIT(x.value.get());
   }
   // What a node owns belongs to this tensor only while nothing else refers to the node. Behind it the same
   // holds for the nodes that it alone keeps.

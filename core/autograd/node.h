@@ -1,7 +1,7 @@
 // Node: one recorded call in the graph; the engine's view of it; and what dispatch needs from autograd.
 // Implementation: node.cpp (lifetime), record.cpp (making nodes of ops), saved.cpp (saved values), engine.cpp
-// (backward), accumulate.cpp (leaves), hooks.cpp (Python hooks), inplace.cpp (in-place writes and views),
-// site.cpp (source lines).
+// (backward), accumulate.cpp (leaves), forward.cpp (tangents), hooks.cpp (Python hooks), inplace.cpp (in-place
+// writes and views), site.cpp (source lines).
 #pragma once
 #include <memory>
 #include <vector>
@@ -17,6 +17,9 @@ struct Modes {
   bool anomaly = false;
   bool anomaly_check_nan = true;
   bool saved_hooks = false;  // saved_tensors_hooks are active
+  bool forward = false;      // a forward-mode level is active
+  bool profile = false;      // calls are timed: op/profile.h
+  int64_t forward_ceiling = INT64_MAX;  // levels above it do not count now
 };
 #if defined(__linux__)
 extern constinit thread_local Modes thread_modes __attribute__((tls_model("initial-exec")));
@@ -165,8 +168,14 @@ void record(Call& c);
 // multi-views, ...
 void check_inplace(const Tensor& target, bool recording);
 // Before the kernel of an in-place call that will be recorded: keeps the target's value where backward reads
-// it.
-void keep_original(Call& c);
+// it (all_slots: whichever gradient is asked for).
+void keep_original(Call& c, bool all_slots = false);
+// A node for a finished call from which every gradient can be had, whether or not anything requires one.
+NodeRef make_formula_node(Call& c);
+// The part of `whole`, which is laid out like base, that corresponds to a view of base.
+Tensor part_like(const Tensor& whole, const Tensor& view, const Tensor& base);
+// A gradient summed and cast to the sizes and dtype of its input; raises where that is impossible.
+Tensor fit_gradient(const Tensor& g, IntSpan sizes, Dtype dtype);
 // After a view op: base, view flags, version bookkeeping for out (a view of in).
 void make_view(const Tensor& out, const Tensor& in, const Op& op);
 // After any in-place write: counts it and remembers the line.
@@ -175,10 +184,11 @@ void wrote(const Tensor& target);
 // ---- what Python calls ----
 // backward() / autograd.grad(): roots with their gradients (empty handle: ones for a scalar). With `inputs`
 // non-empty and accumulate false, returns their gradients (empty handle where unused); otherwise accumulates
-// into .grad of leaves (only of `inputs` if given) and returns an empty list.
+// into .grad of leaves (only of `inputs` if given) and returns an empty list. With `since`, nodes made before
+// that sequence number are known to lead to no input and are not followed.
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
                         bool create_graph, std::span<const Tensor> inputs, bool accumulate,
-                        bool allow_unused);
+                        bool allow_unused, uint64_t since = 0);
 // Runs when the backward pass of this thread ends. False where none is running.
 bool queue_callback(PyObject* callable);
 

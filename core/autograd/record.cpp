@@ -133,6 +133,8 @@ uint32_t save_mask(const Saves& s, const Edge* edges, size_t slots) {
   return mask;
 }
 
+uint32_t all_saves(const Saves& s) { return s.always | s.for0 | s.for1 | s.for2; }
+
 void fill_shape(Shape& s, const Tensor& t, Arena& arena, bool with_strides) {
   int n = t.ndim() * (with_strides ? 2 : 1);
   int64_t* dims = arena.take<int64_t>(n);
@@ -158,7 +160,7 @@ void keep_argument(Value& to, const Value& from, Arena& arena) {
   }
 }
 
-NodeRef make_node(Call& c) {
+NodeRef make_node(Call& c, bool all_slots = false) {
   const Op& op = c.op;
   Measure m;
   for (size_t i = 0; i < c.args.size(); ++i) {
@@ -215,7 +217,7 @@ NodeRef make_node(Call& c) {
       ++slot;
     }
   }
-  uint32_t mask = save_mask(op.spec.saves, n->edges, m.slots);
+  uint32_t mask = all_slots ? all_saves(op.spec.saves) : save_mask(op.spec.saves, n->edges, m.slots);
 
   auto keep = [&](const Tensor& t) {
     Saved* s = new (n->saved + n->nsaved) Saved;
@@ -364,10 +366,12 @@ void record(Call& c) {
       set_history(c.outs[k], k == last ? std::move(node) : node, k);
 }
 
-void keep_original(Call& c) {
+NodeRef make_formula_node(Call& c) { return make_node(c, true); }
+
+void keep_original(Call& c, bool all_slots) {
   // Which slots are wanted: the target's own gradient is slot 0, the others follow in order.
   const Saves& s = c.op.spec.saves;
-  uint32_t mask = s.always;
+  uint32_t mask = all_slots ? all_saves(s) : s.always;
   const uint32_t per_slot[] = {s.for0, s.for1, s.for2};
   size_t slot = 0;
   for (size_t i = 0; i < c.args.size() && slot < 3; ++i) {

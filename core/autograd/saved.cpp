@@ -2,6 +2,8 @@
 // names both the line that saved a tensor and the line that changed it.
 #include "autograd/saved.h"
 
+#include "autograd/forward.h"
+
 #include <string>
 
 #include "python/python.h"
@@ -116,6 +118,12 @@ void refuse_inference(const Tensor& t) {
         "autograd, or use "
         "`torch.no_grad()` instead of `torch.inference_mode()`.");
 }
+// False for the node of a call without inputs that require grad (forward mode makes such nodes).
+bool leads_anywhere(const Node& n) {
+  for (uint32_t k = 0; k < n.nedges; ++k)
+    if (n.edges[k].node) return true;
+  return false;
+}
 bool hooked() { return modes().saved_hooks; }
 }  // namespace
 
@@ -133,6 +141,8 @@ void Saved::keep_output(const Tensor& t, uint32_t nr) {
   refuse_inference(t);
   output = nr;
   Tensor bare = alias(t);
+  if (modes().forward) [[unlikely]]
+    copy_tangents(t, bare);
   if (hooked()) [[unlikely]] {
     packed = pack(bare);
     return;
@@ -157,8 +167,10 @@ Tensor Saved::unpack(Node* node) const {
   const Tensor& t = reinterpret_cast<const Tensor&>(tensor);
   if (t.version() != version) [[unlikely]]
     throw_modified(*this, t, node);
-  if (output < 0 || !grad_enabled()) return t;
+  if (output < 0 || !grad_enabled() || !leads_anywhere(*node)) return t;
   Tensor with_history = alias(t);
+  if (modes().forward) [[unlikely]]
+    copy_tangents(t, with_history);
   set_history(with_history, NodeRef::share(node), output);
   return with_history;
 }

@@ -2,9 +2,11 @@
 // profiling, anomaly mode) belongs here, once.
 #include <algorithm>
 
+#include "autograd/forward.h"
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "op/op.h"
+#include "op/profile.h"
 
 namespace rushlight {
 
@@ -91,11 +93,8 @@ void check_target(const Call& c, const Tensor& target) {
   check_castable(m.dtype, target);
 }
 
-}  // namespace
-
-void run(Call& c) {
+void run_functional(Call& c) {
   const Spec& spec = c.op.spec;
-  if (c.op.mutates) return run_inplace(c);
   if (delegated(c)) [[unlikely]]
     return run_delegated(c);
   if (spec.composite) {
@@ -114,13 +113,14 @@ void run(Call& c) {
         if (out) out->inference = true;
     if (!on_meta(c)) run_kernel(c);
   }
+  if (modes().forward && carries_tangents(c)) [[unlikely]]
+    push_tangents(c);
   if (recording) record(c);
 }
 
-void run_inplace(Call& c) {
+void run_writing(Call& c) {
   const Op& op = c.op;
   const Tensor target = c.in(0);
-  c.in_place = true;
   if (delegated(c)) [[unlikely]]
     return run_delegated(c);
   bool recording = needs_record(c);
@@ -138,13 +138,15 @@ void run_inplace(Call& c) {
   c.outs.clear();
   c.outs.push_back(target);
   c.version_before = target.version();
-  if (recording) keep_original(c);
+  bool tangents = modes().forward && carries_tangents(c);
+  if (recording || tangents) keep_original(c, tangents);
   if (!target.is_meta()) run_kernel(c);
   wrote(target);
+  if (tangents) [[unlikely]]
+    push_tangents(c);
   if (recording) record(c);
 }
 
-namespace {
 // Element-wise kernels write straight into an out= of the right dtype and sizes, unless that would overwrite elements
 // that they still read.
 bool writes_straight(Call& c, std::span<const Tensor> given) {
@@ -165,7 +167,30 @@ bool writes_straight(Call& c, std::span<const Tensor> given) {
 }
 }  // namespace
 
+void run(Call& c) {
+  if (c.op.mutates) return run_inplace(c);
+  if (modes().profile) [[unlikely]] {
+    ProfileScope timed(c);
+    run_functional(c);
+  } else {
+    run_functional(c);
+  }
+}
+
+void run_inplace(Call& c) {
+  c.in_place = true;
+  if (modes().profile) [[unlikely]] {
+    ProfileScope timed(c);
+    run_writing(c);
+  } else {
+    run_writing(c);
+  }
+}
+
 void run_out(Call& c, std::span<const Tensor> given) {
+  if (modes().forward && carries_tangents(c)) [[unlikely]]
+    throw not_implemented("Trying to use forward AD with ", c.op.name,
+                          "_out that does not support it because it is an out= function");
   bool needs = false, unreadable = delegated(c);
   for (auto& t : given) unreadable |= t && t->delegate;
   if (unreadable)

@@ -463,6 +463,7 @@ void add_autograd(PyObject* module) {
   add_node_types(module);
   add_function_type(module);
   add_grad_modes(module);
+  add_forward(module);
 }
 
 }  // namespace rushlight

@@ -25,6 +25,7 @@ void track(const Tensor& t);          // lets the cycle collector see this tenso
 void add_node_types(PyObject* module);     // node_type.cpp
 void add_function_type(PyObject* module);  // function.cpp
 void add_grad_modes(PyObject* module);     // grad_mode.cpp
+void add_forward(PyObject* module);        // forward.cpp
 
 // Attributes and methods of Tensor: tensor_type.cpp puts these into the type.
 extern PyMethodDef autograd_methods[];

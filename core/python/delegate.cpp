@@ -4,6 +4,7 @@
 // come back with a history.
 #include "python/delegate.h"
 
+#include "autograd/forward.h"
 #include "autograd/node.h"
 #include "python/autograd.h"
 
@@ -94,11 +95,11 @@ PyObject* delegate_attribute(const Tensor& t, const char* name) {
 }
 
 void run_delegated(Call& c) {
-  bool recording = needs_record(c);
+  bool recording = needs_record(c), tangents = modes().forward && carries_tangents(c);
   if (c.in_place) {
     check_inplace(c.in(0), recording);
     c.version_before = c.in(0).version();
-    if (recording) keep_original(c);
+    if (recording || tangents) keep_original(c, tangents);
   }
   Py args = tuple_from(c.args, argument);
   Py result = ask_delegate(first_delegated(c), full_name(c).c_str(), args.get());
@@ -106,6 +107,7 @@ void run_delegated(Call& c) {
     c.outs.clear();
     c.outs.push_back(c.in(0));
     wrote(c.in(0));
+    if (tangents) push_tangents(c);
     if (recording) record(c);
     return;
   }
@@ -115,10 +117,11 @@ void run_delegated(Call& c) {
                         c.op.nouts);
   bool has_history = false;
   for (auto& out : c.outs) has_history |= out && out.needs_grad();
-  if (!recording || has_history) return;
+  if (!(recording || tangents) || has_history) return;
   for (auto& out : c.outs)
     if (out && is_argument(c, out)) out = alias(out);  // the history belongs to the output alone
-  record(c);
+  if (tangents) push_tangents(c);
+  if (recording) record(c);
 }
 
 namespace {

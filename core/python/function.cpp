@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "autograd/forward.h"
 #include "autograd/saved.h"
 #include "python/autograd.h"
 
@@ -267,6 +268,10 @@ PyObject* function_apply(PyObject*, PyObject* const* a, Py_ssize_t nargs) {
 PyObject* saved_tensors(PyObject* o, void*) {
   return guarded([&]() -> PyObject* {
     auto* n = static_cast<FunctionNode*>(reinterpret_cast<NodeObject*>(o)->node);
+    if (modes().forward) [[unlikely]] {  // jvp() reads what save_for_forward() kept
+      Py kept(checked(PyObject_GetAttrString(o, "saved_for_forward")));
+      if (kept.get() != Py_None) return kept.release();
+    }
     if (!n) return PyTuple_New(0);
     if (n->released) throw_already_released();
     NodeRef keep = NodeRef::share(n);
@@ -274,6 +279,23 @@ PyObject* saved_tensors(PyObject* o, void*) {
     for (size_t i = 0; i < n->saved.size(); ++i)
       PyTuple_SET_ITEM(tuple.get(), i, n->saved[i] ? to_python(n->saved[i].unpack(n)) : Py_NewRef(Py_None));
     return tuple.release();
+  });
+}
+
+// _give_output_tangents(ctx, outputs): the outputs that ctx saved are bare aliases; in forward mode they carry what the
+// outputs do.
+PyObject* give_output_tangents(PyObject*, PyObject* const* a, Py_ssize_t nargs) {
+  return guarded([&]() -> PyObject* {
+    if (nargs != 2 || !PyObject_TypeCheck(a[0], function_type) || !PyTuple_Check(a[1]))
+      throw type_error("_give_output_tangents expects ctx and a tuple");
+    auto* n = static_cast<FunctionNode*>(reinterpret_cast<NodeObject*>(a[0])->node);
+    for (size_t i = 0; n && i < n->saved.size(); ++i) {
+      Saved& s = n->saved[i];
+      if (s.output < 0 || !s.tensor || s.output >= PyTuple_GET_SIZE(a[1])) continue;
+      PyObject* out = PyTuple_GET_ITEM(a[1], s.output);
+      if (is_tensor(out)) copy_tangents(as_tensor(out), Tensor::share(s.tensor));
+    }
+    return Py_NewRef(Py_None);
   });
 }
 
@@ -297,6 +319,7 @@ PyGetSetDef getset[] = {
 };
 PyMethodDef functions[] = {
     {"_function_apply", (PyCFunction)(void (*)(void))function_apply, METH_FASTCALL, nullptr},
+    {"_give_output_tangents", (PyCFunction)(void (*)(void))give_output_tangents, METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -1,5 +1,6 @@
 """Automatic differentiation: backward() and grad(), grad modes, custom functions, checks and higher derivatives."""
 
+from . import forward_ad as forward_ad
 from . import functional as functional
 from . import graph as graph
 from .anomaly_mode import detect_anomaly as detect_anomaly
@@ -25,6 +26,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",

@@ -17,6 +17,7 @@ class FunctionCtx:
     dirty_tensors = None
     non_differentiable = None
     materialize_grads = True
+    saved_for_forward = None
     needs_input_grad = ()
 
     def save_for_backward(self, *tensors):
@@ -120,11 +121,19 @@ class Function(FunctionCtx):
     @classmethod
     def apply(cls, *args, **kwargs):
         """Runs forward() and records the call."""
+        if _C._forward_level() >= 0:
+            from ._function_forward import apply_with_tangents
+
+            return apply_with_tangents(cls, args, kwargs)
+        return cls._apply(cls._backward_cls(), args, kwargs)
+
+    @classmethod
+    def _apply(cls, ctx, args, kwargs):
         if cls.setup_context is Function.setup_context:
             return _C._function_apply(functools.partial(cls.forward, **kwargs) if kwargs else cls.forward, None,
-                                      cls._backward_cls(), args)  # fmt: skip
+                                      ctx, args)  # fmt: skip
         args = _all_arguments(cls.forward, args, kwargs)
-        return _C._function_apply(cls.forward, cls.setup_context, cls._backward_cls(), args)
+        return _C._function_apply(cls.forward, cls.setup_context, ctx, args)
 
 
 def _give_backward_class(cls):

@@ -4,10 +4,12 @@ Complex numbers count as pairs of real ones: the Jacobian compared is always rea
 
 import itertools
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import _C
+from . import forward_ad
 from .gradients import grad
 
 Tensor = _C.Tensor
@@ -45,17 +47,33 @@ def gradcheck(
         raise_exception: raise GradcheckError instead of returning False.
         nondet_tol: how far two runs of backward may differ.
         check_undefined_grad: also differentiate each output with the others unused.
+        check_grad_dtypes: gradients must have the dtypes of the inputs.
+        check_batched_grad, check_batched_forward_grad: also under vmap.
+        check_forward_ad: also forward mode.
+        check_backward_ad: backward mode.
+        fast_mode: compare one random product with the Jacobian on either side instead of all its elements.
+        masked: accepted; it matters for sparse inputs alone.
 
     >>> x = rl.tensor([0.5, 1.5], dtype=rl.float64, requires_grad=True)
     >>> rl.autograd.gradcheck(rl.sin, (x,))
     True
     """
-    if check_batched_grad or check_batched_forward_grad or check_forward_ad:
-        raise NotImplementedError("gradcheck of batched gradients and of forward mode")
+    if not (check_forward_ad or check_backward_ad):
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+    limits = _Limits(eps, atol, rtol, nondet_tol, check_grad_dtypes)
     try:
         inputs = _check_inputs(inputs)
+        _check(func, inputs, limits, fast_mode, check_backward_ad, check_forward_ad)
+        if check_batched_forward_grad:
+            _check_batched_forward(func, inputs)
         if check_backward_ad:
-            _check(func, inputs, eps, atol, rtol, nondet_tol, check_grad_dtypes)
+            if check_batched_grad:
+                _check_batched(func, inputs)
+            _check_multiplied(func, inputs)
             if check_undefined_grad:
                 _check_undefined(func, inputs)
     except GradcheckError:
@@ -63,6 +81,14 @@ def gradcheck(
             raise
         return False
     return True
+
+
+class _Limits(NamedTuple):
+    eps: float
+    atol: float
+    rtol: float
+    nondet_tol: float
+    check_dtypes: bool
 
 
 def gradgradcheck(
@@ -90,8 +116,8 @@ def gradgradcheck(
         grad_outputs: gradients of the outputs at which to check; random ones by default.
         gen_non_contig_grad_outputs: make those non-contiguous.
     """
-    if check_fwd_over_rev:
-        raise NotImplementedError("gradgradcheck in forward mode")
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
     inputs = _tuple(inputs)
     if grad_outputs is None:
         outputs = _differentiable(func(*inputs))
@@ -118,8 +144,13 @@ def gradgradcheck(
         rtol=rtol,
         raise_exception=raise_exception,
         nondet_tol=nondet_tol,
-        check_undefined_grad=check_undefined_grad,
+        check_undefined_grad=check_undefined_grad and check_rev_over_rev,
         check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad and check_rev_over_rev,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
+        fast_mode=fast_mode,
+        masked=masked,
     )
 
 
@@ -178,81 +209,199 @@ def _real_vector(t):
     return values.astype(np.float64).reshape(-1)
 
 
-def _numerical(func, inputs, varied, eps):
-    """columns[i][j]: derivatives of every output with respect to real parameter j of input i."""
-    columns = []
-    for t in varied:
-        memory = t.detach().numpy()  # shares the tensor's memory
-        steps = (eps, 1j * eps) if np.iscomplexobj(memory) else (eps,)
-        mine = []
-        for index in itertools.product(*map(range, memory.shape)):
-            for step in steps:
-                before = memory[index]
-                ends = []
-                for at in (before + step, before - step):
-                    memory[index] = at
-                    # copies: an output may be a view of the input
-                    ends.append([_real_vector(o).copy() for o in _tuple(func(*inputs)) if isinstance(o, Tensor)])
-                memory[index] = before
-                mine.append([(high - low) / (2 * eps) for high, low in zip(*ends)])
-        columns.append(mine)
-    return columns
+def _perturbations(inputs):
+    """Directions in which the inputs are moved, input by input: every real component alone."""
+    for i, t in enumerate(inputs):
+        for index in range(t.numel()):
+            for unit in (1, 1j) if t.is_complex() else (1,):
+                v = _zeros(t)
+                v.view(-1)[index] = unit
+                yield i, v
+
+
+def _random_direction(t, generator):
+    values = generator.standard_normal(tuple(t.shape))
+    if t.is_complex():
+        values = values + 1j * generator.standard_normal(tuple(t.shape))
+    from .. import from_numpy
+
+    return from_numpy(np.asarray(values)).to(t.dtype)
+
+
+def _zeros(t):
+    return _C.zeros(t.shape, dtype=t.dtype)
+
+
+def _difference(func, inputs, t, direction, eps):
+    """Derivative of every output along a direction of one input, as real vectors."""
+    memory = t.detach().numpy()  # shares the tensor's memory
+    before, step = memory.copy(), eps * direction.numpy()
+    ends = []
+    for at in (before + step, before - step):
+        memory[...] = at
+        # copies: an output may be a view of the input
+        ends.append([_real_vector(o).copy() for o in _tuple(func(*inputs)) if isinstance(o, Tensor)])
+    memory[...] = before
+    return [(high - low) / (2 * eps) for high, low in zip(*ends)]
+
+
+def _forward(func, inputs, t, direction, limits):
+    """The same in forward mode."""
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x.detach(), direction) if x is t else x for x in inputs]
+        results = []
+        for o in _tuple(func(*duals)):
+            if not isinstance(o, Tensor):
+                continue
+            tangent = forward_ad.unpack_dual(o).tangent
+            if tangent is None:
+                tangent = _zeros(o)
+            elif limits.check_dtypes and tangent.dtype != o.dtype:
+                raise GradcheckError("Forward AD gradient has dtype mismatch.")
+            results.append(_real_vector(tangent))
+    return results
+
+
+def _backward(output, varied, v, limits, k):
+    """Gradients of one output as real vectors, zeros where there is none."""
+    grads = grad(output, varied, v, retain_graph=True, allow_unused=True)
+    again = grad(output, varied, v, retain_graph=True, allow_unused=True)
+    rows = []
+    for i, (g, g2, t) in enumerate(zip(grads, again, varied)):
+        if g is None:
+            rows.append(np.zeros(t.numel() * (2 if t.is_complex() else 1)))
+            continue
+        if limits.check_dtypes and g.dtype != t.dtype:
+            raise GradcheckError("Gradient has dtype mismatch")
+        if g.shape != t.shape:
+            raise GradcheckError("Analytical gradient has incorrect size")
+        rows.append(_real_vector(g))
+        if np.any(np.abs(rows[-1] - _real_vector(g2)) > limits.nondet_tol):
+            raise GradcheckError(
+                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                "different values, although analytical gradient matches numerical gradient."
+                f"The tolerance for nondeterminism was {limits.nondet_tol}. (output {k}, input {i})"
+            )
+    return rows
+
+
+def _compare(analytical, numerical, k, i, limits, mode, scale=1.0):
+    if not np.allclose(analytical, numerical, limits.rtol, limits.atol * scale, equal_nan=True):
+        how = "computed with forward mode " if mode == "forward" else ""
+        raise GradcheckError(
+            f"Jacobian {how}mismatch for output {k} with respect to input {i},\n"
+            f"numerical:{numerical}\nanalytical:{analytical}\n"
+        )
+
+
+def _check(func, inputs, limits, fast, backward, forward):
+    varied = [t for t in inputs if isinstance(t, Tensor) and t.requires_grad]
+    outputs = [o for o in _tuple(func(*inputs)) if isinstance(o, Tensor)]
+    generator = np.random.default_rng(0)
+    if fast:
+        directions = [(i, _random_direction(t, generator)) for i, t in enumerate(varied)]
+    else:
+        directions = list(_perturbations(varied))
+    numerical = [_difference(func, inputs, varied[i], d, limits.eps) for i, d in directions]
+    if backward and not any(o.requires_grad for o in outputs):
+        if any(np.any(np.abs(c) > limits.atol) for columns in numerical for c in columns):
+            raise GradcheckError("Numerical gradient for function expected to be zero")
+        return
+    places = [[n for n, (i, _) in enumerate(directions) if i == at] for at in range(len(varied))]
+    live = [k for k, o in enumerate(outputs) if o.is_floating_point() or o.is_complex()]
+    if forward:
+        tangents = [_forward(func, inputs, varied[i], d, limits) for i, d in directions]
+        for i, mine in enumerate(places):
+            for k in live if mine else ():
+                _compare(*(np.stack([c[n][k] for n in mine]) for c in (tangents, numerical)), k, i, limits, "forward")
+    for k in live if backward else ():
+        if not outputs[k].requires_grad:
+            continue
+        if fast:
+            v = _random_direction(outputs[k], generator)
+            rows = _backward(outputs[k], varied, v, limits, k)
+            for (i, d), columns in zip(directions, numerical):
+                # every element of the Jacobian may be off by the tolerance
+                scale = max(float(np.abs(_real_vector(d)).sum() * np.abs(_real_vector(v)).sum()), 1.0)
+                _compare(rows[i] @ _real_vector(d), columns[k] @ _real_vector(v), k, i, limits, "backward", scale)
+            continue
+        rows = [_backward(outputs[k], varied, v, limits, k) for v in _unit_vectors(outputs[k])]
+        for i, mine in enumerate(places):
+            if mine and rows:
+                analytical = np.stack([row[i] for row in rows], 1)  # (input component, output component)
+                _compare(analytical, np.stack([numerical[n][k] for n in mine]), k, i, limits, "backward")
 
 
 def _unit_vectors(output):
     """One gradient per real component of the output."""
-    from .. import zeros_like
-
-    for i in range(output.numel()):
-        for unit in (1, 1j) if output.is_complex() else (1,):
-            v = zeros_like(output).detach().contiguous()
-            v.view(-1)[i] = unit
-            yield v
+    for _, v in _perturbations([output]):
+        yield v
 
 
-def _check(func, inputs, eps, atol, rtol, nondet_tol, check_dtypes):
+def _check_batched(func, inputs):
+    """vmap over backward against one backward after the other."""
+    from .. import allclose, stack
+
     varied = [t for t in inputs if isinstance(t, Tensor) and t.requires_grad]
-    outputs = [o for o in _tuple(func(*inputs)) if isinstance(o, Tensor)]
-    columns = _numerical(func, inputs, varied, eps)
-    if not any(o.requires_grad for o in outputs):
-        for mine in columns:
-            for column in mine:
-                if any(np.any(np.abs(c) > atol) for c in column):
-                    raise GradcheckError("Numerical gradient for function expected to be zero")
+    generator = np.random.default_rng(0)
+    for output in _differentiable(func(*inputs)):
+        vectors = [_random_direction(output, generator) for _ in range(2)]
+
+        def product(v, batched=False, output=output):
+            return grad(output, varied, v, retain_graph=True, allow_unused=True, is_grads_batched=batched)
+
+        single = [product(v) for v in vectors]
+        try:
+            together = product(stack(vectors), True)
+        except RuntimeError as error:
+            raise GradcheckError(f"While computing batched gradients, got: {error}\n\n{_BATCHED}") from error
+        for i, (b, *alone) in enumerate(zip(together, *single)):
+            if b is not None and not allclose(b, stack(alone)):
+                raise GradcheckError(f"For input {i}:\ngot:\n{b}\n\nexpected:\n{stack(alone)}\n\n{_BATCHED}")
+
+
+def _check_batched_forward(func, inputs):
+    from .. import allclose, stack
+    from ..func import vmap
+
+    varied = [t for t in inputs if isinstance(t, Tensor) and t.requires_grad]
+    generator = np.random.default_rng(0)
+    for i, t in enumerate(varied):
+        vectors = [_random_direction(t, generator) for _ in range(2)]
+
+        def product(v, t=t):
+            with forward_ad.dual_level():
+                duals = [forward_ad.make_dual(x.detach(), v) if x is t else x for x in inputs]
+                outputs = [o for o in _tuple(func(*duals)) if isinstance(o, Tensor)]
+                tangents = [forward_ad.unpack_dual(o).tangent for o in outputs]
+                return tuple(_zeros(o) if d is None else d.detach() for d, o in zip(tangents, outputs))
+
+        single = [product(v) for v in vectors]
+        try:
+            together = vmap(product)(stack(vectors))
+        except RuntimeError as error:
+            raise GradcheckError(f"While computing batched gradients, got: {error}\n\n{_BATCHED}") from error
+        for b, *alone in zip(together, *single):
+            if not allclose(b, stack(alone)):
+                raise GradcheckError(f"For input {i}:\ngot:\n{b}\n\nexpected:\n{stack(alone)}\n\n{_BATCHED}")
+
+
+_BATCHED = "gradcheck or gradgradcheck failed while testing batched gradient computation."
+
+
+def _check_multiplied(func, inputs):
+    """A gradient is linear in that of the output: zero gives zero."""
+    varied = [t for t in inputs if isinstance(t, Tensor) and t.requires_grad]
+    outputs = _differentiable(func(*inputs))
+    if not outputs:
         return
-    for k, output in enumerate(outputs):
-        if not output.requires_grad:
+    for g, t in zip(grad(outputs, varied, [_zeros(o) for o in outputs], allow_unused=True), varied):
+        if g is None:
             continue
-        rows = [[] for _ in varied]
-        for v in _unit_vectors(output):
-            grads = grad(output, varied, v, retain_graph=True, allow_unused=True)
-            again = grad(output, varied, v, retain_graph=True, allow_unused=True)
-            for i, (g, g2, t) in enumerate(zip(grads, again, varied)):
-                if g is None:
-                    rows[i].append(np.zeros(t.numel() * (2 if t.is_complex() else 1)))
-                    continue
-                if g.shape != t.shape:
-                    sizes = f"{tuple(g.shape)} instead of {tuple(t.shape)}"
-                    raise GradcheckError(f"grad is not of the input's size: {sizes}")
-                if check_dtypes and g.dtype != t.dtype:
-                    raise GradcheckError("grad has another dtype than the input")
-                rows[i].append(_real_vector(g))
-                if np.any(np.abs(rows[i][-1] - _real_vector(g2)) > nondet_tol):
-                    raise GradcheckError(
-                        "Backward is not reentrant, i.e., running backward with same input and grad_output multiple "
-                        f"times gives different values, although analytical gradient matches numerical gradient "
-                        f"(output {k}, input {i}; tolerance {nondet_tol})"
-                    )
-        for i in range(len(varied)):
-            if not columns[i] or not rows[i]:
-                continue
-            numerical = np.stack([column[k] for column in columns[i]])  # (input component, output component)
-            analytical = np.stack(rows[i], 1)
-            if not np.allclose(analytical, numerical, rtol, atol, equal_nan=True):
-                raise GradcheckError(
-                    f"Jacobian mismatch for output {k} with respect to input {i},\nnumerical:{numerical}\n"
-                    f"analytical:{analytical}\n"
-                )
+        if np.any(_real_vector(g)):
+            raise GradcheckError("backward not multiplied by grad_output")
+        if g.shape != t.shape:
+            raise GradcheckError("grad is incorrect size")
 
 
 def _check_undefined(func, inputs):

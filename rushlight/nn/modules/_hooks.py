@@ -295,6 +295,8 @@ def _identity_with_callback():
     if _identity is None:
 
         class BackwardHookFunction(rl.autograd.Function):
+            forward_from_backward = True
+
             @staticmethod
             def forward(ctx, callback, *tensors):
                 ctx.callback = callback
