@@ -450,8 +450,8 @@ void check_roots(std::span<const Tensor> roots, std::span<const Tensor> gradient
 }  // namespace
 
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                        bool create_graph, std::span<const Tensor> inputs, bool accumulate,
-                        bool allow_unused, uint64_t since) {
+                        bool create_graph, std::span<const Tensor> inputs, bool accumulate, bool allow_unused,
+                        uint64_t since) {
   check_roots(roots, gradients);
   for (auto& t : inputs) {
     if (!t.needs_grad())

@@ -11,7 +11,7 @@ struct Tangent {
 
 int64_t enter_forward_level();
 void exit_forward_level(int64_t level);  // of the innermost one; its tangents are forgotten
-std::vector<int64_t> forward_levels();    // active ones up to the ceiling, outermost first
+std::vector<int64_t> forward_levels();   // active ones up to the ceiling, outermost first
 int64_t innermost_forward_level();       // -1 where none is active
 
 // The tangent of t at an active level: its own, or for a view the same part of its base's. Empty: zero.

@@ -16,9 +16,9 @@ struct Modes {
   bool inference = false;
   bool anomaly = false;
   bool anomaly_check_nan = true;
-  bool saved_hooks = false;  // saved_tensors_hooks are active
-  bool forward = false;      // a forward-mode level is active
-  bool profile = false;      // calls are timed: op/profile.h
+  bool saved_hooks = false;             // saved_tensors_hooks are active
+  bool forward = false;                 // a forward-mode level is active
+  bool profile = false;                 // calls are timed: op/profile.h
   int64_t forward_ceiling = INT64_MAX;  // levels above it do not count now
 };
 #if defined(__linux__)
@@ -187,8 +187,8 @@ void wrote(const Tensor& target);
 // into .grad of leaves (only of `inputs` if given) and returns an empty list. With `since`, nodes made before
 // that sequence number are known to lead to no input and are not followed.
 TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                        bool create_graph, std::span<const Tensor> inputs, bool accumulate,
-                        bool allow_unused, uint64_t since = 0);
+                        bool create_graph, std::span<const Tensor> inputs, bool accumulate, bool allow_unused,
+                        uint64_t since = 0);
 // Runs when the backward pass of this thread ends. False where none is running.
 bool queue_callback(PyObject* callable);
 

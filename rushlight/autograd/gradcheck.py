@@ -2,7 +2,6 @@
 
 Complex numbers count as pairs of real ones: the Jacobian compared is always real."""
 
-import itertools
 import warnings
 from typing import NamedTuple
 
@@ -248,7 +247,8 @@ def _difference(func, inputs, t, direction, eps):
 def _forward(func, inputs, t, direction, limits):
     """The same in forward mode."""
     with forward_ad.dual_level():
-        duals = [forward_ad.make_dual(x.detach(), direction) if x is t else x for x in inputs]
+        # it still requires grad: func may itself be a gradient
+        duals = [forward_ad.make_dual(x.detach().requires_grad_(), direction) if x is t else x for x in inputs]
         results = []
         for o in _tuple(func(*duals)):
             if not isinstance(o, Tensor):

@@ -78,6 +78,7 @@ def grad(
         retain_graph: keep what a second pass needs (default: create_graph).
         create_graph: record the pass, so that the gradients can be differentiated again.
         allow_unused: None instead of an error for inputs that the outputs do not depend on.
+        is_grads_batched: the first dimension of each of grad_outputs (and of the results) counts several gradients.
         materialize_grads: zeros instead of None for those.
 
     >>> x = rl.tensor(3.0, requires_grad=True)
@@ -85,8 +86,6 @@ def grad(
     >>> rl.autograd.grad(slope, x)
     (tensor(18.),)
     """
-    if is_grads_batched:
-        raise NotImplementedError("autograd.grad with is_grads_batched=True")
     if not only_inputs:
         warnings.warn(
             "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
@@ -113,12 +112,30 @@ def grad(
             raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     grads = _gradients(grad_outputs, len(outputs))
-    results = _run_backward(outputs, grads, retain_graph, create_graph, inputs, False, allow_unused)
+    if is_grads_batched:
+        results = _batched(outputs, grads, create_graph, inputs, allow_unused)
+    else:
+        results = _run_backward(outputs, grads, retain_graph, create_graph, inputs, False, allow_unused)
     if materialize_grads:
         from .. import zeros_like
 
         results = tuple(zeros_like(t, requires_grad=create_graph) if g is None else g for g, t in zip(results, inputs))
     return results if keys is None else dict(zip(keys, results))
+
+
+def _batched(outputs, grads, create_graph, inputs, allow_unused):
+    """Products of the Jacobian with a batch of gradients."""
+    from ..func import vmap
+
+    reached = []
+
+    def product(*grads):
+        found = _run_backward(outputs, grads, True, create_graph, inputs, False, allow_unused)
+        reached[:] = [g is not None for g in found]
+        return tuple(g for g in found if g is not None)
+
+    found = iter(vmap(product)(*grads))
+    return tuple(next(found) if yes else None for yes in reached)
 
 
 def _gradients(given, n):

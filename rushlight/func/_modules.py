@@ -4,7 +4,6 @@ from .. import _C
 from ..nn.utils.stateless import _functional_call
 
 
-
 def functional_call(
     module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False
 ):
