@@ -103,8 +103,12 @@ def _set_state(obj, state):
     return obj
 
 
-def _reduce_plain(tensor):
-    """(function, arguments) that rebuild the values of a tensor, whatever its class."""
+def _reduce_plain(tensor, part_of=None):
+    """(function, arguments) that rebuild the values of a tensor, whatever its class.
+
+    Args:
+        part_of: function(tensor) -> (what stands for its storage, offset, stride), where not all of the storage is kept.
+    """
     from collections import OrderedDict
 
     from .sparse._tensors import tensor_parts
@@ -117,14 +121,13 @@ def _reduce_plain(tensor):
         return _rebuild_sparse_tensor, (tensor.layout, tensor_parts(tensor))
     storage, dtype = tensor.untyped_storage(), tensor.dtype
     typed = StorageType.of(dtype).__name__ != "UntypedStorage"
-    arguments = (
-        TypedStorage(storage, dtype) if typed else storage,
-        tensor.storage_offset(),
-        tuple(tensor.shape),
-        tuple(tensor.stride()),
-        tensor.requires_grad,
-        OrderedDict(),  # hooks are not saved
-    )
+    if part_of is not None:
+        place, offset, stride = part_of(tensor)
+    else:
+        place = TypedStorage(storage, dtype) if typed else storage
+        offset, stride = tensor.storage_offset(), tuple(tensor.stride())
+    hooks = OrderedDict()  # they are not saved
+    arguments = (place, offset, tuple(tensor.shape), stride, tensor.requires_grad, hooks)
     if not typed:
         arguments += (dtype,)
     bits = {"conj": tensor.is_conj(), "neg": tensor.is_neg()}
@@ -132,10 +135,10 @@ def _reduce_plain(tensor):
     return (_rebuild_tensor_v2 if typed else _rebuild_tensor_v3), arguments + ((bits,) if bits else ())
 
 
-def reduce_tensor(tensor, protocol=None):
+def reduce_tensor(tensor, protocol=None, part_of=None):
     """What Tensor.__reduce_ex__ returns."""
     state = dict(getattr(tensor, "__dict__", None) or {})
-    function, arguments = _reduce_plain(tensor)
+    function, arguments = _reduce_plain(tensor, part_of)
     if type(tensor) is rl.Tensor and not state:
         return function, arguments
     return _rebuild_from_type_v2, (function, type(tensor), arguments, state or None)
@@ -175,13 +178,20 @@ def _with_bits(tensor, metadata):
     return tensor
 
 
+_MAX_DIMENSIONS = 64
+
+
 def _strided(storage, dtype, offset, size, stride, requires_grad, metadata=None):
     """A tensor on a storage, after a check that all of it lies inside: the numbers come from a file."""
     from .storage import MetaStorage
 
+    if not isinstance(size, (tuple, list)) or not isinstance(stride, (tuple, list)):
+        raise TypeError("size and stride of a tensor must be tuples")
     size, stride = tuple(size), tuple(stride)
+    if len(size) > _MAX_DIMENSIONS:
+        raise RuntimeError(f"a tensor cannot have {len(size)} dimensions")
     if not all(type(n) is int for n in (offset, *size, *stride)):
-        raise TypeError(f"offset, size and stride of a tensor must be ints, got {offset}, {size}, {stride}")
+        raise TypeError("offset, size and stride of a tensor must be ints")
     if len(size) != len(stride):
         raise RuntimeError(f"unequal size length ({len(size)}) and stride length ({len(stride)})")
     if any(n < 0 or n >= 2**63 for n in (offset, *size, *stride)):

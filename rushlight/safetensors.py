@@ -4,13 +4,15 @@ A file is a length (8 bytes), a JSON header with name, dtype, shape and place of
 """
 
 import json
+import math
 import os
 import struct
 
 import rushlight as rl
 
-from ._utils import _contiguous_strides, _tensor_bytes
+from ._utils import _MAX_DIMENSIONS, _contiguous_strides, _tensor_bytes
 from .serialization.files import written_atomically
+from .serialization.places import empty_storage
 
 # file name of a dtype -> our name, in the order in which files list their tensors: the last comes first
 _DTYPES = {
@@ -190,9 +192,9 @@ def _check_entries(entries, available):
         code = entry["dtype"]
         if not isinstance(code, str) or code not in _DTYPES or not hasattr(rl, _DTYPES[code]):
             raise _invalid(f"tensor {name!r} has dtype {code!r}, which rushlight does not have")
-        count = 1
-        for n in shape:
-            count *= n
+        if len(shape) > _MAX_DIMENSIONS:
+            raise _invalid(f"tensor {name!r} has {len(shape)} dimensions")
+        count = math.prod(shape)
         begin, end = place
         if begin > end or end > available:
             raise _invalid(f"invalid offset for tensor `{name}`")
@@ -212,7 +214,7 @@ def _to_tensor(entry, fill):
     """A tensor of the entry's dtype and shape on memory that `fill` writes."""
     dtype, shape = getattr(rl, _DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
-    storage = rl.UntypedStorage(end - begin)
+    storage = empty_storage(end - begin)
     if end > begin:
         fill(memoryview(storage), begin)
     return rl._C._rebuild(storage, dtype, 0, shape, _contiguous_strides(shape), False)

@@ -174,6 +174,8 @@ void add_random(PyObject* module) {
   PyModule_AddObjectRef(module, "default_generator", default_object);
   add_system(module);
   add_dlpack(module);
+  add_crc32(module);
+  add_shared_memory(module);
 }
 
 }  // namespace rushlight

@@ -277,6 +277,8 @@ bool is_array(PyObject* o) {
   return PyObject_TypeCheck(o, reinterpret_cast<PyTypeObject*>(array_type()));
 }
 
+PyObject* storage_to_python(StorageRef s) { return wrap(std::move(s)); }
+
 StorageRef storage_of(PyObject* o) {
   if (!PyObject_TypeCheck(o, storage_type)) return {};
   return StorageRef::share(of(o));

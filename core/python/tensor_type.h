@@ -15,6 +15,7 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kwargs, const char* 
 
 // storage.cpp: the Storage inside an UntypedStorage object, null for anything else; a tensor over an array's memory
 StorageRef storage_of(PyObject* o);
+PyObject* storage_to_python(StorageRef s);
 Tensor from_array(PyObject* array, bool share);
 bool is_array(PyObject* o);
 

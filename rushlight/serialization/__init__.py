@@ -1,10 +1,13 @@
 """save and load in PyTorch's file formats.
 
-saving.py writes; loading.py reads; archive.py is the zip container, legacy.py the format of before 1.6, unpickler.py
-the reader of pickles that runs no code, names.py the names by which files call our objects.
+saving.py writes, with storages.py for the storages; loading.py reads; archive.py is the zip container, npz.py its
+use by NumPy, legacy.py the format of before 1.6, unpickler.py the reader of pickles that runs no code, names.py the
+names by which files call our objects.
 """
 
 from .loading import load as load
+from .npz import load_npz as load_npz
+from .npz import save_npz as save_npz
 from .options import LoadEndianness as LoadEndianness
 from .options import get_crc32_options as get_crc32_options
 from .options import get_default_load_endianness as get_default_load_endianness

@@ -1,20 +1,27 @@
 """The zip container of checkpoints: stored (never compressed) entries whose data begins at multiples of 64.
 
 Written here are exactly the bytes that PyTorch writes. Reading takes any zip file with stored or deflated entries,
-ignores CRC fields (they may be unset) and checks every size against the file before it allocates anything.
+checks every size against the file before it allocates anything, and the checksum of what it read where one is set.
 """
 
 import struct
 import zlib
 
+from .._C import _crc32
+
 _LOCAL, _CENTRAL, _DATA = 0x04034B50, 0x02014B50, 0x08074B50
 _END, _END64, _LOCATOR64 = 0x06054B50, 0x06064B50, 0x07064B50
 _MAX32 = 0xFFFFFFFF
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20  # small enough to be in the cache still when it is used for the second time
+_UNPACK_FREELY = 1 << 28
+
+
+def _path(top, name):
+    return f"{top}/{name}" if top else name
 
 
 class ArchiveWriter:
-    """Writes records under one top folder to a file object."""
+    """Writes records under one top folder ("": none) to a file object."""
 
     def __init__(self, file, top, alignment=64, crc=True):
         self._file, self._top, self._alignment, self._crc = file, top, alignment, crc
@@ -28,7 +35,7 @@ class ArchiveWriter:
     def write(self, name, data):
         """Append a record; data is anything with a buffer."""
         data = memoryview(data).cast("B")
-        path, size, begin = f"{self._top}/{name}".encode(), len(data), self._offset
+        path, size, begin = _path(self._top, name).encode(), len(data), self._offset
         flags = (
             0x0808 if size else 0x0800
         )  # a data descriptor follows (not after an empty record); UTF-8 name
@@ -42,7 +49,7 @@ class ArchiveWriter:
         for chunk in range(0, size, _CHUNK):
             piece = data[chunk : chunk + _CHUNK]
             if self._crc:
-                crc = zlib.crc32(piece, crc)
+                crc = _crc32(piece, crc)
             self._write(piece)
         if size:
             form = "<IIQQ" if extra64 else "<IIII"
@@ -56,10 +63,10 @@ class ArchiveWriter:
 
     def serialization_id(self):
         """40 digits that depend on the names and the content so far."""
-        names = zlib.crc32(b"\0".join(entry[0] for entry in self._entries))
+        names = _crc32(b"\0".join(entry[0] for entry in self._entries))
         content = 0
         for entry in self._entries:
-            content = zlib.crc32(struct.pack("<I", entry[2]), content)
+            content = _crc32(struct.pack("<I", entry[2]), content)
         return f"{names:020d}{content:020d}".encode()
 
     def finish(self):
@@ -88,16 +95,20 @@ def _broken(what, detail):
 class _Entry:
     """A line of the directory, and (once looked up) where its data lies."""
 
-    def __init__(self, method, packed, size, header):
-        self.method, self.packed, self.size, self.header = method, packed, size, header
+    def __init__(self, method, packed, size, header, crc):
+        self.method, self.packed, self.size, self.header, self.crc = method, packed, size, header, crc
         self.data = None
 
 
 class ArchiveReader:
-    """Records of a seekable file object, by their names below the top folder."""
+    """Records of a seekable file object, by their names below the top folder.
 
-    def __init__(self, file):
-        self._file = file
+    Args:
+        check: compare checksums. Zero means that the writer left them out.
+    """
+
+    def __init__(self, file, check=True):
+        self._file, self._check = file, check
         self._length = file.seek(0, 2)
         try:
             self._entries = self._directory()
@@ -105,7 +116,19 @@ class ArchiveReader:
             raise self._no_directory("An entry is cut off.") from None
         if not self._entries:
             raise self._no_directory("It has no entries.")
+        self._refuse_bombs()
         self.top = next(iter(self._entries)).partition("/")[0]
+
+    def _refuse_bombs(self):
+        """A small file whose directory promises far more than it can hold."""
+        if sum(entry.packed for entry in self._entries.values()) > self._length:
+            raise self._no_directory("Its entries overlap.")
+        unpacked = sum(entry.size for entry in self._entries.values() if entry.method == 8)
+        if unpacked > max(_UNPACK_FREELY, 100 * self._length):
+            raise self._no_directory(
+                f"{unpacked} bytes are said to be compressed into {self._length}: if you trust the file, unpack it and "
+                "zip it again without compression."
+            )
 
     @staticmethod
     def _no_directory(detail=""):
@@ -147,13 +170,15 @@ class ArchiveReader:
             fields = struct.unpack_from("<IHHHHHHIIIHHHHHII", directory, at)
             if fields[0] != _CENTRAL:
                 raise self._no_directory("An entry is damaged.")
-            method, packed, size, name_length, extra_length, comment = (*fields[4:5], *fields[8:13])
+            method, crc, packed, size, name_length, extra_length, comment = (fields[4], *fields[7:13])
             offset = fields[16]
             name = directory[at + 46 : at + 46 + name_length].decode("utf-8", "replace")
             extra = directory[at + 46 + name_length : at + 46 + name_length + extra_length]
             if _MAX32 in (packed, size, offset):
                 size, packed, offset = self._wide(extra, size, packed, offset)
-            entries[name] = _Entry(method, packed, size, offset + shift)
+            if name in entries:
+                raise self._no_directory("A name occurs twice.")
+            entries[name] = _Entry(method, packed, size, offset + shift, crc)
             at += 46 + name_length + extra_length + comment
         return entries
 
@@ -170,18 +195,24 @@ class ArchiveReader:
         return values
 
     def __contains__(self, name):
-        return f"{self.top}/{name}" in self._entries
+        return _path(self.top, name) in self._entries
+
+    def names(self):
+        """Names of all entries, with their folders."""
+        return list(self._entries)
 
     def _find(self, name):
-        entry = self._entries.get(f"{self.top}/{name}")
+        entry = self._entries.get(_path(self.top, name))
         if entry is None:
             raise _broken(f"locating file {name}: file not found", "")
         if entry.data is None:
             header = self._at(entry.header, 30)
             if header[:4] != struct.pack("<I", _LOCAL):
                 raise _broken(f"reading file {name}", "Its header is damaged.")
-            lengths = struct.unpack_from("<HH", header, 26)
-            entry.data = entry.header + 30 + sum(lengths)
+            name_length, extra_length = struct.unpack_from("<HH", header, 26)
+            if self._at(entry.header + 30, name_length) != _path(self.top, name).encode():
+                raise _broken(f"reading file {name}", "Its header has another name than the directory.")
+            entry.data = entry.header + 30 + name_length + extra_length
         if entry.data + entry.packed > self._length:
             raise _broken(f"reading file {name}", "It reaches beyond the end of the file.")
         if entry.method not in (0, 8) or (entry.method == 0 and entry.packed != entry.size):
@@ -208,7 +239,12 @@ class ArchiveReader:
             data = self._unpack(name, data, entry.size)
         if len(data) != entry.size:
             raise _broken(f"reading file {name}", "It is shorter than announced.")
+        self._verify(name, entry, _crc32(data) if self._check else 0)
         return data
+
+    def _verify(self, name, entry, crc):
+        if self._check and entry.crc and crc != entry.crc:
+            raise _broken(f"reading file {name}", "Its checksum does not match its content.")
 
     @staticmethod
     def _unpack(name, data, size):
@@ -226,9 +262,13 @@ class ArchiveReader:
             view[:] = self.read(name)
             return
         self._file.seek(entry.data)
-        done = 0
+        check = self._check and entry.crc
+        done = crc = 0
         while done < len(view):
-            got = self._file.readinto(view[done:])
+            got = self._file.readinto(view[done : done + _CHUNK])
             if not got:
                 raise _broken(f"reading file {name}", "It is shorter than announced.")
+            if check:
+                crc = _crc32(view[done : done + got], crc)
             done += got
+        self._verify(name, entry, crc)

@@ -1,5 +1,7 @@
 """Opening checkpoints for reading, and replacing them in one step."""
 
+import contextlib
+import io
 import os
 from contextlib import contextmanager
 
@@ -53,22 +55,61 @@ def written_atomically(f):
         with open(path, "wb") as file:
             yield file
         return
-    temporary = os.path.join(
-        folder, f".{os.path.basename(path)[:100]}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
-    )
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with _new_file(path) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        _put_in_place(file, path)
+    _sync_folder(folder)
+
+
+def _temporary_name(path):
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name[:100]}.{os.getpid()}.{os.urandom(6).hex()}.tmp")
+
+
+def _new_file(path):
+    """A new file beside path, open for writing. It has no name where the system can do that: then nothing is left
+    behind when the process is killed."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        try:
+            return open(
+                os.open(os.path.dirname(path), os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666), "wb"
+            )
+        except OSError:  # not on this file system
+            pass
+    return io.BufferedWriter(_NamedFile(_temporary_name(path), "xb"))
+
+
+class _NamedFile(io.FileIO):
+    """A temporary file that is removed when it is closed, unless it has been renamed."""
+
+    def close(self):
+        super().close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.name)
+
+
+def _put_in_place(file, path):
+    """Give the finished file the name `path`, in one step for everybody who looks."""
+    if os.path.exists(path):
+        os.chmod(file.name, os.stat(path).st_mode & 0o7777)
+    name = file.name
+    if not isinstance(name, str):
+        name = _temporary_name(path)
+        # the directory is not used, but without one os.link would not follow the link in /proc
+        os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=file.fileno(), follow_symlinks=True)
     try:
-        with open(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            os.chmod(temporary, os.stat(path).st_mode & 0o7777)
-        os.replace(temporary, path)
+        os.replace(name, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(name)
         raise
-    if hasattr(os, "O_DIRECTORY"):  # make the new name itself durable
+
+
+def _sync_folder(folder):
+    """Make the new name itself durable."""
+    if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)

@@ -6,43 +6,32 @@ import struct
 
 import rushlight as rl
 
-from ..storage import MetaStorage, StorageType
+from ..storage import MetaStorage
+from . import unpickler
 from .loading import CHANGED, check_storage_id, read_pickle, typed
-from .places import host_bytes, location_tag, only_meta
+from .places import empty_storage, only_meta
+from .storages import item_size
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
-def legacy_save(obj, file, pickle_module, protocol):
-    """Write obj; storages are named by their addresses."""
-    from .saving import make_pickler
+def legacy_save(obj, file, pickle_module, protocol, whole=False):
+    """Write obj and then its storages."""
+    from .saving import pickled
 
-    storages, dtypes = {}, {}
-
-    def place(storage, dtype):
-        kind = StorageType.of(dtype) if dtype is not None else StorageType("UntypedStorage")
-        address, size = storage.data_ptr(), kind.dtype.itemsize if kind.dtype is not None else 1
-        if address and dtypes.setdefault(address, kind) is not kind:
-            raise RuntimeError(
-                "Cannot save multiple tensors or storages that view the same data as different types"
-            )
-        key = str(storage._cdata)
-        storages[key] = (storage, size)
-        return ("storage", kind, key, location_tag(storage), storage.nbytes() // size, None)
-
+    content, records = pickled(obj, pickle_module, protocol, extra=(None,), whole=whole)
     sizes = {"short": 2, "int": 4, "long": 4}
     system = {"protocol_version": _PROTOCOL, "little_endian": True, "type_sizes": sizes}
     for header in (_MAGIC, _PROTOCOL, system):
         pickle.dump(header, file, protocol=protocol)
-    make_pickler(pickle_module, file, protocol, place).dump(obj)
-    keys = sorted(storages)
-    pickle.dump(keys, file, protocol=protocol)
+    file.write(content)
+    records = sorted(records, key=lambda record: record[0].key)
+    pickle.dump([part.key for part, _ in records], file, protocol=protocol)
     file.flush()
-    for key in keys:
-        storage, size = storages[key]
-        file.write(struct.pack("<q", storage.nbytes() // size))
-        file.write(host_bytes(storage))
+    for part, kind in records:
+        file.write(struct.pack("<q", part.nbytes() // item_size(kind)))
+        file.write(part.bytes())
 
 
 def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle_load_args):
@@ -70,7 +59,7 @@ def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle
         raise RuntimeError("Invalid magic number; corrupt file?")
     version = read(_no_storages)
     if version != _PROTOCOL:
-        raise RuntimeError(f"Invalid protocol version: {version}")
+        raise RuntimeError(f"Invalid protocol version: {unpickler._brief(version)}")
     read(_no_storages)  # sizes of C types: of no use
     result = read(storages.find)
     storages.fill(file, read(_no_storages))
@@ -110,11 +99,13 @@ class _Storages:
             )
         if only_meta(self._map_location, location):
             return None, MetaStorage(nbytes), size
-        storage = rl.UntypedStorage(nbytes)
+        storage = empty_storage(nbytes)
         return storage, self._restore(storage, location), size
 
     def _view(self, key, view):
         """A slice of a storage, in very old files: (key of the slice, offset, length) in elements."""
+        if not isinstance(view, tuple) or [type(part) for part in view] != [str, int, int]:
+            raise unpickler.DamagedPickle("damaged description of a view of a storage")
         view_key, offset, length = view
         if view_key not in self._views:
             storage, _, size = self._made[key]
@@ -125,9 +116,11 @@ class _Storages:
 
     def fill(self, file, keys):
         """Read the bytes of every storage, in the order of keys."""
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise unpickler.DamagedPickle("the list of storages is damaged")
+        if set(keys) != set(self._made) or len(keys) != len(self._made):
+            raise RuntimeError("the file's list of storages is not that of its tensors: it is damaged")
         for key in keys:
-            if key not in self._made:
-                raise RuntimeError(f"the file has data for an unknown storage {key!r:.40}: it is damaged")
             storage, given, size = self._made[key]
             header = file.read(8)
             if len(header) != 8:

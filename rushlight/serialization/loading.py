@@ -9,10 +9,10 @@ import warnings
 import rushlight as rl
 
 from ..storage import MetaStorage, StorageType, TypedStorage
-from . import names, options, unpickler
+from . import names, npz, options, unpickler
 from .archive import ArchiveReader
 from .files import is_path, is_zip, opened
-from .places import only_meta, restorer, swap_bytes
+from .places import empty_storage, only_meta, restorer, swap_bytes
 
 _DOCS = (
     "\n\nCheck the documentation of torch.load to learn more about types accepted by default with weights_only "
@@ -73,7 +73,7 @@ def _decide_weights_only(weights_only, pickle_module):
 
 
 def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=None, **pickle_load_args):
-    """Read what save wrote, here or in PyTorch.
+    """Read what save wrote, here or in PyTorch; or a .safetensors or .npz file, as a dict of tensors.
 
     Args:
         f: a path, or a seekable file object open in binary mode.
@@ -95,7 +95,10 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
     try:
         with opened(f) as file:
             if is_zip(file):
-                reader = _ZipLoader(file, map_location, restore, f if mmap else None)
+                archive = ArchiveReader(file, options.get_crc32_options())
+                if npz.is_npz(archive):
+                    return npz.tensors_of(archive)
+                reader = _ZipLoader(archive, map_location, restore, f if mmap else None)
                 return reader.load(weights_only, pickle_module, pickle_load_args)
             if mmap:
                 raise RuntimeError(
@@ -155,12 +158,11 @@ def typed(storage, dtype):
 class _ZipLoader:
     """Loads the object of one archive."""
 
-    def __init__(self, file, map_location, restore, map_path):
-        self._archive = ArchiveReader(file)
+    def __init__(self, archive, map_location, restore, map_path):
+        self._archive = archive
         self._map_location, self._restore, self._map_path = map_location, restore, map_path
         self._mapping = None
         self._storages = {}
-        archive = self._archive
         if "constants.pkl" in archive:
             raise RuntimeError(
                 "Cannot use ``weights_only=True`` with TorchScript archives passed to ``torch.load``. "
@@ -174,7 +176,7 @@ class _ZipLoader:
                 default, "little"
             )
         if order not in ("little", "big"):
-            raise ValueError(f"Unknown endianness type: {order}")
+            raise ValueError(f"Unknown endianness type: {order[:20]}")
         self._swap = order != sys.byteorder
 
     @staticmethod
@@ -219,7 +221,7 @@ class _ZipLoader:
             )
         storage = self._map(name, nbytes) if self._map_path is not None and nbytes else None
         if storage is None:
-            storage = rl.UntypedStorage(nbytes)
+            storage = empty_storage(nbytes)
             if nbytes:
                 self._archive.read_into(name, storage)
         if self._swap and dtype is not None:

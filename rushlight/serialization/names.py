@@ -27,14 +27,54 @@ _DTYPES = (
 _TENSOR_TYPES = "Double Float Half BFloat16 Long Int Short Char Byte Bool".split()
 
 
+# our modules whose classes and functions live elsewhere in PyTorch, for themselves and the modules below them
+_HOMES = {
+    "rushlight._C": "torch",
+    "rushlight._composites": "torch",
+    "rushlight._indexing": "torch",
+    "rushlight._linalg": "torch",
+    "rushlight.autograd.gradients": "torch.autograd",
+    "rushlight.misc": "torch",
+    "rushlight.nn.functional": "torch.nn.functional",
+    "rushlight.nn.modules._hooks": "torch.nn.modules.module",
+    "rushlight.nn.modules._state": "torch.nn.modules.module",
+    "rushlight.nn.modules.attention": "torch.nn.modules.activation",
+    "rushlight.optim._composed": "torch.optim.lr_scheduler",
+    "rushlight.optim._cyclic": "torch.optim.lr_scheduler",
+    "rushlight.optim.adafactor": "torch.optim",
+    "rushlight.optim.muon": "torch.optim",
+    "rushlight.serialization": "torch.serialization",
+}
+_HOMES_BY_NAME = {
+    "Generator": "torch._C",
+    "UntypedStorage": "torch.storage",
+    "_rebuild_from_type_v2": "torch._tensor",
+    "LazyLinear": "torch.nn.modules.linear",
+    "Event": "torch.cuda.streams",
+    "Stream": "torch.cuda.streams",
+}
+_LAZY_FAMILIES = {"LazyConv": "conv", "LazyBatchNorm": "batchnorm", "LazyInstanceNorm": "instancenorm"}
+
+
 def to_torch(module, name):
     """The name under which a file calls our object: rushlight.nn.modules.linear -> torch.nn.modules.linear."""
     if module.partition(".")[0] != "rushlight":
         return module, name
-    if name == "_rebuild_from_type_v2":
-        return "torch._tensor", name
-    if module in ("rushlight", "rushlight._C"):
-        return ("torch._C" if name == "Generator" else "torch"), name
+    if name in _HOMES_BY_NAME:
+        return _HOMES_BY_NAME[name], name
+    if module == "rushlight":
+        function = getattr(rl.nn.functional, name, None)  # operators that only nn.functional has
+        if function is not None and getattr(rl, name, function) is function:
+            return "torch.nn.functional", name
+    if module == "rushlight.nn.modules.lazy":
+        for family, home in _LAZY_FAMILIES.items():
+            if name.startswith(family):
+                return f"torch.nn.modules.{home}", name
+    above = module
+    while above:
+        if above in _HOMES:
+            return _HOMES[above], name
+        above = above.rpartition(".")[0]
     return "torch" + module[len("rushlight") :], name
 
 
@@ -72,16 +112,34 @@ def find_global(module, name):
 
     if is_storage(module, name) and name != "TypedStorage":
         return StorageType(name)
+    if (module, name) == ("torch._C", "_VariableFunctionsClass"):  # PyTorch's torch.relu is a member of it
+        return rl
     if module == "torch.tensor":  # before 1.5
         module = "torch._tensor"
     if module == "torch" or module.startswith("torch."):
         known = torch_globals().get(f"{module}.{name}")
         if known is not None:
             return known
-        module = "rushlight" + module[len("torch") :]
-        if module == "rushlight._C" and hasattr(rl, name):
-            module = "rushlight"
+        return _ours("rushlight" + module[len("torch") :], name)
     found = importlib.import_module(module)
+    return _member(found, name)
+
+
+def _ours(module, name):
+    """Our object for PyTorch's name of it; classes that we keep elsewhere are known to one of the packages above."""
+    above = module
+    while above:
+        try:
+            return _member(importlib.import_module(above), name)
+        except (ModuleNotFoundError, AttributeError):
+            above = above.rpartition(".")[0]
+    raise AttributeError(
+        f"the file uses {'torch' + module[len('rushlight') :]}.{name}, which rushlight does not have"
+    )
+
+
+def _member(module, name):
+    found = module
     for part in name.split("."):
         found = getattr(found, part)
     return found

@@ -13,7 +13,10 @@ _settings = {"endianness": None, "crc32": True, "mmap": None}
 
 
 def set_crc32_options(compute_crc32):
-    """Whether saving computes the checksums that zip tools verify; loading never needs them."""
+    """Whether saving computes the checksums of the records, which zip tools verify, and loading verifies them.
+
+    A record whose checksum is zero was saved without; it loads in any case. Mapped files (mmap=True) are not verified.
+    """
     _settings["crc32"] = bool(compute_crc32)
 
 

@@ -72,6 +72,11 @@ def only_meta(map_location, location):
     return str(map_location) == "meta" or (map_location is None and location == "meta")
 
 
+def empty_storage(nbytes):
+    """A storage that is about to be filled."""
+    return rl.empty(nbytes, dtype=rl.uint8).untyped_storage()
+
+
 def swap_bytes(storage, dtype):
     """Turn the bytes of every element around (of complex numbers: of each part)."""
     size = dtype.itemsize // (2 if dtype.is_complex else 1)

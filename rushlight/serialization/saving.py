@@ -9,12 +9,12 @@ from collections import OrderedDict
 import rushlight as rl
 
 from .. import _utils
-from ..storage import StorageType, TypedStorage
+from ..storage import StorageType
 from . import names, options
 from .archive import ArchiveWriter
 from .files import is_path, written_atomically
-from .places import host_bytes, location_tag
 from .safe_globals import _get_layout
+from .storages import StorageTable
 
 DEFAULT_PROTOCOL = 2
 _PLAIN = frozenset({dict, list, tuple, set, str, bytes, int, float, bool, complex, type(None), OrderedDict})
@@ -24,20 +24,20 @@ class CheckpointPickler(pickle._Pickler):
     """Writes rushlight's objects under PyTorch's names. (The C pickler has no hook for names.)
 
     Args:
-        place: function(storage, dtype) -> the persistent id of a storage.
+        table: the StorageTable of this save.
+        extra: what the persistent id of a storage ends with.
+        whole: write all of every storage.
     """
 
-    def __init__(self, file, protocol, place):
+    def __init__(self, file, protocol, table, extra=(), whole=False):
         super().__init__(file, protocol)
-        self._place = place
+        self._table, self._extra = table, extra
+        self._part_of = None if whole else table.part_of
         self._own_reduce = {rl.Tensor.__reduce_ex__, rl.nn.Parameter.__reduce_ex__, object.__reduce_ex__}
 
     def persistent_id(self, obj):
-        if isinstance(obj, TypedStorage):
-            return self._place(obj._untyped_storage, obj.dtype)
-        if isinstance(obj, rl.UntypedStorage):
-            return self._place(obj, None)
-        return None
+        place = self._table.place(obj)
+        return None if place is None else ("storage", *place, *self._extra)
 
     def reducer_override(self, obj):
         if type(obj) in _PLAIN:
@@ -47,7 +47,7 @@ class CheckpointPickler(pickle._Pickler):
                 return NotImplemented  # the class knows better
             if isinstance(obj, rl.nn.Parameter):
                 return _utils.reduce_parameter(obj)
-            return _utils.reduce_tensor(obj)
+            return _utils.reduce_tensor(obj, part_of=self._part_of)
         if isinstance(obj, rl.dtype):
             return str(obj).rpartition(".")[2]
         if isinstance(obj, rl.device):
@@ -100,65 +100,64 @@ def save(
     pickle_protocol=DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization=True,
     _disable_byteorder_record=False,
+    *,
+    whole_storages=False,
 ):
     """Write any picklable object with tensors in it to a file that rushlight and PyTorch read.
 
-    Tensors on one storage are still on one storage after loading; the whole storage is written even for a small
-    view. A path is replaced only when everything is on disk: an interrupted save leaves the old file whole.
+    Tensors on one storage are still aliases of one another after loading. Bytes of a storage that none of the saved
+    tensors reaches are left out: a view of ten elements takes ten elements in the file, whatever it is a view of.
+    A path is replaced only when everything is on disk: an interrupted save leaves the old file whole.
 
     Args:
         f: a path, or a file object open for writing in binary mode.
         _use_new_zipfile_serialization: False writes the format that PyTorch used before 1.6.
+        whole_storages: write all of every storage, as PyTorch does.
     """
     if not _use_new_zipfile_serialization:
         from .legacy import legacy_save
 
         with written_atomically(f) as file:
-            legacy_save(obj, file, pickle_module, pickle_protocol)
+            legacy_save(obj, file, pickle_module, pickle_protocol, whole_storages)
         return
-    keys, storages, dtypes = {}, [], {}
-
-    def place(storage, dtype):
-        kind = StorageType.of(dtype) if dtype is not None else StorageType("UntypedStorage")
-        address = storage.data_ptr()
-        if address and dtypes.setdefault(address, kind) is not kind:
-            raise RuntimeError(
-                "Cannot save multiple tensors or storages that view the same data as different types"
-            )
-        key = keys.get(storage._cdata)
-        if key is None:
-            key = keys[storage._cdata] = str(len(keys))
-            storages.append(storage)
-        size = kind.dtype.itemsize if kind.dtype is not None else 1
-        return ("storage", kind, key, location_tag(storage), storage.nbytes() // size)
-
-    content = io.BytesIO()
-    make_pickler(pickle_module, content, pickle_protocol, place).dump(obj)
+    content, records = pickled(obj, pickle_module, pickle_protocol, whole=whole_storages)
     with written_atomically(f) as file:
         archive = ArchiveWriter(file, _top_folder(f), _alignment(), options.get_crc32_options())
-        archive.write("data.pkl", content.getvalue())
+        archive.write("data.pkl", content)
         archive.write(".format_version", b"1")
         archive.write(".storage_alignment", str(_alignment()).encode())
         if not _disable_byteorder_record:
             archive.write("byteorder", sys.byteorder.encode())
-        for key, storage in enumerate(storages):
-            archive.write(f"data/{key}", host_bytes(storage))
+        for part, _ in records:
+            archive.write(f"data/{part.key}", part.bytes())
         archive.write("version", b"3\n")
         archive.write(".data/serialization_id", archive.serialization_id())
         archive.finish()
 
 
-def make_pickler(pickle_module, file, protocol, place):
+def pickled(obj, pickle_module, protocol, extra=(), whole=False):
+    """The object as a pickle, and the records that it refers to: pairs of a part of a storage and its type."""
+    table = StorageTable()
+    content = io.BytesIO()
+    _pickler(pickle_module, content, protocol, table, extra, whole).dump(obj)
+    records = table.records
+    if table.trim():  # see Note [Saving views]
+        content = io.BytesIO()
+        _pickler(pickle_module, content, protocol, table, extra, whole).dump(obj)
+        records = table.records
+    return content.getvalue(), records
+
+
+def _pickler(pickle_module, file, protocol, table, extra, whole):
     if pickle_module is None or pickle_module is pickle:
-        return CheckpointPickler(file, protocol, place)
+        return CheckpointPickler(file, protocol, table, extra, whole)
 
     class Pickler(pickle_module.Pickler):
         """A pickler of the caller's module: storages are placed, names stay as that module writes them."""
 
         def persistent_id(self, obj):
-            return CheckpointPickler.persistent_id(self, obj)
-
-        _place = staticmethod(place)
+            place = table.place(obj)
+            return None if place is None else ("storage", *place, *extra)
 
     return Pickler(file, protocol)
 

@@ -37,8 +37,8 @@ def _brief(obj):
 
 def _encode_latin1(text, encoding="latin1"):
     """_codecs.encode as pickles use it for bytes; other codecs would run more than that."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"_codecs.encode with the encoding {encoding!r} is not allowed")
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"_codecs.encode with the encoding {_brief(encoding)} is not allowed")
     return text.encode("latin1")
 
 
@@ -49,6 +49,44 @@ def _make_bytearray(data=b"", encoding="latin1"):
     if not isinstance(data, (bytes, bytearray, list, tuple)):
         raise pickle.UnpicklingError(f"bytearray of a {type(data).__name__} is not allowed")
     return bytearray(data)
+
+
+_HASH_BUDGET = 10_000
+
+
+def _check_key(key):
+    """Refuse tuples whose hash would take for ever (each twice in the next) or overflow the C stack (nested deeply)."""
+    if type(key) is not tuple:
+        return
+    todo, left = [key], _HASH_BUDGET
+    while todo:
+        items = todo.pop()
+        left -= 1 + len(items)
+        if left < 0:
+            raise pickle.UnpicklingError("a tuple that is used as a key is nested too deeply")
+        todo.extend(item for item in items if type(item) is tuple)
+
+
+def _make_set(items=()):
+    """set of a list or tuple of items that can be hashed at reasonable cost."""
+    if not isinstance(items, (list, tuple, set)):
+        raise pickle.UnpicklingError(f"set of a {type(items).__name__} is not allowed")
+    for item in items:
+        _check_key(item)
+    return set(items)
+
+
+def _check_content(arguments):
+    """What OrderedDict or Counter is called with: nothing, a dict, or a list of keys or of pairs."""
+    if not arguments:
+        return
+    content = arguments[0]
+    if len(arguments) > 1 or not isinstance(content, (list, tuple, dict)):
+        raise pickle.UnpicklingError(f"a mapping made from {_brief(content)} is not allowed")
+    for item in content:
+        _check_key(item)
+        if isinstance(item, (list, tuple)) and item:
+            _check_key(item[0])
 
 
 def _rebuild_from_type(function, cls, arguments, state):
@@ -71,7 +109,7 @@ class _Allowed:
         table["collections.Counter"] = Counter
         table["_codecs.encode"] = _encode_latin1
         table["builtins.bytearray"] = _make_bytearray
-        table["builtins.set"] = set
+        table["builtins.set"] = _make_set
         table["builtins.complex"] = complex
         table["builtins.bytes"] = bytes  # only as bytes(): the empty bytes object
         self.classes = {
@@ -246,6 +284,8 @@ def _reduce(u):
         raise pickle.UnpicklingError(f"Trying to call reduce for unrecognized function {_brief(function)}")
     if not isinstance(arguments, tuple):
         raise DamagedPickle("the pickle is damaged: arguments that are not a tuple")
+    if function in (OrderedDict, Counter):
+        _check_content(arguments)
     if function is bytes and arguments:
         raise pickle.UnpicklingError("bytes with arguments is not allowed")
     u._stack.append(function(*arguments))
@@ -255,6 +295,8 @@ def _build(u):
     state, obj = u._stack.pop(), u._stack[-1]
     kind = type(obj)
     if kind is OrderedDict:
+        if not isinstance(state, dict):
+            raise DamagedPickle("the pickle is damaged: attributes that are not a dict")
         obj.__dict__.update(state)
     elif id(kind) in _allowed().user:
         if hasattr(obj, "__setstate__"):
@@ -285,6 +327,7 @@ def _set_items(u, items):
     if len(items) % 2:
         raise DamagedPickle("the pickle is damaged: a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
+        _check_key(key)
         target[key] = value
 
 

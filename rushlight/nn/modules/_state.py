@@ -205,7 +205,7 @@ class StateMethods:
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def _register_load_state_dict_pre_hook(self, hook, with_module=False):
-        return _add(self._load_state_dict_pre_hooks, _LoadHook(hook, self if with_module else None))
+        return _add(self._load_state_dict_pre_hooks, _WrappedHook(hook, self if with_module else None))
 
     def register_load_state_dict_post_hook(self, hook):
         """Calls hook(module, incompatible_keys) after this module and its children are loaded; it may change the
@@ -213,7 +213,7 @@ class StateMethods:
         return _add(self._load_state_dict_post_hooks, hook)
 
 
-class _LoadHook:
+class _WrappedHook:
     """A pre-hook of load_state_dict, bound (weakly, so that copies and pickles stay sane) to its module."""
 
     def __init__(self, hook, module=None):
@@ -235,12 +235,13 @@ class _LoadHook:
         return self.hook(module, *args)
 
     def __getstate__(self):
-        return {"hook": self.hook, "with_module": self.with_module, "module": self.module and self.module()}
+        state = {"hook": self.hook, "with_module": self.with_module}
+        return {**state, "module": self.module()} if self.with_module else state
 
     def __setstate__(self, state):
         self.hook = state["hook"]
         self.with_module = state["with_module"]
-        self._bind(state["module"])
+        self._bind(state.get("module"))
 
 
 def _quoted(keys):

@@ -33,6 +33,7 @@ from ._hooks import register_module_module_registration_hook as register_module_
 from ._hooks import register_module_parameter_registration_hook as register_module_parameter_registration_hook
 from ._state import StateMethods
 from ._state import _IncompatibleKeys as _IncompatibleKeys
+from ._state import _WrappedHook as _WrappedHook
 
 _HOOK_DICTIONARIES = (
     "_backward_pre_hooks",
