@@ -39,6 +39,7 @@ _HOMES = {
     "rushlight.nn.modules._hooks": "torch.nn.modules.module",
     "rushlight.nn.modules._state": "torch.nn.modules.module",
     "rushlight.nn.modules.attention": "torch.nn.modules.activation",
+    "rushlight.nn.modules.linear_cross_entropy": "torch.nn.modules.loss",
     "rushlight.optim._composed": "torch.optim.lr_scheduler",
     "rushlight.optim._cyclic": "torch.optim.lr_scheduler",
     "rushlight.optim.adafactor": "torch.optim",
