@@ -48,6 +48,51 @@ KNOWN = {
             for kind in ("", "Label")
         },
     },
+    "functionals": {
+        ("lambda a, w, b: F.conv_tbc", ".strided"): MORE,
+        ("lambda a, w: F.conv2d(torch.complex", ".float16"): "complex numbers of 16 bits",
+        ("lambda a, w: torch.view_as_real(F.conv", ".float16"): "complex numbers of 16 bits",
+        **{
+            ("lambda a: F.batch_norm(a, torch.zeros", f".{form}"): "another error"
+            for form in ("unbatched", "flat", "number")
+        },
+        ("lambda q, k, v: F.scaled_dot_product_attention(q, k, v, torch", ".integers"): MESSAGE,
+        (
+            "lambda q, k, v, m: F.scaled",
+            ".empty.grads[3]",
+        ): "zeros instead of no gradient for the mask of nothing",
+        ("lambda w: F.embedding_bag", ".empty"): MESSAGE,
+        ("lambda w: F.embedding_bag", ".integers"): MORE,
+        ("lambda a: F.pixel_shuffle", ".empty"): MORE,
+        ("lambda a: F.pixel_unshuffle", ".empty"): MORE,
+        **{
+            ("lambda a, g: F.grid_sample(a, g, 'nearest'", place): "no gradient for the grid instead of zeros"
+            for place in (
+                ".grads[1]",
+                ".float64.grads[1]",
+                ".bfloat16.grads[1]",
+                ".float16.grads[1]",
+                ".strided.grads[1]",
+                ".empty.grads[1]",
+            )
+        },
+        ("lambda a, b, w: F.mse_loss", ".integers"): "PyTorch gives NaN",
+        ("lambda a, b: F.binary_cross_entropy_with_logits", ".integers"): MESSAGE,
+        ("lambda a, b, v: F.gaussian_nll_loss", ".integers"): MESSAGE,
+        ("lambda a, b: F.grouped_mm", ".float64"): MORE,
+        ("lambda a, b: F.grouped_mm", ".strided"): MORE,
+        ("lambda a, b: F.grouped_mm(a, b, offs=torch.tensor([8, 16]", ".shorter"): MESSAGE,
+        ("lambda w, g: G.conv1d_input", ".unbatched"): MESSAGE,
+        ("lambda w, g: G.conv", ".shorter"): MESSAGE,
+        ("lambda w, g: G.conv", ".integers"): MESSAGE,
+    },
+    "optimizers": {
+        **{
+            ("optim.Muon", place): "products of 16-bit numbers round now and then in another direction"
+            for place in (".steps[1]", ".steps[2]", ".state", ".loaded")
+        },
+        ("bad_hook", ""): "the name of the function in the text",
+    },
     "module_api": {
         ("mf", "[1]"): "convolutions give contiguous results also for channels_last weights",
         ("uninit3", ""): "the function's name in the text",

@@ -47,11 +47,15 @@ void add_product(Call& c, const Tensor& out, const Tensor& a, const Tensor& b, c
   }
   GradMode off(false);
   Dims sizes(a.ndim() == 2 ? Dims{a.size(0), b.size(1)} : Dims{a.size(0), a.size(1), b.size(2)});
-  Tensor product = empty(sizes, a.dtype());
-  multiply(product, a, b, false, name);
+  // 16-bit numbers are rounded once, at the end
+  Dtype wide = compute_type(a.dtype());
+  Tensor product = empty(sizes, wide);
+  if (wide == a.dtype()) multiply(product, a, b, false, name);
+  else multiply(product, dense(a, wide), dense(b, wide), false, name);
   if (!same(sizes, out.sizes()))
     product = alias(product, out.sizes(), contiguous_strides(out.sizes()), product.offset());
-  rushlight::copy(out, is(beta, 0) ? mul(product, alpha) : add(mul(addend, beta), mul(product, alpha)));
+  Tensor weighted = mul(product, alpha);
+  rushlight::copy(out, is(beta, 0) ? weighted : add(mul(dense(addend, wide), beta), weighted));
 }
 
 Grads addend_and_product(const Call& c, const Tensor& g) {

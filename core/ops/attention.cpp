@@ -202,6 +202,9 @@ const Op& scaled_dot_product_attention = def({
                 "attn_mask.dtype: ",
                 info(mask.dtype()).ctype_name, " and  query.dtype: ", info(q.dtype()).ctype_name,
                 " instead.");
+          if (mask && c.b(5))
+            throw runtime_error(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True");
           double p = c.d(4);
           if (!(p >= 0 && p <= 1))
             throw runtime_error("dropout probability has to be between 0 and 1, but got ", p);

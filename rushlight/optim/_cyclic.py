@@ -20,6 +20,11 @@ def _check_momentum(optimizer):
     return "betas" in optimizer.defaults
 
 
+_LENGTHS = (
+    "{name} must have the same length as optimizer.param_groups. {name} has {given} values, param_groups has {groups}."
+)
+
+
 def _set_momentum(group, value, use_beta1):
     if use_beta1:
         group["betas"] = (value, *group["betas"][1:])
@@ -54,11 +59,11 @@ class CyclicLR(LRScheduler):
     ):
         check_optimizer(optimizer)
         self.optimizer = optimizer
-        base_lrs = _per_group(optimizer, base_lr, "values for base_lr")
+        base_lrs = _per_group(optimizer, base_lr, "base_lr", _LENGTHS)
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, base_lrs):
                 _set(group, "lr", lr)
-        self.max_lrs = _per_group(optimizer, max_lr, "values for max_lr")
+        self.max_lrs = _per_group(optimizer, max_lr, "max_lr", _LENGTHS)
         up = float(step_size_up)
         down = up if step_size_down is None else float(step_size_down)
         self.total_size = up + down
@@ -74,8 +79,8 @@ class CyclicLR(LRScheduler):
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             self.use_beta1 = _check_momentum(optimizer)
-            self.base_momentums = _per_group(optimizer, base_momentum, "values for base_momentum")
-            self.max_momentums = _per_group(optimizer, max_momentum, "values for max_momentum")
+            self.base_momentums = _per_group(optimizer, base_momentum, "base_momentum", _LENGTHS)
+            self.max_momentums = _per_group(optimizer, max_momentum, "max_momentum", _LENGTHS)
             if last_epoch == -1:
                 rows = zip(self.max_momentums, self.base_momentums, optimizer.param_groups)
                 for highest, lowest, group in rows:
@@ -170,7 +175,7 @@ class OneCycleLR(LRScheduler):
                 f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         self._anneal_func_type = anneal_strategy
-        max_lrs = _per_group(optimizer, max_lr, "values for max_lr")
+        max_lrs = _per_group(optimizer, max_lr, "max_lr", _LENGTHS)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, max_lrs):
                 group["initial_lr"] = top / div_factor
@@ -179,8 +184,8 @@ class OneCycleLR(LRScheduler):
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             self.use_beta1 = _check_momentum(optimizer)
-            lowest = _per_group(optimizer, base_momentum, "values for base_momentum")
-            highest = _per_group(optimizer, max_momentum, "values for max_momentum")
+            lowest = _per_group(optimizer, base_momentum, "base_momentum", _LENGTHS)
+            highest = _per_group(optimizer, max_momentum, "max_momentum", _LENGTHS)
             if last_epoch == -1:
                 for low, high, group in zip(lowest, highest, optimizer.param_groups):
                     _set_momentum(group, high, self.use_beta1)

@@ -48,6 +48,7 @@ class Adam(Optimizer):
         decoupled_weight_decay=False,
     ):
         check_lr(lr)
+        _check_tensors(lr, betas, capturable, foreach)
         if not 0.0 <= eps:
             raise ValueError(f"Invalid epsilon value: {eps}")
         check_betas(betas)
@@ -96,6 +97,21 @@ class Adam(Optimizer):
             weight_decay=group["weight_decay"],
             decoupled=group["decoupled_weight_decay"],
         )
+
+
+def _check_tensors(lr, betas, capturable, foreach):
+    """lr and betas may be tensors, with PyTorch's restrictions."""
+    if isinstance(lr, rl.Tensor) and foreach and not capturable:
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    if not any(all(isinstance(beta, kind) for beta in betas) for kind in (float, rl.Tensor)):
+        raise ValueError("betas must be either both floats or both Tensors")
+    for i, beta in enumerate(betas):
+        if isinstance(beta, rl.Tensor) and foreach and not capturable:
+            raise ValueError(
+                f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
+            )
+        if isinstance(beta, rl.Tensor) and beta.numel() != 1:
+            raise ValueError(f"Tensor betas[{i}] must be 1-element")
 
 
 def _update(

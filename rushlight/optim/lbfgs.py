@@ -96,8 +96,6 @@ class LBFGS(Optimizer):
         lr, line_search = float(group["lr"]), group["line_search_fn"]
         max_iter, max_eval = group["max_iter"], group["max_eval"]
         tolerance_change, tolerance_grad = group["tolerance_change"], group["tolerance_grad"]
-        if line_search not in (None, "strong_wolfe"):
-            raise RuntimeError("only 'strong_wolfe' is supported")
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
@@ -127,6 +125,8 @@ class LBFGS(Optimizer):
                 break
 
             used, converged = 0, False
+            if line_search not in (None, "strong_wolfe"):
+                raise RuntimeError("only 'strong_wolfe' is supported")
             if line_search is not None:
                 evaluate = self._along(closure, direction)
                 loss, grad, t, used = _strong_wolfe(
@@ -152,6 +152,8 @@ class LBFGS(Optimizer):
                 or abs(loss - previous_loss) < tolerance_change
             ):
                 break
+        for name in ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss"):
+            state[name] = state.pop(name)  # in PyTorch's order
         return first_loss
 
     def _direction(self, state, group, grad):

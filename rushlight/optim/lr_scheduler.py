@@ -159,11 +159,12 @@ def _note_steps(optimizer):
     optimizer.step = noting
 
 
-def _per_group(optimizer, value, name):
-    """One value per group, from a list or a single value."""
+def _per_group(optimizer, value, name, text="Expected {groups} {name}, but got {given}"):
+    """One value per group, from a list or a single value; text says that a list has the wrong length."""
     if isinstance(value, (list, tuple)):
-        if len(value) != len(optimizer.param_groups):
-            raise ValueError(f"Expected {len(optimizer.param_groups)} {name}, but got {len(value)}")
+        groups = len(optimizer.param_groups)
+        if len(value) != groups:
+            raise ValueError(text.format(name=name, given=len(value), groups=groups))
         return list(value)
     return [value] * len(optimizer.param_groups)
 

@@ -145,14 +145,14 @@ class SWALR(LRScheduler):
         values = swa_lr if isinstance(swa_lr, (list, tuple)) else [swa_lr] * len(optimizer.param_groups)
         if len(values) != len(optimizer.param_groups):
             raise ValueError(
-                "swa_lr must have the same length as optimizer.param_groups: "
-                f"swa_lr has {len(values)}, optimizer.param_groups has {len(optimizer.param_groups)}"
+                "swa_lr must have the same length as optimizer.param_groups. "
+                f"swa_lr has {len(values)} values, param_groups has {len(optimizer.param_groups)}."
             )
         for value, group in zip(values, optimizer.param_groups):
             group["swa_lr"] = value
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
-                f"anneal_strategy must by one of 'cos' or 'linear', instead got {anneal_strategy}"
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         self._anneal_strategy = anneal_strategy
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-TOPICS = ("modules", "module_api", "nn_utils", "flex_attention")
+TOPICS = ("modules", "functionals", "optimizers", "schedulers", "module_api", "nn_utils", "flex_attention")
 FEW = 6  # a tensor of so few elements is kept as it is; of a larger one five numbers
 
 
@@ -100,7 +100,7 @@ def number(value):
 
 
 def tensor(t):
-    """[dtype, shape, numbers]: all elements of a small tensor; else sum, sum weighted by cosines, sum of the absolute
+    """[dtype, shape, numbers] (real parts before imaginary ones): all elements of a small tensor; else sum, sum weighted by cosines, sum of the absolute
     values, first and last element."""
     name = str(t.dtype).rpartition(".")[2]
     shape = list(t.shape)
@@ -108,9 +108,11 @@ def tensor(t):
         return [name, shape, "meta"]
     t = t.detach()
     if t.is_complex():
-        return [name, shape, plain(t.resolve_conj().numpy().astype("complex128").ravel().tolist())]
-    wide = t.double() if t.is_floating_point() else t.long()
-    values = wide.reshape(-1).numpy().astype("float64")
+        values = t.resolve_conj().numpy().astype("complex128").ravel()
+        values = np.concatenate([values.real, values.imag])
+    else:
+        wide = t.double() if t.is_floating_point() else t.long()
+        values = wide.reshape(-1).numpy().astype("float64")
     if values.size <= FEW:
         return [name, shape, [number(v) for v in values.tolist()]]
     with np.errstate(all="ignore"):
@@ -163,7 +165,7 @@ def differences(actual, expected, where="", tolerance=2e-5):
 def _tolerances(expected):
     """How far the numbers of a tensor may be off. Sums may cancel: what counts is the sum of the absolute values."""
     relative = TOLERANCES.get(expected[0], 0)
-    size, numbers = math.prod(expected[1]), expected[2]
+    size, numbers = math.prod(expected[1]) * (2 if expected[0].startswith("complex") else 1), expected[2]
     finite = [abs(n) for n in numbers if isinstance(n, (int, float))]
     if size <= FEW or len(finite) < len(numbers):
         return [relative * max([*finite, 1e-2])] * len(numbers)

@@ -172,6 +172,8 @@ def _rrelu_slopes(input, lower, upper, training):
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     """leaky_relu whose slope is drawn from [lower, upper] for each element in training."""
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slopes = _rrelu_slopes(input, lower, upper, training)
@@ -218,7 +220,9 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """A sample of the Gumbel-softmax distribution; hard makes it one-hot with the soft sample's gradient."""
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
-    gumbels = -rushlight.empty_like(logits, requires_grad=False).exponential_().log()
+    # drawn in the order of the elements, whatever the strides
+    draws = rushlight.empty_like(logits, requires_grad=False, memory_format=rushlight.contiguous_format)
+    gumbels = -draws.exponential_().log()
     soft = ((logits + gumbels) / tau).softmax(dim)
     if not hard:
         return soft

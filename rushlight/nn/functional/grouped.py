@@ -36,7 +36,10 @@ def grouped_mm(mat_a, mat_b, *, offs=None, bias=None, out_dtype=None):
     """
     for name, matrix in (("mat_a", mat_a), ("mat_b", mat_b)):
         if matrix.dim() not in (2, 3):
-            raise RuntimeError(f"{name} has to be 2 or 3D")
+            raise RuntimeError(f"{name} has to be 2 or 3d")
+        if not matrix.is_floating_point():
+            kind = matrix.type().rpartition(".")[2].removesuffix("Tensor")
+            raise RuntimeError(f"Expected {name} to be Float32, BFloat16 or Float16 matrix, got {kind}")
     jagged = mat_a.dim() == 2 or mat_b.dim() == 2
     if jagged != (offs is not None):
         raise RuntimeError(
@@ -57,11 +60,11 @@ def grouped_mm(mat_a, mat_b, *, offs=None, bias=None, out_dtype=None):
             result = rushlight.stack([mat_a[:, g] @ mat_b[g] for g in groups])
         elif mat_a.dim() == 2:
             parts = [mat_a[g] @ matrix for g, matrix in zip(groups, mat_b.unbind())]
-            rest = mat_a.new_zeros(mat_a.size(0) - ends[-1], mat_b.size(2))
+            rest = mat_a.new_zeros(max(0, mat_a.size(0) - ends[-1]), mat_b.size(2))
             result = rushlight.cat([*parts, rest])
         else:
             parts = [matrix @ mat_b[:, g] for g, matrix in zip(groups, mat_a.unbind())]
-            rest = mat_a.new_zeros(mat_a.size(1), mat_b.size(1) - ends[-1])
+            rest = mat_a.new_zeros(mat_a.size(1), max(0, mat_b.size(1) - ends[-1]))
             result = rushlight.cat([*parts, rest], 1)
     if bias is not None:
         result = result + bias

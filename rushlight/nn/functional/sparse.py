@@ -111,6 +111,8 @@ def embedding_bag(
     if weight.dtype in (rushlight.int64, rushlight.int32) and input.is_floating_point():
         input, weight = weight, input  # the argument order of old programs
     _check_bag_arguments(input, weight, offsets, mode, per_sample_weights, scale_grad_by_freq, sparse)
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
     rows, columns = weight.shape
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(

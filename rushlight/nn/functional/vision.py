@@ -234,7 +234,7 @@ def _check_grid(input, grid, mode):
 def _grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
     _check_grid(input, grid, interpolation_mode)
     n, channels, *sizes = input.shape
-    points = grid.reshape(n, -1, len(sizes)).flip(-1)  # depth, height, width order
+    points = grid.flatten(1, -2).flip(-1)  # depth, height, width order
     places = [_to_places(points[..., k], size, align_corners) for k, size in enumerate(sizes)]
     if interpolation_mode != 2:
         places = [_bounded(x, size, padding_mode, align_corners) for x, size in zip(places, sizes)]
