@@ -8,6 +8,9 @@ from rushlight import _C
 def _one_direction(mode, data, batch_sizes, state, weights, reverse):
     """One layer in one direction over data (sum of batch_sizes, features), the time steps one after another; returns the
     outputs in the same form and the tuple of final states."""
+    if not state[0].size(0):  # an empty batch: nothing to compute, and all gradients are zero
+        link = sum(t[:0].sum() for t in (data, *weights) if t is not None)
+        return data.new_zeros(0, state[0].size(1)) + link, tuple(s + link for s in state)
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     h, c = state if mode == "LSTM" else (state[0], None)
     output, h, c = _C.recurrent_layer(_C.linear(data, w_ih, b_ih), h, c, w_hh, b_hh, w_hr, batch_sizes, mode, reverse)
@@ -16,8 +19,6 @@ def _one_direction(mode, data, batch_sizes, state, weights, reverse):
 
 def cell(mode, input, state, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step on a batch (B, input_size); returns the tuple of new states."""
-    if not input.size(0):  # nothing to compute: the states are as empty as the input
-        return tuple(s.clone() for s in state)
     return _one_direction(mode, input, [input.size(0)], state, (w_ih, w_hh, b_ih, b_hh, None), False)[1]
 
 
