@@ -83,8 +83,9 @@ struct Ahead {
   int64_t items, bytes, step;  // rows or columns of B; the length of each; the distance between them
 
   template <class S>
-  Ahead(const S* b, const Product& g, int64_t depth, bool exists) : from(reinterpret_cast<const char*>(b)) {
-    constexpr int64_t size = sizeof(S), n = tile_columns<float>;
+  Ahead(const S* b, int64_t n, const Product& g, int64_t depth, bool exists)
+      : from(reinterpret_cast<const char*>(b)) {
+    constexpr int64_t size = sizeof(S);
     const bool rows = g.b_col == 1;
     items = !exists || (!rows && g.b_row != 1) ? 0 : rows ? depth : n;
     bytes = (rows ? n : depth) * size;
@@ -139,7 +140,7 @@ void blocked(const Product& g) {
           const S* panel = b + p * g.b_row + j * g.b_col;
           t.columns = static_cast<int>(least(nr, g.n - j));
           if (part == 0 || job == begin) pack_b(panel, g.b_row, g.b_col, depth, t.columns, b_packed);
-          const Ahead next(panel + nr * g.b_col, g, depth, part == parts - 1 && j + 2 * nr <= g.n);
+          const Ahead next(panel + nr * g.b_col, nr, g, depth, part == parts - 1 && j + 2 * nr <= g.n);
           for (int64_t tile = first; tile < last; tile++) {
             next.share(tile - first, last - first, t);
             t.a = a_packed + tile * rows * depth;
