@@ -146,7 +146,8 @@ const Op& gelu_backward = def({
     .cpu =
         [](Call& c) {
           if (!uses_tanh(c, 2))
-            return run_map(c, static_table<Floats>([]<class T>(T g, T x) {
+            // always_inline: GCC would leave this one a function of the baseline
+            return run_map(c, static_table<Floats>([]<class T>(T g, T x) __attribute__((always_inline)) {
                              T below = T(0.5) * (T(1) + fn::erf(x * T(inv_sqrt2)));
                              return g * (below + x * (fn::exp(x * x * T(-0.5)) * T(inv_sqrt2pi)));
                            }));
