@@ -16,6 +16,7 @@ from ._C import (
     from_numpy as from_numpy,
     get_default_dtype as get_default_dtype,
     layout as layout,
+    mm as spmm,  # noqa: F401
     memory_format as memory_format,
     promote_types as promote_types,
     set_default_dtype as set_default_dtype,
@@ -67,7 +68,7 @@ from .random import (
 from .serialization import load as load
 from .serialization import save as save
 from .misc import *  # noqa: F403
-from .sparse._methods import (
+from .sparse._constructors import (
     sparse_bsc_tensor as sparse_bsc_tensor,
     sparse_bsr_tensor as sparse_bsr_tensor,
     sparse_compressed_tensor as sparse_compressed_tensor,

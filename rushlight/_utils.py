@@ -2,7 +2,9 @@
 
 import copyreg
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 
 import rushlight as rl
 
@@ -249,11 +251,33 @@ def _rebuild_device_tensor_from_numpy(data, dtype, device, requires_grad):
     return tensor.requires_grad_() if requires_grad else tensor
 
 
+_waiting = threading.local()  # .parts: of sparse tensors that are to be checked later
+
+
 def _rebuild_sparse_tensor(layout, data):
+    waiting = getattr(_waiting, "parts", None)
+    if waiting is not None:
+        waiting.append((layout, data))
+    return _sparse(layout, data, check_invariants=waiting is None)
+
+
+def _sparse(layout, data, check_invariants):
     if layout is rl.sparse_coo:
         coalesced = data[3] if len(data) > 3 else None
-        return rl.sparse_coo_tensor(*data[:3], check_invariants=True, is_coalesced=coalesced)
-    return rl.sparse_compressed_tensor(*data, layout=layout, check_invariants=True)
+        return rl.sparse_coo_tensor(*data[:3], check_invariants=check_invariants, is_coalesced=coalesced)
+    return rl.sparse_compressed_tensor(*data, layout=layout, check_invariants=check_invariants)
+
+
+@contextmanager
+def sparse_tensors_checked_at_the_end():
+    """For files that hold the numbers after the objects: indices are checked when the numbers are there."""
+    _waiting.parts = []
+    try:
+        yield
+        for layout, data in _waiting.parts:
+            _sparse(layout, data, check_invariants=True)
+    finally:
+        _waiting.parts = None
 
 
 def _refuse(what):

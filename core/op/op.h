@@ -216,6 +216,8 @@ void run_out(Call& c, std::span<const Tensor> outs);  // out=
 
 // A call with an argument that has a delegate (Note [Delegates]); python/delegate.cpp.
 void run_delegated(Call& c);
+// sparse_coo_tensor(indices, values, size), recorded where values has a history; python/delegate.cpp
+Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size);
 
 void resize(const Tensor& t,
             IntSpan sizes);  // resize_: grows the storage when needed, keeps the leading bytes

@@ -30,6 +30,20 @@ void check_index_dtype(const Tensor& t) {
       info(t.dtype()).type_name, " instead (while checking arguments for embedding)");
 }
 
+// The gradient of embedding(sparse=True): a row for every index that is not padding_idx, in the order of the indices.
+Tensor sparse_gradient(const Call& c, const Tensor& g) {
+  if (c.b(3))
+    throw runtime_error("embedding_backward: scale_grad_by_freq not supported with sparse gradients");
+  Tensor indices = RL_OP("reshape").call({c.in(1), Dims{-1}});
+  Tensor values = RL_OP("reshape").call({g, Dims{indices.numel(), g.size(-1)}});
+  if (c.i(2) >= 0) {
+    Tensor kept = RL_OP("reshape").call({RL_OP("nonzero").call({ne(indices, c.i(2))}), Dims{-1}});
+    indices = RL_OP("index_select").call({indices, 0, kept});
+    values = RL_OP("index_select").call({values, 0, kept});
+  }
+  return sparse_coo(unsqueeze.call({indices, 0}), values, c.in_sizes(0));
+}
+
 }  // namespace
 
 const Op& embedding = def({
@@ -43,8 +57,6 @@ const Op& embedding = def({
           const Tensor& weight = c.in(0);
           if (weight.ndim() != 2) throw runtime_error("'weight' must be 2-D");
           check_index_dtype(c.in(1));
-          if (c.b(4) && weight.needs_grad())
-            throw not_implemented("embedding: sparse gradients are not implemented");
           Dims sizes(c.in(1).sizes());
           sizes.push_back(weight.size(1));
           c.out_meta(0, weight.dtype(), std::move(sizes));
@@ -65,6 +77,7 @@ const Op& embedding = def({
     .saves = save(In1),
     .grad =
         [](const Call& c, const Tensor& g) {
+          if (c.b(4)) return Grads{sparse_gradient(c, g), Tensor()};
           return Grads{embedding_backward(g, c.in(1), c.in_sizes(0)[0], c.i(2), c.b(3)), Tensor()};
         },
     .ref = "weight[indices]",

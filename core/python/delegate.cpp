@@ -1,7 +1,7 @@
 // Tensors with a delegate (Note [Delegates] in tensor/tensor.h): the hand-over of a call to Python, and what the package
 // uses to make such tensors. A delegate has a method call(name, args), where name is that of the operator ("sum.dim",
 // "add_"); it returns the outputs. What it computes there is recorded by the operator's own formula, unless the outputs
-// come back with a history.
+// come back with a history. NotImplemented stands for a composite that may run as it is, since it only calls others.
 #include "python/delegate.h"
 
 #include "autograd/forward.h"
@@ -103,6 +103,10 @@ void run_delegated(Call& c) {
   }
   Py args = tuple_from(c.args, argument);
   Py result = ask_delegate(first_delegated(c), full_name(c).c_str(), args.get());
+  if (result.get() == Py_NotImplemented && c.op.spec.composite) {
+    c.op.spec.cpu.fn(c, c.op.spec.cpu.data);
+    return;
+  }
   if (c.in_place) {
     c.outs.clear();
     c.outs.push_back(c.in(0));
@@ -122,6 +126,15 @@ void run_delegated(Call& c) {
     if (out && is_argument(c, out)) out = alias(out);  // the history belongs to the output alone
   if (tangents) push_tangents(c);
   if (recording) record(c);
+}
+
+Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size) {
+  Py module(checked(PyImport_ImportModule("rushlight.sparse._constructors")));
+  Py make(checked(PyObject_GetAttrString(module.get(), "sparse_coo_tensor")));
+  Py args(checked(Py_BuildValue("OON", indices.get(), values.get(), tuple_of(size))));
+  Py options(checked(Py_BuildValue("{s:O}", "check_invariants", Py_False)));
+  Py made(checked(PyObject_Call(make.get(), args.get(), options.get())));
+  return as_tensor(made.get());
 }
 
 namespace {

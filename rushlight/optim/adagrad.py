@@ -67,6 +67,9 @@ class Adagrad(Optimizer):
 
     step = Optimizer._step_by_groups
 
+    def _refuse_sparse(self):
+        """Sums change only in the rows that a sparse gradient contains."""
+
     def share_memory(self):
         """Moves the sums to memory that other processes can share."""
         for group in self.param_groups:
@@ -94,8 +97,16 @@ class Adagrad(Optimizer):
 
 def _update(params, grads, sums, steps, *, lr, lr_decay, weight_decay, eps):
     """One step on lists of tensors."""
+    if weight_decay != 0 and any(grad.is_sparse for grad in grads):
+        raise RuntimeError("weight_decay option is not compatible with sparse gradients")
     grads = add_weight_decay(params, grads, weight_decay)
     for p, grad, total, step in zip(params, grads, sums, count(steps)):
         step_size = lr / (1 + (step - 1) * lr_decay)
+        if grad.is_sparse:
+            grad = grad.coalesce()
+            where, values = tuple(grad.indices()), grad.values()
+            total[where] += values.pow(2)
+            p[where] += -step_size * values / total[where].sqrt().add_(eps)
+            continue
         total.addcmul_(grad, grad, value=1)
         p.addcdiv_(grad, total.sqrt().add_(eps), value=-step_size)

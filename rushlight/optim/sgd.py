@@ -63,6 +63,9 @@ class SGD(Optimizer):
     def _keeps_state(self, group):
         return group["momentum"] != 0
 
+    def _refuse_sparse(self):
+        """The update rule is one for sparse gradients too."""
+
     def _update_group(self, group, params, grads, states):
         momentum = group["momentum"]
         buffers = [state.get("momentum_buffer") for state in states]
@@ -87,7 +90,8 @@ def _update(params, grads, buffers, *, lr, momentum, dampening, weight_decay, ne
     The kernel does the same operations in one pass; what it does not take is left to the tensors below.
     """
     kept = buffers if momentum != 0 else []
-    if None not in kept and _fused_sgd_(
+    sparse = any(grad.is_sparse for grad in grads)
+    if None not in kept and not sparse and _fused_sgd_(
         params, grads, kept, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
         nesterov=nesterov, maximize=False,
     ):  # fmt: skip

@@ -6,6 +6,7 @@ import struct
 
 import rushlight as rl
 
+from .._utils import sparse_tensors_checked_at_the_end
 from ..storage import MetaStorage
 from . import unpickler
 from .loading import CHANGED, check_storage_id, read_pickle, typed
@@ -61,8 +62,9 @@ def legacy_load(file, map_location, restore, weights_only, pickle_module, pickle
     if version != _PROTOCOL:
         raise RuntimeError(f"Invalid protocol version: {unpickler._brief(version)}")
     read(_no_storages)  # sizes of C types: of no use
-    result = read(storages.find)
-    storages.fill(file, read(_no_storages))
+    with sparse_tensors_checked_at_the_end():
+        result = read(storages.find)
+        storages.fill(file, read(_no_storages))
     return result
 
 

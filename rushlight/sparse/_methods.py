@@ -3,18 +3,10 @@
 from .. import _C
 from .._C import Tensor
 from ..autograd.function import Function
-from . import _ops, _tensors
-from ._tensors import COMPRESSED, LAYOUT_NAMES, Compressed, Coo, is_sparse, parts
-
-
-def recorded_as(name):
-    """Decorator of a Function: the name that grad_fn shows."""
-
-    def rename(function):
-        function._backward_cls.__name__ = name
-        return function
-
-    return rename
+from . import _products, _tensors
+from ._constructors import warn_beta
+from ._ops import checked_dims, operator
+from ._tensors import COMPRESSED, LAYOUT_NAMES, Compressed, Coo, is_sparse, parts, recorded_as
 
 
 def _method(function):
@@ -116,7 +108,7 @@ def _convert(tensor, layout, block=None, sparse_dim=None, node=None):
     if layout is _C.strided:
         return tensor.to_dense()
     if layout in COMPRESSED:
-        _tensors.warn_beta(layout)
+        warn_beta(layout)
     return (node or _NODES[layout]).apply(tensor, layout, block, sparse_dim)
 
 
@@ -245,7 +237,7 @@ class _Sum(Function):
     def forward(ctx, tensor, dim, keepdim, dtype):
         ctx.save_for_backward(tensor)
         ctx.dims, ctx.keepdim = sorted(d % tensor.dim() for d in dim), keepdim
-        return _ops.sum_dim(tensor, dim, keepdim, dtype)
+        return _products.sum_dim(tensor, dim, keepdim, dtype)
 
     @staticmethod
     def backward(ctx, grad):
@@ -257,9 +249,9 @@ class _Sum(Function):
         return grad.expand(tensor.shape).sparse_mask(tensor), None, None, None
 
 
-@_ops.operator("sum.dim")
+@operator("sum.dim")
 def _sum_dim(tensor, dim, keepdim=False, dtype=None):
-    dim = tuple(range(tensor.dim())) if not dim else tuple(_ops.checked_dims(tensor, dim))
+    dim = tuple(range(tensor.dim())) if not dim else tuple(checked_dims(tensor, dim))
     return _Sum.apply(tensor, dim, keepdim, dtype)
 
 
@@ -391,130 +383,3 @@ def dense_dim(self):
     if isinstance(p, Coo):
         return p.values.dim() - 1
     return p.values.dim() - p.plain.dim() - (2 if p.block else 0)
-
-
-# ---- constructors ----
-
-
-class _Make(Function):
-    """A sparse tensor from values; every one of them takes the gradient of its coordinate."""
-
-    @staticmethod
-    def forward(ctx, values, build):
-        made = build(values)
-        ctx.pattern, ctx.shape = made, values.shape
-        return made.detach()
-
-    @staticmethod
-    def backward(ctx, grad):
-        dense = grad.to_dense()
-        return _tensors.gather(dense, parts(_tensors.as_coo(ctx.pattern)).indices).reshape(ctx.shape), None
-
-
-@recorded_as("SparseCooTensorWithDimsAndTensorsBackward0")
-class _MakeCoo(_Make):
-    pass
-
-
-@recorded_as("SparseCompressedTensorBackward0")
-class _MakeCompressed(_Make):
-    pass
-
-
-def _made(function, build, values, requires_grad, device):
-    if device is not None and _C.device(device).type != "cpu":
-        raise NotImplementedError(f"sparse tensors on the device {device} are not implemented")
-    if isinstance(values, Tensor) and values.requires_grad and _C.is_grad_enabled():
-        made = function.apply(values, build)
-        return made.detach().requires_grad_() if requires_grad else made
-    return build(values).requires_grad_(requires_grad)
-
-
-def sparse_coo_tensor(
-    *args, dtype=None, device=None, requires_grad=False, check_invariants=None, is_coalesced=None, **named
-):
-    """sparse_coo_tensor(indices, values, size=None) or sparse_coo_tensor(size): a tensor in coordinate layout.
-
-    Args:
-        indices: (sparse_dim, nnz) coordinates; values of equal coordinates are added up.
-        values: (nnz, *dense sizes); gradients flow back to it.
-        size: sizes of the tensor; without it the smallest that fit.
-        check_invariants: check the indices against size (default: check_sparse_tensor_invariants.is_enabled()).
-        is_coalesced: says that the coordinates are in order and distinct.
-    """
-    names = ("indices", "values", "size")
-    given = dict(zip(("size",) if len(args) == 1 and not named.get("values") else names, args))
-    if (
-        len(args) > 3
-        or set(named) - set(names) - {"layout", "pin_memory"}
-        or set(given) & set(named)
-        or not {*given, *named}
-    ):
-        shown = ", ".join(
-            [type(a).__name__ for a in args] + [f"{k}={type(v).__name__}" for k, v in named.items()]
-        )
-        raise TypeError(f"sparse_coo_tensor() received an invalid combination of arguments - got ({shown}), but expected one "
-                        "of:\n * (Tensor indices, Tensor values, tuple of ints size)\n * (tuple of ints size)")  # fmt: skip
-    given.update(named)
-    size = given.get("size")
-    if size is not None and not isinstance(size, (tuple, list)):
-        raise TypeError("sparse_coo_tensor(): argument 'size' (position 1) must be tuple of ints, not "
-                        f"{type(size).__name__}")  # fmt: skip
-    if "values" in given:
-
-        def build(values):
-            return _tensors.coo_from_data(
-                given["indices"], values, size, dtype, check_invariants, is_coalesced
-            )
-    elif "indices" in given or size is None:
-        raise TypeError('sparse_coo_tensor() missing 1 required positional arguments: "values"')
-    else:
-
-        def build(values):
-            _tensors.wants_checks(check_invariants)
-            return _tensors.empty_coo(size, dtype or _C.get_default_dtype())
-
-    return _made(_MakeCoo, build, given.get("values"), requires_grad, device)
-
-
-def sparse_compressed_tensor(compressed_indices, plain_indices, values, size=None, *, dtype=None, layout=None, device=None,
-                             requires_grad=False, pin_memory=False, check_invariants=None):  # fmt: skip
-    """A tensor in one of the compressed layouts.
-
-    Args:
-        compressed_indices: (*batch, rows + 1) where each row (column, for csc and bsc) begins; the last is nnz.
-        plain_indices: (*batch, nnz) the column (row) of each value.
-        values: (*batch, nnz, *block); gradients flow back to it.
-        size: sizes of the tensor; without it the smallest that fit.
-        check_invariants: check the indices (default: check_sparse_tensor_invariants.is_enabled()).
-    """
-    if layout not in COMPRESSED:
-        name = "none" if layout is None else LAYOUT_NAMES[layout]
-        raise RuntimeError(
-            f"sparse_compressed_tensor expected sparse compressed tensor layout but got {name}"
-        )
-
-    def build(values):
-        return _tensors.compressed_from_data(
-            layout, compressed_indices, plain_indices, values, size, dtype, check_invariants
-        )
-
-    return _made(_MakeCompressed, build, values, requires_grad, device)
-
-
-def _constructor(name, layout, first, second):
-    def make(*args, **kwargs):
-        return sparse_compressed_tensor(
-            *args, layout=layout, **{renamed.get(k, k): v for k, v in kwargs.items()}
-        )
-
-    renamed = {first: "compressed_indices", second: "plain_indices"}
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"{name}({first}, {second}, values, size=None): a tensor in the layout {layout}; see sparse_compressed_tensor()."
-    return make
-
-
-sparse_csr_tensor = _constructor("sparse_csr_tensor", _C.sparse_csr, "crow_indices", "col_indices")
-sparse_csc_tensor = _constructor("sparse_csc_tensor", _C.sparse_csc, "ccol_indices", "row_indices")
-sparse_bsr_tensor = _constructor("sparse_bsr_tensor", _C.sparse_bsr, "crow_indices", "col_indices")
-sparse_bsc_tensor = _constructor("sparse_bsc_tensor", _C.sparse_bsc, "ccol_indices", "row_indices")

@@ -5,8 +5,6 @@ holds dense tensors of indices and values and finds the operators in a table (_o
 dense tensors and records nothing; derivatives are in _methods.py.
 """
 
-import warnings
-
 from .. import _C
 from .._C import Tensor
 
@@ -23,8 +21,13 @@ class _Sparse:
     table = {}  # name of an operator ("sum.dim", "add_") -> function; filled by _ops.py
     keep_history = set()  # the functions that record for themselves
 
+    # composites that only call other operators
+    composed = {"_total_norm", "_scale_"}
+
     def call(self, name, args):
         function = self.table.get(name)
+        if function is None and name in self.composed:
+            return NotImplemented
         if function is None:
             raise not_available(name, self.backend)
         if function in self.keep_history:
@@ -100,6 +103,16 @@ def parts(tensor):
 def is_sparse(x):
     """Whether x is a tensor in one of the sparse layouts."""
     return isinstance(x, Tensor) and parts(x) is not None
+
+
+def recorded_as(name):
+    """Decorator of a Function: the name that grad_fn shows."""
+
+    def rename(function):
+        function._backward_cls.__name__ = name
+        return function
+
+    return rename
 
 
 def tensor_parts(tensor):
@@ -334,222 +347,3 @@ def as_coo(tensor):
     ]
     outer = [o.repeat_interleave(high * wide) for o in outer]
     return coo(_C.stack([*outer, *rows]), values.reshape(-1, *values.shape[3:]), tensor.shape, False)
-
-
-# ---- constructors ----
-
-_check_by_default = False
-_told = set()
-
-
-class check_sparse_tensor_invariants:  # noqa: N801  (PyTorch's name)
-    """Whether constructors of sparse tensors check that indices are in range and in order.
-
-    A context manager and a decorator; enable(), disable() and is_enabled() change and tell the default.
-    """
-
-    def __init__(self, enable=True):
-        self.state = enable
-        self.before = None
-
-    @staticmethod
-    def is_enabled():
-        """Whether checks are made where a constructor is not told."""
-        return _check_by_default
-
-    @staticmethod
-    def enable():
-        """Check from now on."""
-        global _check_by_default
-        _check_by_default = True
-        _told.add("checks")
-
-    @staticmethod
-    def disable():
-        """Do not check from now on."""
-        global _check_by_default
-        _check_by_default = False
-        _told.add("checks")
-
-    def __enter__(self):
-        if self.before is not None:
-            raise RuntimeError("This context manager instance is already activated. Use a different context manager "
-                               "instance for context nesting.")  # fmt: skip
-        self.before = self.is_enabled()
-        self.enable() if self.state else self.disable()
-
-    def __exit__(self, *exc):
-        self.enable() if self.before else self.disable()
-        self.before = None
-
-    def __call__(self, function):
-        def checked(*args, **kwargs):
-            with type(self)(self.state):
-                return function(*args, **kwargs)
-
-        return checked
-
-
-def _once(key, text):
-    if key not in _told:
-        _told.add(key)
-        warnings.warn(text, UserWarning, stacklevel=4)
-
-
-def wants_checks(given):
-    """Whether to check; says once that nobody decided."""
-    if given is None:
-        _once("checks", "Sparse invariant checks are implicitly disabled. Memory errors (e.g. SEGFAULT) will occur when "
-              "operating on a sparse tensor which violates the invariants, but checks incur performance overhead. To "
-              "silence this warning, explicitly opt in or out. See `torch.sparse.check_sparse_tensor_invariants.__doc__` "
-              "for guidance.  ")  # fmt: skip
-        return _check_by_default
-    return given
-
-
-def warn_beta(layout):
-    """Compressed layouts say once, as in PyTorch, that they are young."""
-    name = str(layout).split(".")[-1].removeprefix("sparse_").upper()
-    _once("beta", f"Sparse {name} tensor support is in beta state. If you miss a functionality in the sparse tensor "
-          "support, please submit a feature request to https://github.com/pytorch/pytorch/issues.")  # fmt: skip
-
-
-def _data(x, dtype=None):
-    return (
-        x
-        if isinstance(x, Tensor) and dtype is None
-        else (x.to(dtype) if isinstance(x, Tensor) else _C.tensor(x, dtype=dtype))
-    )
-
-
-def _range_error(indices, sizes):
-    """The complaint about an index outside of sizes, None if there is none."""
-    for d, row in enumerate(indices.unbind(0)):
-        if row.numel() and int(row.min()) < 0:
-            return f"found negative index {int(row.min())} for dim {d}"
-        if sizes is not None and row.numel() and int(row.max()) >= sizes[d]:
-            return f"size is inconsistent with indices: for dim {d}, size is {sizes[d]} but found index {int(row.max())}"
-    return None
-
-
-def coo_from_data(indices, values, size, dtype, check_invariants, is_coalesced):
-    """The COO tensor of given indices and values, after PyTorch's checks. Values keep no history here."""
-    indices = _data(indices)
-    values = _data(values, dtype)
-    if values.dim() == 0:
-        values = values.reshape(1)
-    indices = indices.detach().to(_C.int64)
-    if is_sparse(indices) or is_sparse(values):
-        raise RuntimeError("sparse_coo_tensor: indices and values must be strided tensors")
-    if indices.dim() != 2:
-        raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(indices.shape)}")
-    if indices.shape[1] != values.shape[0]:
-        raise RuntimeError(f"indices and values must have same nnz, but got nnz from indices: {indices.shape[1]}, nnz from "
-                           f"values: {values.shape[0]}")  # fmt: skip
-    depth, dense = indices.shape[0], tuple(values.shape[1:])
-    if size is None:
-        if wrong := _range_error(indices, None):
-            raise RuntimeError(wrong)
-        size = tuple(int(row.max()) + 1 if row.numel() else 0 for row in indices.unbind(0)) + dense
-    else:
-        size = tuple(size)
-        if len(size) != depth + len(dense):
-            raise RuntimeError("'len(size) == sparse_dim + dense_dim' is not satisfied: "
-                               f"len(size) = {len(size)}, sparse_dim = {depth}, dense_dim = {len(dense)}")  # fmt: skip
-        if size[depth:] != dense:
-            expected = [values.shape[0], *size[depth:]]
-            raise RuntimeError(f"values has incorrect size, expected {expected}, got {list(values.shape)}")
-        if any(n < 0 for n in size):
-            raise RuntimeError(f"found negative dimension in size {list(size)}")
-        if wants_checks(check_invariants):
-            if wrong := _range_error(indices, size):
-                raise RuntimeError(wrong)
-            if is_coalesced:
-                flat = flatten(indices, size[:depth])
-                if not bool((flat[1:] > flat[:-1]).all()):
-                    raise RuntimeError(
-                        "cannot set is_coalesced to true if indices correspond to uncoalesced COO tensor"
-                    )
-    return coo(indices, values, size, bool(is_coalesced))
-
-
-def empty_coo(size, dtype):
-    """A COO tensor without elements."""
-    size = tuple(size)
-    if any(n < 0 for n in size):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(size)}: {list(size)}")
-    return coo(_C.empty((len(size), 0), dtype=_C.int64), _C.empty(0, dtype=dtype), size, True)
-
-
-def compressed_from_data(layout, starts, plain, values, size, dtype, check_invariants):
-    """The compressed tensor of given parts, after PyTorch's checks."""
-    starts, plain, values = _data(starts), _data(plain), _data(values, dtype)
-    if is_sparse(starts) or is_sparse(plain) or is_sparse(values):
-        raise RuntimeError("the parts of a sparse tensor must be strided tensors")
-    by_row, blocked = layout in (_C.sparse_csr, _C.sparse_bsr), layout in (_C.sparse_bsr, _C.sparse_bsc)
-    first, second = ("crow_indices", "col_indices") if by_row else ("ccol_indices", "row_indices")
-    if starts.dim() != plain.dim():
-        raise RuntimeError(f"{first} and {second} dimensionalities must be equal but got {starts.dim()} and {plain.dim()}, "
-                           "respectively")  # fmt: skip
-    batch = plain.dim() - 1
-    if batch < 0 or starts.shape[-1] < 1:
-        raise RuntimeError(f"{first} must have dimensionality >= 1 but got {starts.dim()}")
-    if values.dim() < batch + 1 + 2 * blocked:
-        raise RuntimeError(f"values must have dimensionality > sum of batch and block dimensionalities (={batch} + "
-                           f"{2 * blocked}) but got {values.dim()}")  # fmt: skip
-    block = tuple(values.shape[batch + 1 : batch + 3]) if blocked else (1, 1)
-    if size is None:
-        lengths = [starts.shape[-1] - 1, int(plain.max()) + 1 if plain.numel() else 0]
-        if not by_row:
-            lengths.reverse()
-        dense = values.shape[batch + 1 + 2 * blocked :]
-        size = (*plain.shape[:-1], lengths[0] * block[0], lengths[1] * block[1], *dense)
-    size = tuple(size)
-    if wants_checks(check_invariants):
-        _check_compressed(starts, plain, values, size, batch, block, by_row, first, second)
-    if starts.dtype not in (_C.int32, _C.int64) or plain.dtype not in (_C.int32, _C.int64):
-        starts, plain = starts.to(_C.int64), plain.to(_C.int64)
-    made = compressed(layout, starts, plain, values, size)
-    warn_beta(layout)
-    return made
-
-
-def _check_compressed(starts, plain, values, size, batch, block, by_row, first, second):
-    def need(truth, text):
-        if not truth:
-            raise RuntimeError(text)
-
-    need(len(size) >= batch + 2, f"tensor dimensionality must be sum of batch, base, and dense dimensionalities (={batch} + "
-         f"2 + 0) but got {len(size)}")  # fmt: skip
-    rows, columns = size[batch] // max(block[0], 1), size[batch + 1] // max(block[1], 1)
-    groups, across = (rows, columns) if by_row else (columns, rows)
-    names = ("rows", "ncols") if by_row else ("columns", "nrows")
-    nnz = values.shape[batch]
-    need(plain.shape[-1] == nnz, f"{second}.shape[-1] must be equal to nnz (={nnz}) as defined by values.shape[{batch}], but "
-         f"got {plain.shape[-1]}")  # fmt: skip
-    need(starts.shape[-1] == groups + 1, f"{first}.shape[-1] must be equal to the number of {names[0]} + 1 (={groups + 1}), "
-         f"but got {starts.shape[-1]}")  # fmt: skip
-    kinds = {_C.int32: "Int", _C.int64: "Long", _C.float32: "Float", _C.float64: "Double"}
-    need(starts.dtype == plain.dtype, f"{first} and {second} must have the same dtype, bot got "
-         f"{kinds.get(starts.dtype, starts.dtype)} and {kinds.get(plain.dtype, plain.dtype)}, respectively")  # fmt: skip
-    need(starts.dtype in (_C.int32, _C.int64), f"{first} and {second} must be an int32 or int64 type, but got: "
-         f"{kinds.get(starts.dtype, starts.dtype)}")  # fmt: skip
-    need(bool((starts[..., 0] == 0).all()), f"`{first}[..., 0] == 0` is not satisfied.")
-    need(bool((starts[..., -1] == nnz).all()), f"`{first}[..., -1] == nnz` is not satisfied.")
-    lengths = starts.diff(dim=-1)
-    need(bool(((lengths >= 0) & (lengths <= across)).all()), f"`0 <= {first}[..., 1:] - {first}[..., :-1] <= {names[1]}` is "
-         "not satisfied.")  # fmt: skip
-    if not plain.numel():
-        return
-    need(
-        int(plain.min()) >= 0 and int(plain.max()) < across, f"`0 <= {second} < {names[1]}` is not satisfied."
-    )
-    group = (
-        _C.arange(groups)
-        .repeat(plain[..., 0].numel())
-        .repeat_interleave(lengths.reshape(-1))
-        .reshape(plain.shape)
-    )
-    ordered = (plain[..., 1:] > plain[..., :-1]) | (group[..., 1:] != group[..., :-1])
-    need(bool(ordered.all()), f"`{second}[..., {first}[..., i - 1]:{first}[..., i]] for all i = 1, ..., n{names[0]} are sorted "
-         "and distinct along the last dimension values` is not satisfied.")  # fmt: skip

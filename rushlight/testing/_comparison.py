@@ -184,7 +184,27 @@ def _compare_tensors(actual, expected, path, options):
     for name, read, wanted in checks:
         if wanted and read(a) != read(e):
             _fail(f"The values for attribute '{name}' do not match: {read(a)} != {read(e)}.", path)
-    rtol, atol = options.tolerances(a.dtype, e.dtype)
+    tolerances = options.tolerances(a.dtype, e.dtype)
+    if a.layout is e.layout and a.layout is not _C.strided:
+        _compare_sparse(a, e, tolerances, path, options)
+    else:
+        _compare_values(a.to_dense(), e.to_dense(), tolerances, "Tensor-likes", path, options)
+
+
+def _compare_sparse(a, e, tolerances, path, options):
+    """Tensors of the same sparse layout part by part: the indices have to be equal, the values close."""
+    layout = str(a.layout)[len("torch.sparse_") :].upper()
+    if a._nnz() != e._nnz():
+        _fail(f"The number of specified values in sparse {layout} tensors does not match: {a._nnz()} != {e._nnz()}", path)
+    names = {"COO": ("_indices",), "CSR": ("crow_indices", "col_indices"), "BSR": ("crow_indices", "col_indices")}
+    for name in names.get(layout, ("ccol_indices", "row_indices")):
+        x, y = (getattr(t.detach(), name)() for t in (a, e))
+        _compare_values(x, y, (0.0, 0.0), f"Sparse {layout} {name.lstrip('_')}", path, options)
+    _compare_values(a._values(), e._values(), tolerances, f"Sparse {layout} values", path, options)
+
+
+def _compare_values(a, e, tolerances, what, path, options):
+    rtol, atol = tolerances
     dtype = _C.promote_types(a.dtype, e.dtype)
     x, y = _array(a, dtype), _array(e, dtype)
     with np.errstate(all="ignore"):
@@ -202,7 +222,7 @@ def _compare_tensors(actual, expected, path, options):
                 ),
                 path,
             )
-        _fail(_report(different, size, ~close, rtol, atol, dtype), path)
+        _fail(_report(what, different, size, ~close, rtol, atol, dtype), path)
 
 
 def _array(t, dtype):
@@ -233,10 +253,10 @@ def _relative(different, size, dtype):
     return _C.from_numpy(quotient).to(short).float().numpy()
 
 
-def _report(different, size, wrong, rtol, atol, dtype):
+def _report(what, different, size, wrong, rtol, atol, dtype):
     count, total = int(wrong.sum()), wrong.size
     relative = _relative(different, size, dtype)
-    lines = [f"Tensor-likes are not {'close' if rtol or atol else 'equal'}!", "",
+    lines = [f"{what} are not {'close' if rtol or atol else 'equal'}!", "",
              f"Mismatched elements: {count} / {total} ({count / total:.1%})"]  # fmt: skip
     for name, values, allowed in (("absolute", different, atol), ("relative", relative, rtol)):
         values = np.where(wrong, values, 0 if values.dtype.kind == "i" else 0.0)
