@@ -208,10 +208,14 @@ def lu(A, *, pivot=True, out=None):
 
 def _factored(A, pivot):
     """Gaussian elimination: the compact factors, the row exchanges from one, and the resulting order of the rows."""
+    if A.requires_grad:
+        return _lu_function().apply(A, pivot)
+    return _eliminated(A, pivot)
+
+
+def _eliminated(A, pivot):
     import numpy as np
 
-    if A.requires_grad:
-        raise NotImplementedError("linalg.lu: the derivative is not implemented")
     work = A.detach().numpy().copy().reshape(-1, *A.shape[-2:])
     m, n = A.shape[-2:]
     k = min(m, n)
@@ -227,3 +231,47 @@ def _factored(A, pivot):
     batch = A.shape[:-2]
     return (_C.from_numpy(work).reshape(A.shape), _C.from_numpy(pivots).reshape(*batch, k),
             _C.from_numpy(order).reshape(*batch, m))  # fmt: skip
+
+
+@_cache
+def _lu_function():
+    """_factored as a Function with a derivative; made on first use."""
+    from .autograd import Function
+
+    class LinalgLuFactor(Function):
+        @staticmethod
+        def forward(ctx, A, pivot):
+            compact, pivots, order = _eliminated(A, pivot)
+            ctx.save_for_backward(compact, order)
+            ctx.mark_non_differentiable(pivots, order)
+            return compact, pivots, order
+
+        @staticmethod
+        def backward(ctx, grad, *_):
+            return _lu_gradient(grad, *ctx.saved_tensors), None
+
+    return LinalgLuFactor
+
+
+def _lu_gradient(grad, compact, order):
+    """Gradient for A[order] = L U from that of the compact factors. The k x k corner follows from
+    dL U + L dU = dA; what lies right of it or below it is a triangular solve by itself."""
+    m, n = compact.shape[-2:]
+    k = min(m, n)
+    lower = _C.tril(compact[..., :k, :k], -1) + _C.eye(k, dtype=compact.dtype)
+    upper = _C.triu(compact[..., :k, :k])
+    corner = grad[..., :k, :k]
+    inner = _C.tril(lower.mH @ _C.tril(corner, -1), -1) + _C.triu(_C.triu(corner) @ upper.mH)
+    if n > m:
+        inner = inner - _C.tril(grad[..., k:] @ compact[..., k:].mH, -1)
+    elif m > n:
+        inner = inner - _C.triu(compact[..., k:, :].mH @ grad[..., k:, :])
+    result = solve_triangular(lower.mH, inner, upper=True)
+    result = solve_triangular(upper.mH, result, upper=False, left=False)
+    if n > m:
+        result = _C.cat([result, solve_triangular(lower.mH, grad[..., k:], upper=True)], -1)
+    elif m > n:
+        below = solve_triangular(upper.mH, grad[..., k:, :], upper=False, left=False)
+        result = _C.cat([result, below], -2)
+    return (order.unsqueeze(-2) == _C.arange(m).unsqueeze(-1)).to(result.dtype) @ result
+

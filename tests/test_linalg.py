@@ -134,3 +134,18 @@ def test_lstsq():
     a, b = matrix(5, 3), matrix(5, 2)
     expected = np.linalg.lstsq(a.numpy(), b.numpy(), rcond=None)[0]
     torch.testing.assert_close(L.lstsq(a, b).solution, torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3), (2, 3, 3)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_derivative_of_lu(shape, dtype):
+    a = torch.randn(shape, dtype=dtype, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: torch.linalg.lu(x)[1:], (a,))
+    assert torch.autograd.gradgradcheck(lambda x: torch.linalg.lu_factor(x)[0], (a,))
+
+
+@pytest.mark.parametrize("mode", ["reduced", "complete"])
+@pytest.mark.parametrize("part", [slice(2), slice(1), slice(1, 2)])
+def test_derivative_of_the_qr_of_wide_matrices(mode, part):
+    a = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: torch.linalg.qr(x, mode)[part], (a,))

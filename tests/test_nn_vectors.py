@@ -84,6 +84,9 @@ KNOWN = {
         ("lambda a, b: F.grouped_mm(a, b, offs=torch.tensor([8, 16]", ".shorter"): MESSAGE,
         ("lambda w, g: G.conv1d_input", ".unbatched"): MESSAGE,
         ("lambda w, g: G.conv", ".shorter"): MESSAGE,
+        ("G.conv", ".unbatched"): MORE,
+        ("G.conv", ".empty.grads"): "zeros of an empty batch instead of no gradient",
+        ("G.conv", ".integers"): MESSAGE,
         ("lambda w, g: G.conv", ".integers"): MESSAGE,
     },
     "optimizers": {

@@ -353,6 +353,20 @@ const Op& linalg_cholesky_ex = def({
     .modules = "linalg",
 });
 
+namespace {
+
+// The gradient of a matrix with at least as many rows as columns; gq or gr may be missing.
+Tensor qr_gradient(const Tensor& q, const Tensor& r, const Tensor& gq, const Tensor& gr) {
+  Tensor mat;
+  if (gr) mat = matmul(r, mh(gr));
+  if (gq) mat = mat ? mat - matmul(mh(gq), q) : -matmul(mh(gq), q);
+  Tensor sym = tril(mat) + mh(tril(mat, -1));
+  Tensor rhs = plus(gq, matmul(q, sym));
+  return mh(solve(r, mh(rhs)));  // rhs R^-H
+}
+
+}  // namespace
+
 const Op& linalg_qr = def({
     .sig = "linalg_qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)",
     .doc = "QR decomposition; mode is 'reduced', 'complete' or 'r'.",
@@ -378,22 +392,25 @@ const Op& linalg_qr = def({
     .grad = [](const Call& c, const Tensor& gq) -> Grads {
       IntSpan sizes = c.in_sizes(0);
       int64_t m = sizes[sizes.size() - 2], n = sizes[sizes.size() - 1];
-      if (c.s(1) != "reduced" && !(c.s(1) == "complete" && m <= n && m == n))
+      if (c.s(1) != "reduced" && !(c.s(1) == "complete" && m <= n))
         throw runtime_error(
             "The derivative of linalg.qr depends on Q, which is only computed for mode='reduced'");
       const Tensor &q = c.out(0), &r = c.out(1), &gr = c.g(1);
-      if (m < n) throw not_implemented("linalg_qr: the derivative for wide matrices is not implemented");
-      Tensor mat;
-      if (gr) mat = matmul(r, mh(gr));
-      if (gq) mat = mat ? mat - matmul(mh(gq), q) : -matmul(mh(gq), q);
-      Tensor low = tril(mat);
-      Tensor sym = low + mh(tril(mat, -1));
-      Tensor rhs = plus(gq, matmul(q, sym));
-      // rhs R^-H
-      return {mh(solve(r, mh(rhs)))};
+      if (m >= n) return {qr_gradient(q, r, gq, gr)};
+      // A = [X Y] = Q [R1 R2] with R2 = Q^H Y: X is square, and Y adds Y gR2^H to the gradient of Q
+      static const Op &narrow = find_op("narrow"), &cat = find_op("cat");
+      auto left = [&](const Tensor& t) { return narrow.call({t, -1, 0, m}); };
+      auto right = [&](const Tensor& t) { return narrow.call({t, -1, m, n - m}); };
+      if (!gr) {
+        Tensor x = qr_gradient(q, left(r), gq, gr);
+        return {cat.call({TensorList{x, right(r) * 0}, -1})};
+      }
+      Tensor of_y = matmul(q, right(gr));
+      Tensor x = qr_gradient(q, left(r), plus(gq, matmul(q, matmul(right(r), mh(right(gr))))), left(gr));
+      return {cat.call({TensorList{x, of_y}, -1})};
     },
     .grad_name = "LinalgQrBackward0",
-    .samples = {"x(4,3)", "x(2,3,3)"},
+    .samples = {"x(4,3)", "x(2,3,3)", "x(2,3,5)"},
     .modules = "linalg",
 });
 

@@ -56,7 +56,7 @@ CASES = [(text, "x(4, 6)") for text in ACTIVATIONS] + [
     ("nn.AdaptiveAvgPool1d(4)", "x(2, 4, 9)"), ("nn.AdaptiveAvgPool2d((None, 3))", "x(2, 4, 7, 6)"), ("nn.AdaptiveAvgPool3d((2, 3, 1))", "x(2, 2, 4, 5, 3)"),
     ("nn.AdaptiveMaxPool1d(4)", "x(2, 4, 9)"), ("nn.AdaptiveMaxPool2d((3, None), return_indices=True)", "x(2, 4, 7, 6)"), ("nn.AdaptiveMaxPool3d(2)", "x(2, 2, 4, 5, 3)"),
     ("nn.FractionalMaxPool2d(2, output_size=(3, 3))", "x(2, 4, 7, 6)"), ("nn.FractionalMaxPool2d(2, output_ratio=0.5, return_indices=True)", "x(2, 4, 7, 6)"),
-    ("nn.FractionalMaxPool3d(2, output_size=2)", "x(2, 2, 4, 5, 3)"),
+    ("nn.FractionalMaxPool3d(2, output_size=(2, 3, 1))", "x(2, 2, 4, 5, 3)"),
     ("nn.MaxUnpool1d(2)", "x(1, 2, 4), torch.tensor([[[0, 2, 5, 7], [1, 3, 4, 6]]])"), ("nn.MaxUnpool2d(2, 2)", "x(1, 1, 2, 2), torch.tensor([[[[0, 3], [9, 15]]]])"),
     ("nn.MaxUnpool3d(2)", "x(1, 1, 1, 2, 2), torch.tensor([[[[[0, 3], [9, 15]]]]])"),
     # padding
@@ -153,7 +153,7 @@ def leaves(values):
     for value in values:
         if isinstance(value, (tuple, list)):
             found += leaves(value)
-        elif value is not None and value.requires_grad:
+        elif hasattr(value, "requires_grad") and value.requires_grad:
             found.append(value)
     return found
 
@@ -184,6 +184,8 @@ def forward(torch, module, args, backward=True):
 
 def changed(value, change, integers=False):
     """Applies change to the floating tensors, or to all, of (nested) inputs."""
+    if isinstance(value, tuple) and isinstance(value[0], int):
+        return value  # sizes
     if isinstance(value, tuple):
         return tuple(changed(v, change, integers) for v in value)
     if value is None or not (integers or value.is_floating_point()):
