@@ -1,6 +1,7 @@
 """Tensors from sizes and numbers: dtypes, ranges, layouts, errors; and exchange by DLPack."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -225,6 +226,20 @@ def test_threads_and_memory_figures():
     assert rl.cpu.memory_stats()["allocated"] >= x.nbytes
     rl.cpu.empty_cache()
     rl.cpu.reset_peak_memory_stats()
+
+
+def test_ever_new_sizes_do_not_pile_up():
+    rl.cpu.empty_cache()
+    rl.cpu.reset_peak_memory_stats()
+    sizes = rl.randint(30_000, 2_000_000, (400,)).tolist()
+    for a, b in zip(sizes[::2], sizes[1::2]):
+        x, y = rl.ones(a), rl.ones(b)
+        assert x[0] == x[-1] == y[-1] == 1
+    del x, y
+    stats = rl.cpu.memory_stats()
+    if stats["cached"]:  # 0 where memory is not cached at all, under the sanitizers
+        assert stats["allocated"] + stats["cached"] <= 1.3 * stats["peak_allocated"] + (1 << 20)
+    assert 0 < stats["cache_limit"] <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") // 4
 
 
 def test_result_type():

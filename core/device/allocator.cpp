@@ -1,6 +1,10 @@
 // The caching allocator. Sizes fall into classes, eight for each power of two. Blocks up to 64 KB live in
-// per-thread free lists (no locks, no read-modify-write atomics), larger ones in lists under one mutex, with
-// a cap.
+// per-thread free lists (no locks, no read-modify-write atomics), larger ones in lists under one mutex, in front of an arena
+// that joins and cuts them.
+// Note [Held memory]
+// A program that asks for ever new sizes must not collect a block of each. Before the arena grows, the lists are emptied into
+// it, and its free pages go back to the system as far as more than 1.2 times the peak of live memory would be held; besides, a
+// quarter of the machine's (or control group's) memory is the most that is kept.
 #include "allocator.h"
 
 #include <pthread.h>
@@ -16,6 +20,8 @@
 #include <new>
 #include <string>
 #include <vector>
+
+#include "arena.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define RUSHLIGHT_CACHE_MEMORY 0  // the sanitizer must see every block, at its exact size
@@ -145,10 +151,9 @@ struct Shared {
   std::mutex mutex;  // guards everything that is not atomic
   std::vector<ThreadCache*> threads;
   std::vector<void*> large[kClasses];
-  uint64_t last_use[kClasses] = {};
-  uint64_t clock = 0;
-  size_t cached = 0;
+  size_t listed = 0;  // bytes in those lists
   size_t limit = memory_limit() / 4;
+  Arena arena{RUSHLIGHT_CACHE_MEMORY ? std::max(16 * limit, size_t{64} << 30) : 0};
   std::atomic<int64_t> in_use{0};
   std::atomic<int64_t> peak{0};
   std::atomic<uint64_t> allocations{0};
@@ -244,17 +249,43 @@ Shared& shared() {
   return *instance;
 }
 
-void release_large_cache(Shared& all, size_t keep) {  // with the mutex held
-  while (all.cached > keep) {
-    int oldest = -1;
-    for (int i = kSmallClasses; i < kClasses; ++i) {
-      if (!all.large[i].empty() && (oldest < 0 || all.last_use[i] < all.last_use[oldest])) oldest = i;
-    }
-    if (oldest < 0) return;
-    system_release(all.large[oldest].back(), class_bytes(oldest));
-    all.large[oldest].pop_back();
-    all.cached -= class_bytes(oldest);
+// The next functions want the mutex held.
+void empty_lists(Shared& all) {
+  for (int i = kSmallClasses; i < kClasses; ++i) {
+    for (void* block : all.large[i]) all.arena.give(static_cast<char*>(block), class_bytes(i));
+    all.large[i].clear();
   }
+  all.listed = 0;
+}
+
+// Keeps at most so many free bytes.
+void shrink_cache(Shared& all, size_t keep) {
+  if (all.listed + all.arena.resident() <= keep) return;
+  empty_lists(all);
+  all.arena.drop(keep);
+}
+
+void* take_large(Shared& all, int index) {
+  const size_t size = class_bytes(index);
+  if (!all.large[index].empty()) {
+    void* block = all.large[index].back();
+    all.large[index].pop_back();
+    all.listed -= size;
+    return block;
+  }
+  if (char* block = all.arena.take(size)) return block;
+  if (all.listed) {
+    empty_lists(all);
+    if (char* block = all.arena.take(size)) return block;
+  }
+  char* block = all.arena.grow(size);
+  if (block == nullptr) return nullptr;
+  all.system_allocations.fetch_add(1, std::memory_order_relaxed);
+  // Note [Held memory]
+  const size_t live = std::max<int64_t>(all.in_use.load(std::memory_order_relaxed), 0) + size;
+  const size_t most = std::max<size_t>(std::max<int64_t>(all.peak.load(std::memory_order_relaxed), 0), live);
+  all.arena.drop(most + most / 5 - live);
+  return block;
 }
 
 void* ask_system(size_t bytes) {
@@ -294,18 +325,13 @@ __attribute__((noinline)) void* allocate_large(size_t bytes) {
   const int index = class_of(bytes);
   const size_t size = class_bytes(index);
   Shared& all = shared();
-  void* block = nullptr;
+  if (ThreadCache* cache = thread_cache()) report(*cache);
+  void* block;
   {
     const std::lock_guard lock(all.mutex);
-    all.last_use[index] = ++all.clock;
-    if (!all.large[index].empty()) {
-      block = all.large[index].back();
-      all.large[index].pop_back();
-      all.cached -= size;
-    }
+    block = take_large(all, index);
   }
   if (block == nullptr) block = ask_system(size);
-  if (ThreadCache* cache = thread_cache()) report(*cache);
   all.add_in_use(static_cast<int64_t>(size), static_cast<int64_t>(size));
   all.allocations.fetch_add(1, std::memory_order_relaxed);
   return block;
@@ -316,20 +342,11 @@ __attribute__((noinline)) void release_large(void* block, size_t bytes) {
   const size_t size = class_bytes(index);
   Shared& all = shared();
   all.add_in_use(-static_cast<int64_t>(size), 0);
-  if (size <= all.limit) {
-    const std::lock_guard lock(all.mutex);
-    all.last_use[index] = ++all.clock;
-    try {
-      all.large[index].push_back(block);
-    } catch (const std::bad_alloc&) {
-      system_release(block, size);
-      return;
-    }
-    all.cached += size;
-    release_large_cache(all, all.limit);
-    return;
-  }
-  system_release(block, size);
+  if (!all.arena.owns(block)) return system_release(block, size);
+  const std::lock_guard lock(all.mutex);
+  all.large[index].push_back(block);
+  all.listed += size;
+  shrink_cache(all, all.limit);
 }
 
 __attribute__((noinline)) void release_small_slowly(void* block, int index) {
@@ -395,7 +412,7 @@ void empty_cache() {
   if (this_thread != nullptr) free_bins(*this_thread);
   Shared& all = shared();
   const std::lock_guard lock(all.mutex);
-  release_large_cache(all, 0);
+  shrink_cache(all, 0);
 }
 
 #else
@@ -423,7 +440,8 @@ MemoryStats memory_stats() {
   Shared& all = shared();
   const std::lock_guard lock(all.mutex);
   MemoryStats stats;
-  int64_t in_use = all.in_use.load(), peak = all.peak.load(), cached = static_cast<int64_t>(all.cached);
+  int64_t in_use = all.in_use.load(), peak = all.peak.load();
+  int64_t cached = static_cast<int64_t>(all.listed + all.arena.resident());
   stats.allocations = all.allocations.load();
   for (const ThreadCache* thread : all.threads) {
     peak = std::max(peak, in_use + thread->highest.get());
