@@ -49,6 +49,16 @@ int64_t planes_room(int64_t channels, const Axis& y, const Axis& x) {
   return channels * plane_size(y, x) + tile_columns<T>;
 }
 
+// to[i] = f(from[i]), vector by vector: rows are short.
+template <class T, class F>
+RL_INLINE void each_vector(const T* from, int64_t n, T* to, F f) {
+  constexpr int w = width<T>;
+  int64_t i = 0;
+  for (; i + w <= n; i += w) store(to + i, f(load(from + i)));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) store_tail(to + i, f(load_tail(from + i, rest)), rest);
+}
+
 template <class T>
 void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& y, const Axis& x,
                  T* out) {
@@ -71,7 +81,7 @@ void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const 
             const T* s = source + (c * h + sy) * w + shift;
             for (int64_t i = 0; i < first; i++) row[i] = 0;
             if (x.stride == 1)
-              for (int64_t i = first; i < last; i++) row[i] = s[i];
+              each_vector<T>(s + first, last - first, row + first, [](Vec<T> v) { return v; });
             else
               for (int64_t i = first; i < last; i++) row[i] = s[i * x.stride];
             for (int64_t i = last; i < x.length; i++) row[i] = 0;
@@ -177,10 +187,8 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
           const T add = to.bias ? to.bias[i] : T(0);
           if (to.column_stride != 1)
             for (int64_t q = 0; q < valid; q++) out[q * to.column_stride] = from[q];
-          else if (to.bias)
-            for (int64_t q = 0; q < valid; q++) out[q] = from[q] + add;
-          else
-            for (int64_t q = 0; q < valid; q++) out[q] = from[q];
+          else if (to.bias) each_vector<T>(from, valid, out, [add](Vec<T> v) { return v + splat(add); });
+          else each_vector<T>(from, valid, out, [](Vec<T> v) { return v; });
         }
         position += run;
       }

@@ -187,8 +187,10 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
       offset[p] = (p / s.wout * s.stride_h * last.columns + p % s.wout * s.stride_w) * cin;
   else tap_offsets(s, ay, ax, offset);
 
-  // Images are shared out among a number of partial sums that depends on the shape alone.
-  const int64_t parts = most(1, least(least(s.n, 64), (int64_t{4} << 20) / size));
+  // Images are shared out among a number of partial sums that depends on the shape alone; each stands for enough
+  // positions to be worth its addition at the end.
+  const int64_t parts =
+      most(1, least(least(s.n, 64), least((int64_t{4} << 20) / size, s.n * out_plane / 2048)));
   const bool apart = parts > 1 || channels_last;
   Scratch partials(Use::gradient, apart ? sizeof(T) * parts * size : 0);
   T* partial = partials.as<T>();
