@@ -66,7 +66,9 @@ from .random import (
     set_rng_state as set_rng_state,
 )
 from .serialization import load as load
+from .serialization import resume_training as resume_training
 from .serialization import save as save
+from .serialization import save_training as save_training
 from .misc import *  # noqa: F403
 from .sparse._constructors import (
     sparse_bsc_tensor as sparse_bsc_tensor,

@@ -593,3 +593,178 @@ def test_workers_die_with_their_parent(tmp_path):
             if os.path.exists(f"/proc/{p}") and b") Z" not in open(f"/proc/{p}/stat", "rb").read()
         ]
     assert not alive
+
+
+# ---- shared memory, threads, other ways to start
+
+
+def mapped_blocks():
+    """How many pieces of shared memory this process has mapped."""
+    with open("/proc/self/maps") as file:
+        return sum("memfd:rushlight" in line for line in file)
+
+
+class Large(Dataset):
+    def __init__(self, n=12):
+        self.n = n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        return {"x": torch.full((300, 100), float(i)), "i": i, "p": torch.nn.Parameter(torch.ones(3))}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_batches_use_their_memory_again():
+    descriptors = len(os.listdir("/proc/self/fd"))
+    loader = DataLoader(Large(60), batch_size=None, num_workers=2, collate_fn=lambda row: row)
+    most = 0
+    for count, row in enumerate(loader):
+        assert bool((row["x"] == count).all()) and row["i"] == count and row["p"].requires_grad
+        row["x"] += 1  # the memory is the program's
+        most = max(most, mapped_blocks())
+    assert 0 < most <= 2 * (2 + 2)
+    del row
+    kept = list(loader)
+    assert [row["x"][0, 0].item() for row in kept] == list(range(60))
+    view = kept[7]["x"].numpy()[1]
+    del kept, loader
+    import gc
+
+    gc.collect()
+    assert view[0] == 7 and mapped_blocks() == 1
+    del view
+    assert mapped_blocks() == 0 and len(os.listdir("/proc/self/fd")) <= descriptors + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_worker_leaves_no_memory_behind():
+    it = iter(DataLoader(Large(100), batch_size=None, num_workers=2, collate_fn=lambda row: row))
+    batch = next(it)
+    os.kill(it._pool._workers[0].process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        while True:
+            batch = next(it)
+    assert bool((batch["x"] == batch["i"]).all())
+    del it, batch
+    assert mapped_blocks() == 0
+
+
+def test_thread_workers():
+    import threading
+
+    class Here(Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, i):
+            info = get_worker_info()
+            assert info.dataset is self and info.num_workers == 3
+            return i, info.id, os.getpid(), threading.get_ident()
+
+    loader = DataLoader(Here(), batch_size=4, num_workers=3, worker_kind="thread", collate_fn=list)
+    batches = list(loader)
+    assert [[row[0] for row in batch] for batch in batches] == [list(range(k, k + 4)) for k in range(0, 20, 4)]
+    assert [batch[0][1] for batch in batches] == [0, 1, 2, 0, 1]
+    assert {row[2] for batch in batches for row in batch} == {os.getpid()} and get_worker_info() is None
+    assert [b.tolist() for b in DataLoader(Shares(), num_workers=2, batch_size=2, worker_kind="thread")] == [
+        [0, 1], [100, 101], [2], [102, 103], [104, 105], [106, 107]
+    ]  # fmt: skip
+    keeping = DataLoader(Squares(9), num_workers=2, worker_kind="thread", persistent_workers=True)
+    assert [y.item() for _, y in keeping] == [y.item() for _, y in keeping] == [i * i for i in range(9)]
+    with pytest.raises(KeyError, match="Caught KeyError in DataLoader worker thread 0"):
+        list(DataLoader(Failing(raise_key_error), num_workers=2, worker_kind="thread"))
+    with pytest.raises(RuntimeError, match="DataLoader timed out after 0.2 seconds"):
+        list(DataLoader(Failing(lambda: time.sleep(1)), num_workers=1, timeout=0.2, worker_kind="thread"))
+    with pytest.raises(ValueError, match="worker_kind must be 'process' or 'thread', but got 'fibre'"):
+        DataLoader([1], worker_kind="fibre")
+
+
+SPAWNING = """
+import torch, sys
+from torch.utils.data import DataLoader, Dataset
+
+class Data(Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return torch.full((100, 100), float(i)), torch.__name__
+
+if __name__ == "__main__":
+    for x, name in DataLoader(Data(), num_workers=2, multiprocessing_context=sys.argv[1]):
+        print(x[0, 0, 0].item(), *name)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_spawned_workers_of_a_program_that_imports_torch(method, tmp_path):
+    import subprocess
+    from pathlib import Path
+
+    (tmp_path / "program.py").write_text(SPAWNING)
+    done = subprocess.run(
+        [sys.executable, "-m", "rushlight", "program.py", method],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "".join(f"{i}.0 rushlight\n" for i in range(5)), done.stderr
+
+
+ENDINGS = """
+import os, signal, sys, time
+import rushlight as torch
+from rushlight.utils.data import DataLoader
+
+class Endless:
+    def __len__(self): return 1000
+    def __getitem__(self, i): return torch.full((100, 100), float(i))
+
+def begin(**options):
+    it = iter(DataLoader(Endless(), num_workers=2, **options))
+    next(it)
+    return it
+
+if sys.argv[1] == "exit":
+    keep = begin(persistent_workers=True)
+elif sys.argv[1] == "error":
+    keep = begin()
+    raise SystemExit(3)
+elif sys.argv[1] == "interrupt":
+    keep = begin()
+    try:
+        os.killpg(0, signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted")
+elif sys.argv[1] == "fork":
+    keep = begin()
+    child = os.fork()
+    if child == 0:
+        del keep
+        print(sum(b.item() for b in DataLoader(range(4), num_workers=1)), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(keep)) == 999
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "how, code, output", [("exit", 0, ""), ("error", 3, ""), ("interrupt", 0, "interrupted\n"), ("fork", 0, "6\n")]
+)
+def test_no_hang_at_the_end(how, code, output):
+    import subprocess
+    from pathlib import Path
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ENDINGS, how],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout) == (code, output), done.stderr

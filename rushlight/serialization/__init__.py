@@ -2,7 +2,7 @@
 
 saving.py writes, with storages.py for the storages; loading.py reads; archive.py is the zip container, npz.py its
 use by NumPy, legacy.py the format of before 1.6, unpickler.py the reader of pickles that runs no code, names.py the
-names by which files call our objects.
+names by which files call our objects, training.py all of a training run in one file.
 """
 
 from .loading import load as load
@@ -25,3 +25,5 @@ from .safe_globals import get_unsafe_globals_in_checkpoint as get_unsafe_globals
 from .safe_globals import safe_globals as safe_globals  # after this the name is the class, not the module
 from .saving import DEFAULT_PROTOCOL as DEFAULT_PROTOCOL
 from .saving import save as save
+from .training import resume_training as resume_training
+from .training import save_training as save_training

@@ -87,7 +87,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         options=None,
     ):
         super().__init__(weight, reduction=reduction)
-        self.in_features, self.num_classes = in_features, num_classes
+        self.num_classes = num_classes
         self.out_features = tuple(out_features)
         self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
         rows = num_classes
@@ -100,7 +100,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         bias = self.linear.bias
         return F.linear_cross_entropy(
             input,
-            self.linear.weight.view(*shape, self.in_features),
+            self.linear.weight.view(*shape, self.linear.in_features),
             target,
             linear_bias=None if bias is None else bias.view(shape),
             weight=self.weight,
@@ -112,7 +112,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
 
     def extra_repr(self):
         return (
-            f"in_features={self.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
             f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
             f"label_smoothing={self.label_smoothing}, options={self.options}"
         )

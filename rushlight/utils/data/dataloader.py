@@ -4,8 +4,10 @@ import copy
 import math
 import os
 import warnings
+import weakref
 
 import rushlight as rl
+from rushlight import _random_state
 
 from ._utils.collate import default_collate, default_convert
 from ._utils.fetch import IterableFetcher, MapFetcher
@@ -39,6 +41,10 @@ class DataLoader:
         prefetch_factor: batches that each worker prepares ahead (2).
         persistent_workers: keep the workers between passes.
         in_order: give batches in the order of the sampler; False gives them as they come.
+        worker_kind: "process", or "thread" for workers in this process, which copy nothing and pay off where the
+            dataset spends its time in operators, NumPy or reading files. Threads share the random streams.
+
+    `state_dict()` during a pass says how far it has come; after `load_state_dict()` the next pass goes on there.
 
     >>> [batch for batch in DataLoader(range(5), batch_size=2)]
     [tensor([0, 1]), tensor([2, 3]), tensor([4])]
@@ -47,6 +53,8 @@ class DataLoader:
     _frozen = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
     _initialized = False
     _iterator = None
+    _latest = None  # weak reference to the iterator of the present pass
+    _resume = None  # state that the next pass begins with
 
     def __class_getitem__(cls, item):
         return cls
@@ -71,6 +79,7 @@ class DataLoader:
         persistent_workers=False,
         pin_memory_device="",
         in_order=True,
+        worker_kind="process",
     ):
         if num_workers < 0:
             raise ValueError(
@@ -89,6 +98,8 @@ class DataLoader:
             raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        if worker_kind not in ("process", "thread"):
+            raise ValueError(f"worker_kind must be 'process' or 'thread', but got {worker_kind!r}")
 
         self.dataset = dataset
         self.num_workers = num_workers
@@ -99,6 +110,7 @@ class DataLoader:
         self.worker_init_fn = worker_init_fn
         self.multiprocessing_context = multiprocessing_context
         self.in_order = in_order
+        self.worker_kind = worker_kind
         self._iterable = isinstance(dataset, IterableDataset)
         if self._iterable:
             self._refuse_order_of_stream(shuffle, sampler, batch_sampler)
@@ -143,6 +155,9 @@ class DataLoader:
                     f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={value}"
                 )
 
+    def __getstate__(self):
+        return {key: value for key, value in vars(self).items() if key not in ("_iterator", "_latest")}
+
     def __setattr__(self, name, value):
         if self._initialized and name in self._frozen:
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
@@ -186,15 +201,65 @@ class DataLoader:
         return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self):
-        if self.num_workers == 0:
-            return _SingleProcessIterator(self)
-        if not self.persistent_workers:
-            return _WorkersIterator(self)
-        if self._iterator is None:
-            self._iterator = _WorkersIterator(self)
+        resume, self._resume = self._resume, None
+        if self.num_workers and self.persistent_workers and self._iterator is not None and resume is None:
+            iterator = self._iterator
+            iterator._restart(self)
         else:
-            self._iterator._restart(self)
-        return self._iterator
+            iterator = (_WorkersIterator if self.num_workers else _SingleProcessIterator)(self, resume)
+            if self.persistent_workers:
+                self._iterator = iterator
+        self._latest = weakref.ref(iterator)
+        return iterator
+
+    def state_dict(self):
+        """How far the present pass has come, and the states of the random streams that it needs to go on from there.
+
+        Taken while a batch is being used, the state counts this batch as done. It can be saved in a checkpoint. See
+        save_training for the state of the rest of a program.
+        """
+        if self._resume is not None:
+            return self._resume
+        iterator = self._latest() if self._latest is not None else None
+        state = {"position": None} if iterator is None else iterator._state()
+        return {**state, "generators": [generator.get_state() for generator in self._generators()]}
+
+    def load_state_dict(self, state):
+        """Let the next pass go on where the state was taken: the same batches as in a run that was not interrupted.
+
+        The sampler is asked for its indices from the start, with the random streams as they were then; batches that
+        were given out before are skipped (a stream has to be read up to there). The process's own random streams keep
+        their states.
+        """
+        generators = self._generators()
+        if len(generators) != len(state["generators"]):
+            raise ValueError(
+                f"the state is of a DataLoader with {len(state['generators'])} generators, this one has "
+                f"{len(generators)}"
+            )
+        for generator, value in zip(generators, state["generators"], strict=True):
+            generator.set_state(value)
+        self._iterator, self._latest = None, None
+        self._resume = state
+
+    def _generators(self):
+        """The generators that the order of a pass can come from, each once."""
+        inner = getattr(self.batch_sampler, "sampler", None)
+        owners = (self, self.sampler, self.batch_sampler, inner)
+        found = [getattr(owner, "generator", None) for owner in owners]
+        return list({id(g): g for g in found if isinstance(g, rl.Generator)}.values())
+
+    def _streams(self):
+        """The states of all random streams that a pass can draw from."""
+        return {
+            "process": _random_state.capture(),
+            "generators": [generator.get_state() for generator in self._generators()],
+        }
+
+    def _set_streams(self, streams):
+        _random_state.restore(streams["process"])
+        for generator, value in zip(self._generators(), streams["generators"], strict=True):
+            generator.set_state(value)
 
     def __len__(self):
         if not self._iterable:
@@ -223,19 +288,52 @@ class DataLoader:
 
 
 class _Iterator:
-    """One pass: draws the base seed first, the sampler's own draws follow with the first batch."""
+    """One pass: draws the base seed first, the sampler's own draws follow with the first batch.
 
-    def __init__(self, loader):
+    Args:
+        resume: what DataLoader.state_dict() gave, for a pass that goes on.
+    """
+
+    def __init__(self, loader, resume=None):
         self._pin_check(loader)
-        self._base_seed = int(rl.empty((), dtype=rl.int64).random_(generator=loader.generator).item())
-        self._start(loader)
+        self._base_seed = (resume or {}).get("base_seed")
+        if self._base_seed is None:
+            self._base_seed = int(rl.empty((), dtype=rl.int64).random_(generator=loader.generator).item())
+        self._open(loader, resume)
+        if resume is None or resume["position"] is None:
+            self._start(loader)
+            return
+        present = loader._streams()
+        loader._set_streams(resume["start"])
+        self._start(loader, resume["position"], resume["ahead"])
+        self._yielded = resume["yielded"]
+        loader._set_streams(present)
 
-    def _start(self, loader):
+    def _open(self, loader, resume):
+        """Whatever lasts for longer than a pass."""
+
+    def _start(self, loader, position=0, ahead=()):
+        self._beginning = loader._streams()
         self._loader = copy.copy(loader)  # a copy: no reference cycle with a loader that keeps its iterator
         self._loader.__dict__.pop("_iterator", None)
         self._index_sampler = loader._index_sampler
         self._indices = iter(self._index_sampler)
         self._yielded = 0
+        self._finished = False
+        self._begin_pass(position, ahead)
+
+    def _state(self):
+        """For DataLoader.state_dict()."""
+        if self._finished:
+            return {"position": None}
+        position, ahead = self._position()
+        return {
+            "position": position,
+            "ahead": ahead,
+            "yielded": self._yielded,
+            "base_seed": self._base_seed,
+            "start": self._beginning,
+        }
 
     @staticmethod
     def _pin_check(loader):
@@ -253,7 +351,11 @@ class _Iterator:
         return len(self._index_sampler)
 
     def __next__(self):
-        batch = self._next_batch()
+        try:
+            batch = self._next_batch()
+        except StopIteration:
+            self._finished = True
+            raise
         self._yielded += 1
         loader = self._loader
         if loader._reported_length is not None and loader._iterable:
@@ -275,28 +377,36 @@ class _Iterator:
 
 
 class _SingleProcessIterator(_Iterator):
-    def __init__(self, loader):
-        super().__init__(loader)
+    def _begin_pass(self, position, ahead):
+        loader = self._loader
         fetcher = IterableFetcher if loader._iterable else MapFetcher
         self._fetcher = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+        for _ in range(position):
+            index = next(self._indices)
+            if loader._iterable:
+                self._fetcher.fetch(index)
 
     def _next_batch(self):
         return self._fetcher.fetch(next(self._indices))
+
+    def _position(self):
+        return self._yielded, []
 
 
 class _WorkersIterator(_Iterator):
     _pool = None
 
-    def __init__(self, loader):
-        super().__init__(loader)
-        from ._utils.parallel import WorkerPool
+    def _open(self, loader, resume):
+        from ._utils.parallel import ProcessPool, ThreadPool
 
-        self._pool = WorkerPool(loader, self._base_seed, loader._iterable)
-        self._pool.restart(self._indices)
+        pool = ThreadPool if loader.worker_kind == "thread" else ProcessPool
+        self._pool = pool(loader, self._base_seed, (resume or {}).get("workers"))
+
+    def _begin_pass(self, position, ahead):
+        self._pool.restart(self._indices, position, ahead)
 
     def _restart(self, loader):
         self._start(loader)
-        self._pool.restart(self._indices)
 
     def _next_batch(self):
         try:
@@ -305,6 +415,20 @@ class _WorkersIterator(_Iterator):
             if not self._loader.persistent_workers:
                 self._pool.close()
             raise
+
+    def _position(self):
+        return self._pool.position()
+
+    def _state(self):
+        state = super()._state()
+        pool = self._pool
+        if state["position"] is None:
+            # the workers of the next pass are these, if they stay
+            return {**state, "base_seed": self._base_seed, "workers": pool.snapshots} if (
+                self._loader.persistent_workers
+            ) else state
+        # a stream is read again from where it began, so its workers begin as they were then
+        return {**state, "workers": list(pool.begin if self._loader._iterable else pool.snapshots)}
 
     def __del__(self):
         if self._pool is not None:

@@ -1,12 +1,10 @@
-"""What runs inside a DataLoader worker process, and how its batches travel back.
+"""What runs inside a DataLoader worker, a process or a thread.
 
-A worker has two helper threads: one receives requests (so that the parent never blocks on a full pipe and the
+A worker process has two helper threads: one receives requests (so that the parent never blocks on a full pipe and the
 death of the parent is noticed), one sends finished batches (so that the next batch is computed meanwhile).
 """
 
-import io
 import os
-import pickle
 import queue
 import random
 import threading
@@ -15,11 +13,14 @@ from multiprocessing import connection, parent_process
 import numpy as np
 
 import rushlight as rl
-from rushlight._utils import ExceptionWrapper, _tensor_bytes, _tensor_from_bytes
+from rushlight import _random_state
+from rushlight._utils import ExceptionWrapper
 
+from .blocks import BlockWriter, send
 from .fetch import IterableFetcher, MapFetcher
 
-_worker_info = None
+_worker_info = None  # of a worker process
+_of_thread = threading.local()  # .worker_info of a worker thread
 
 
 class WorkerInfo:
@@ -34,46 +35,12 @@ class WorkerInfo:
 
 
 def get_worker_info():
-    """The WorkerInfo of this DataLoader worker process, None in the main process."""
-    return _worker_info
+    """The WorkerInfo of this DataLoader worker process or thread, None outside of one."""
+    return getattr(_of_thread, "worker_info", _worker_info)
 
 
 class StreamEnd:
     """Sent instead of a batch when a worker's share of an IterableDataset is used up."""
-
-
-def _rebuild_batch_tensor(data, dtype, shape, requires_grad, parameter):
-    tensor = _tensor_from_bytes(data, dtype, shape)
-    if parameter:
-        return rl.nn.Parameter(tensor, requires_grad)
-    return tensor.requires_grad_() if requires_grad else tensor
-
-
-class _BatchPickler(pickle.Pickler):
-    """Tensors travel as dtype, shape and raw bytes, their strides made contiguous."""
-
-    def reducer_override(self, obj):
-        plain = type(obj) is rl.Tensor
-        if not plain and type(obj) is not rl.nn.Parameter:
-            return NotImplemented
-        if obj.device.type != "cpu" or obj.layout != rl.strided:
-            return NotImplemented
-        if obj.requires_grad and not obj.is_leaf:
-            raise RuntimeError(
-                "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support "
-                "crossing process boundaries.  If you just want to transfer the data, call detach() on the tensor "
-                "before serializing (e.g., putting it on the queue)."
-            )
-        # a bytearray, unlike bytes, is writable on the other side
-        data = bytearray(_tensor_bytes(obj))
-        return _rebuild_batch_tensor, (data, obj.dtype, tuple(obj.shape), obj.requires_grad, not plain)
-
-
-def pack(message):
-    """A message as bytes for the parent."""
-    buffer = io.BytesIO()
-    _BatchPickler(buffer, protocol=5).dump(message)
-    return buffer.getvalue()
 
 
 def _receive_requests(requests, inbox):
@@ -95,7 +62,7 @@ def _send_results(results, outbox):
     """Thread: finished batches to the parent."""
     try:
         while True:
-            results.send_bytes(outbox.get())
+            send(results, outbox.get())
     except OSError:  # the parent has closed its end
         return
 
@@ -108,11 +75,7 @@ def _seed_everything(seed, base_seed, worker_id):
 
 
 def worker_main(requests, results, setup):
-    """The process's main function.
-
-    A request is (epoch, number, index), None ends the process; the answer is (epoch, number, batch), where batch
-    may be a StreamEnd or an ExceptionWrapper. A new epoch number starts a new pass over the dataset.
-    """
+    """The process's main function."""
     global _worker_info
     import signal
 
@@ -120,41 +83,84 @@ def worker_main(requests, results, setup):
     inbox, outbox = queue.SimpleQueue(), queue.SimpleQueue()
     threading.Thread(target=_receive_requests, args=(requests, inbox), daemon=True).start()
     threading.Thread(target=_send_results, args=(results, outbox), daemon=True).start()
+    seed = setup.base_seed + setup.worker_id
+    _worker_info = WorkerInfo(setup.worker_id, setup.num_workers, seed, setup.dataset)
+    writer, last = BlockWriter(), None
 
-    worker_id, base_seed = setup.worker_id, setup.base_seed
-    where = f"in DataLoader worker process {worker_id}"
+    def prepare():
+        nonlocal last
+        rl.set_num_threads(1)
+        _seed_everything(seed, setup.base_seed, setup.worker_id)
+        if setup.init_fn is not None:
+            setup.init_fn(setup.worker_id)
+        if setup.random_state is not None:
+            _random_state.restore(setup.random_state)
+        last = _random_state.fingerprint()
+
+    def next_request():
+        request = inbox.get()
+        if request is None:
+            return None
+        *request, freed = request
+        writer.release(freed)
+        return request
+
+    def answer(epoch, number, batch):
+        nonlocal last
+        now = _random_state.fingerprint()
+        state = None if now == last else _random_state.capture()  # for DataLoader.state_dict()
+        last = now
+        outbox.put(writer.pack((epoch, number, batch, state)))
+
+    serve(setup, prepare, next_request, answer, f"in DataLoader worker process {setup.worker_id}")
+
+
+def thread_main(inbox, outbox, setup):
+    """The main function of a worker that is a thread: the same without seeds, which belong to the process."""
+    seed = setup.base_seed + setup.worker_id
+    _of_thread.worker_info = WorkerInfo(setup.worker_id, setup.num_workers, seed, setup.dataset)
+
+    def prepare():
+        if setup.init_fn is not None:
+            setup.init_fn(setup.worker_id)
+
+    def answer(epoch, number, batch):
+        outbox.put((epoch, number, batch, None))
+
+    serve(setup, prepare, inbox.get, answer, f"in DataLoader worker thread {setup.worker_id}")
+
+
+def serve(setup, prepare, next_request, answer, where):
+    """Answer requests until there is None.
+
+    A request is (epoch, number, index, skip); the answer is (epoch, number, batch), where batch may be a StreamEnd, an
+    ExceptionWrapper, or None where the batch is only to be skipped. A new epoch number starts a new pass.
+    """
     failure = None
     try:
-        rl.set_num_threads(1)
-        _seed_everything(base_seed + worker_id, base_seed, worker_id)
-        _worker_info = WorkerInfo(worker_id, setup.num_workers, base_seed + worker_id, setup.dataset)
-        if setup.init_fn is not None:
-            setup.init_fn(worker_id)
+        prepare()
     except Exception:
         failure = ExceptionWrapper(where=where)
-
     fetcher_class = IterableFetcher if setup.iterable else MapFetcher
     fetcher, current, ended = None, None, False
-    while (request := inbox.get()) is not None:
-        epoch, number, index = request
+    while (request := next_request()) is not None:
+        epoch, number, index, skip = request
         if epoch != current:
             fetcher, current, ended = None, epoch, False
         if ended:
             continue
         try:
             if failure is not None:
-                answer, failure = failure, None
+                batch, failure = failure, None
             else:
                 if fetcher is None:
-                    fetcher = fetcher_class(
-                        setup.dataset, setup.auto_collation, setup.collate_fn, setup.drop_last
-                    )
-                answer = fetcher.fetch(index)
-            message = pack((epoch, number, answer))
+                    fetcher = fetcher_class(setup.dataset, setup.auto_collation, setup.collate_fn, setup.drop_last)
+                batch = fetcher.fetch(index)
+            answer(epoch, number, None if skip else batch)
         except Exception as error:
             if setup.iterable and isinstance(error, StopIteration):
-                answer, ended = StreamEnd(), True
+                batch, ended = StreamEnd(), True
             else:
-                answer = ExceptionWrapper(where=where)
-            message = pack((epoch, number, answer))
-        outbox.put(message)
+                batch = ExceptionWrapper(where=where)
+            answer(epoch, number, batch)
+        del request, batch
