@@ -13,6 +13,7 @@ from .lbfgs import LBFGS as LBFGS
 from .muon import Muon as Muon
 from .nadam import NAdam as NAdam
 from .optimizer import Optimizer as Optimizer
+from .optimizer import swap_in_optimizer_params_and_state as swap_in_optimizer_params_and_state
 from .radam import RAdam as RAdam
 from .rmsprop import RMSprop as RMSprop
 from .rprop import Rprop as Rprop

@@ -2,6 +2,7 @@
 each group's tensors to an optimiser's update rule."""
 
 from collections import OrderedDict, defaultdict
+from contextlib import contextmanager
 from copy import deepcopy
 
 import rushlight as rl
@@ -355,6 +356,36 @@ def _fit(param, value, group, key=None):
 
 
 # --- what the optimisers' files share ---------------------------------------------------------------------------
+
+
+@contextmanager
+def swap_in_optimizer_params_and_state(optimizer, swapin_parameters, swapin_optim_state):
+    """Inside, the optimizer works on other parameters with another state; afterwards it has its own again.
+
+    Args:
+        swapin_parameters: name to tensor, in the order of the optimizer's parameters.
+        swapin_optim_state: what a state_dict() gives; its tensors are used themselves, so that steps change them.
+    """
+    own_groups, own_state = optimizer.param_groups, optimizer.state
+    given = list(swapin_parameters.values())
+    count = sum(len(group["params"]) for group in own_groups)
+    if len(given) != count:
+        raise ValueError(f"expected {count} parameters to swap in, but got {len(given)}")
+    saved_groups = swapin_optim_state["param_groups"]
+    if [len(g["params"]) for g in saved_groups] != [len(g["params"]) for g in own_groups]:
+        raise ValueError("the groups of swapin_optim_state do not fit those of the optimizer")
+    rest = iter(given)
+    groups = [{**group, "params": [next(rest) for _ in group["params"]]} for group in saved_groups]
+    places = [place for group in saved_groups for place in group["params"]]
+    by_place = dict(zip(places, given))
+    state = defaultdict(dict)
+    for place, values in swapin_optim_state["state"].items():
+        state[by_place.get(place, place)] = dict(values) if isinstance(values, dict) else values
+    optimizer.param_groups, optimizer.state = groups, state
+    try:
+        yield
+    finally:
+        optimizer.param_groups, optimizer.state = own_groups, own_state
 
 
 def check_lr(lr):

@@ -155,6 +155,23 @@ def differentiable(torch, make):
     return torch.autograd.grad(total, start)
 
 
+def swapped(torch):
+    """A step on other parameters and another state, which then have changed while the optimizer's own have not."""
+    ps = parameters(torch)
+    optimizer = torch.optim.Adam(ps, lr=0.1)
+    loss_of(ps).backward()
+    optimizer.step()
+    saved = optimizer.state_dict()
+    others = {str(k): torch.nn.Parameter(p.detach() + 1) for k, p in enumerate(ps)}
+    for p in others.values():
+        p.grad = torch.ones_like(p)
+    state = {k: {n: v.clone() for n, v in values.items()} for k, values in saved["state"].items()}
+    swap = torch.optim.swap_in_optimizer_params_and_state
+    with swap(optimizer, others, {"state": state, "param_groups": saved["param_groups"]}):
+        optimizer.step()
+    return ps, list(others.values()), state, optimizer.state_dict()["state"]
+
+
 DIFFERENTIABLE = [f"optim.{name}(ps, lr=0.1{rest}, differentiable=True)" for name, rest in (("SGD", ", momentum=0.9"), ("Adam", ""), ("AdamW", ", amsgrad=True"), ("Adamax", ""), ("NAdam", ""), ("RAdam", ""), ("Adagrad", ""), ("Adadelta", ""), ("RMSprop", ", momentum=0.5"), ("ASGD", ""))]  # fmt: skip
 
 
@@ -179,4 +196,5 @@ def answers(torch):
     for make in DIFFERENTIABLE:
         yield make, evaluated(lambda make=make: differentiable(torch, make))
     yield "hooks", evaluated(lambda: hooks(torch))
+    yield "swapped", evaluated(lambda: swapped(torch))
     yield "replaced_by_hooks", evaluated(lambda: replaced_by_hooks(torch))

@@ -153,6 +153,12 @@ def multi_head_attention_forward(
             key_padding_mask = key_padding_mask.unsqueeze(0)
     length, batch, embed_dim = query.shape
     source = key.size(0)
+    if key_padding_mask is not None:
+        for dim, size in enumerate((batch, source)):
+            if key_padding_mask.size(dim) != size:
+                raise AssertionError(
+                    f"Expected key_padded_mask.shape[{dim}] to be {size}, but got {key_padding_mask.size(dim)}"
+                )
     key_padding_mask = _additive_mask(
         key_padding_mask, "key_padding_mask", attn_mask, "attn_mask", query.dtype
     )
@@ -224,10 +230,6 @@ def multi_head_attention_forward(
     source = k.size(1)
 
     if key_padding_mask is not None:
-        if tuple(key_padding_mask.shape) != (batch, source):
-            raise AssertionError(
-                f"expecting key_padding_mask shape of {(batch, source)}, but got {key_padding_mask.shape}"
-            )
         hidden = key_padding_mask.view(batch, 1, 1, source).expand(-1, num_heads, -1, -1)
         hidden = hidden.reshape(batch * num_heads, 1, source)
         attn_mask = hidden if attn_mask is None else attn_mask + hidden

@@ -63,7 +63,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             narrow.reset_parameters()
             out.reset_parameters()
 
-    def forward(self, input, target):
+    def forward(self, input_, target_):
+        input, target = input_, target_
         batched = target.dim() == 1
         if not batched and target.dim() != 0:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")

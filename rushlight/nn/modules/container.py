@@ -158,7 +158,7 @@ def _check_times(times):
     if not isinstance(times, int):
         raise TypeError(f"unsupported operand type(s) for *: {type(Sequential)} and {type(times)}")
     if times <= 0:
-        raise ValueError(f"Non-positive multiplication factor {times} for {type(Sequential)}")
+        raise ValueError(f"Non-positive multiplication factor {times} for {Sequential}")
 
 
 class ModuleList(_ListOfModules):
