@@ -46,6 +46,7 @@ NO_SAMPLES = {
                      "max_pool2d_with_indices_backward", "_adaptive_avg_pool2d_backward", "_softmax_backward_data",
                      "_log_softmax_backward_data"], "the derivative of one that has: test_gradients"),
     **dict.fromkeys(["_fused_adam_", "_fused_sgd_"], "test_optim"),
+    "_csr_mm": "test_sparse",
     **dict.fromkeys(["binary_cross_entropy", "binary_cross_entropy_with_logits"], "test_losses"),
     **dict.fromkeys(["scatter.reduce", "scatter.value_reduce", "index_fill.Tensor", "repeat_interleave.Tensor",
                      "tensor_split.tensor", "searchsorted.Scalar", "bucketize.Scalar", "linalg_eig", "_unique"],

@@ -282,6 +282,30 @@ def test_hybrid_sums_and_shapes():
     torch.testing.assert_close(s.transpose(0, 1).to_dense(), x.transpose(0, 1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64", "int64"])
+@pytest.mark.parametrize("width", [1, 5, 16, 40])
+def test_products_of_all_widths(dtype, width):
+    x = matrix(20, 30, getattr(torch, dtype), seed=4)
+    d = matrix(30, width, getattr(torch, dtype), seed=8)
+    for s in (x.to_sparse(), x.to_sparse_csr(), x.t().contiguous().to_sparse().t()):
+        assert torch.equal(s @ d, x @ d)  # small whole numbers: exact
+
+
+def test_the_kernel_of_products_checks_its_pattern():
+    starts, columns, values, dense = (
+        torch.tensor([0, 1, 2]),
+        torch.tensor([0, 1]),
+        torch.ones(2),
+        torch.ones(2, 3),
+    )
+    for bad in ([1, 1, 2], [0, 3, 2], [0, 1, 3], [0, -1, 2]):
+        with pytest.raises(RuntimeError, match="do not fit"):
+            torch._C._csr_mm(torch.tensor(bad), columns, values, dense)
+    for bad in ([0, 2], [-1, 0]):
+        with pytest.raises(IndexError, match="column indices outside"):
+            torch._C._csr_mm(starts, torch.tensor(bad), values, dense)
+
+
 def test_batched_product():
     x, d = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
     torch.testing.assert_close(torch.bmm(x.to_sparse(), d), torch.bmm(x, d))
@@ -523,7 +547,13 @@ def test_copies_and_files(name):
     old = io.BytesIO()
     torch.save(s, old, _use_new_zipfile_serialization=False)
     old.seek(0)
-    copies = [copy.deepcopy(s), copy.copy(s), pickle.loads(pickle.dumps(s)), torch.load(buffer)["s"], torch.load(old)]
+    copies = [
+        copy.deepcopy(s),
+        copy.copy(s),
+        pickle.loads(pickle.dumps(s)),
+        torch.load(buffer)["s"],
+        torch.load(old),
+    ]
     for other in copies:
         assert repr(other.detach()) == repr(s.detach()) and other is not s
     assert copies[0].requires_grad is s.requires_grad

@@ -3,7 +3,7 @@
 from .. import _C
 from ._ops import add, checked_dims, like, mul, operator
 from ._shapes import select, swapped
-from ._tensors import _Sparse, as_coo, coalesce, coo, is_sparse, parts, sum_rows
+from ._tensors import _Sparse, as_coo, coalesce, coo, is_sparse, parts, row_starts
 
 # ---- matrix products ----
 
@@ -16,15 +16,25 @@ def _matrix_parts(tensor):
     return p.indices[0], p.indices[1], p.values
 
 
+def _by_rows(tensor):
+    """Where each row of a sparse matrix begins, and the columns and values row by row."""
+    p = parts(tensor)
+    if p.layout is _C.sparse_csr and tensor.dim() == 2:
+        return p.compressed.to(_C.int64), p.plain.to(_C.int64), p.values
+    rows, columns, values = _matrix_parts(tensor)
+    if bool((rows[1:] < rows[:-1]).any()):
+        order = _C.argsort(rows, stable=True)
+        rows, columns, values = rows[order], columns[order], values[order]
+    return row_starts(rows, tensor.shape[0]), columns, values
+
+
 def _sparse_times_dense(a, b):
-    """(n, k) @ (k, m), b with trailing columns: rows of b, scaled and summed."""
-    rows, columns, values = _matrix_parts(a)
-    dtype = _C.promote_types(a.dtype, b.dtype)
+    """(n, k) @ (k, m)"""
     if a.dtype != b.dtype:
         raise RuntimeError(
             f"expected scalar types of sparse and dense to be the same, got {a.dtype} and {b.dtype}"
         )
-    return sum_rows(b[columns] * values.unsqueeze(1), rows, a.shape[0]).to(dtype)
+    return _C._csr_mm(*_by_rows(a), b)
 
 
 def _sparse_times_sparse(a, b):
@@ -33,7 +43,7 @@ def _sparse_times_sparse(a, b):
         raise RuntimeError(f"mat1 dtype {a.dtype} does not match mat2 dtype {b.dtype}")
     rows, inner, left = _matrix_parts(a)
     right = parts(coalesce(as_coo(b)))
-    starts = _C.searchsorted(right.indices[0].contiguous(), _C.arange(b.shape[0] + 1))
+    starts = row_starts(right.indices[0], b.shape[0])
     lengths = starts.diff()[inner]
     pick = _C.arange(inner.shape[0]).repeat_interleave(lengths)
     before = lengths.cumsum(0) - lengths

@@ -279,7 +279,7 @@ def to_compressed(tensor, layout, block=None):
     return compressed(layout, *stacked, source.shape)
 
 
-def _starts(sorted_rows, count):
+def row_starts(sorted_rows, count):
     """Where each of count rows begins in a sorted list, and where the last one ends: (count + 1,)."""
     return _C.searchsorted(sorted_rows.contiguous(), _C.arange(count + 1))
 
@@ -289,10 +289,10 @@ def _compress(tensor, layout):
     p = parts(tensor)
     rows, columns, values = p.indices[0], p.indices[1], p.values
     if layout is _C.sparse_csr:
-        return compressed(layout, _starts(rows, tensor.shape[0]), columns.clone(), values, tensor.shape)
+        return compressed(layout, row_starts(rows, tensor.shape[0]), columns.clone(), values, tensor.shape)
     order = _C.argsort(columns, stable=True)
     return compressed(
-        layout, _starts(columns[order], tensor.shape[1]), rows[order], values[order], tensor.shape
+        layout, row_starts(columns[order], tensor.shape[1]), rows[order], values[order], tensor.shape
     )
 
 
