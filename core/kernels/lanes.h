@@ -31,8 +31,30 @@ template <class T, class F> RL_INLINE T lane_sum(int64_t n, F&& f) {
   int64_t i = 0;
   for (; i + lane_count <= n; i += lane_count)
     for (int k = 0; k < lane_count; ++k) sum.lane[k] += f(i + k);
-  for (int k = 0; i < n; ++i, ++k) sum.lane[k] += f(i);
+  const int64_t rest = n - i;
+  for (int k = 0; k < lane_count; ++k)  // masked loads where f reads memory
+    if (k < rest) sum.lane[k] += f(i + k);
   return sum.total();
+}
+
+// f(lane_count elements) for x[0 .. n), the last block filled up with `pad`. f takes a pointer and changes the block in place;
+// results are stored to y, which may be x. Costly functions so never run element by element.
+template <class T, class F> RL_INLINE void lane_blocks(int64_t n, const T* x, T* y, T pad, F&& f) {
+  int64_t i = 0;
+  T block[lane_count];
+  for (; i + lane_count <= n; i += lane_count) {
+    for (int k = 0; k < lane_count; ++k) block[k] = x[i + k];
+    f(block);
+    for (int k = 0; k < lane_count; ++k) y[i + k] = block[k];
+  }
+  if (i == n) return;
+  const int64_t rest = n - i;
+  for (int k = 0; k < lane_count; ++k) block[k] = pad;
+  for (int k = 0; k < lane_count; ++k)
+    if (k < rest) block[k] = x[i + k];
+  f(block);
+  for (int k = 0; k < lane_count; ++k)
+    if (k < rest) y[i + k] = block[k];
 }
 
 }  // namespace rushlight

@@ -8,6 +8,7 @@
 //
 // A kernel that chooses between tables calls run_map itself: static_table<Floats>(lambda), then run_map(c, table).
 #pragma once
+#include <algorithm>
 #include <concepts>
 #include <utility>
 
@@ -76,11 +77,37 @@ template <std::floating_point T> struct RowResult<std::complex<T>, T> {
   using type = T;
 };
 
+// Functions with a short form for most arguments, see Note [Short forms] in mathfn.h.
+template <class F, class R, class... P>
+concept HasShortForm = std::same_as<R, float> && (std::same_as<P, float> && ...) &&
+                       requires { F::measure_limit; };
+
+template <class F> RL_INLINE void short_form_loop(float* to, int64_t n, const float* from) {
+  constexpr int64_t block = 512;  // stays in L1 between the two passes
+  constexpr F f{};
+  for (int64_t at = 0; at < n; at += block, to += block, from += block) {
+    int64_t m = std::min(block, n - at);
+    uint32_t most = 0;
+    for (int64_t i = 0; i < m; ++i) most = std::max(most, F::measure(from[i]));
+    if (most < F::measure_limit) {
+      RL_INDEPENDENT
+      for (int64_t i = 0; i < m; ++i) to[i] = F::short_form(from[i]);
+    } else {
+      RL_INDEPENDENT
+      for (int64_t i = 0; i < m; ++i) to[i] = f(from[i]);
+    }
+  }
+}
+
 // The mask is read as bytes: GCC vectorises comparisons of those, but not loads of bool.
 template <class F, class R, class... P> RL_INLINE void element_loop(R* to, int64_t n, const P*... from) {
-  constexpr F f{};
-  RL_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(from[i]...));
+  if constexpr (HasShortForm<F, R, P...>) {
+    short_form_loop<F>(to, n, from...);
+  } else {
+    constexpr F f{};
+    RL_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(from[i]...));
+  }
 }
 template <class F, class R, class... P>
 RL_INLINE void masked_loop(R* to, int64_t n, const uint8_t* mask, const P*... from) {

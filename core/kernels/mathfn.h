@@ -6,6 +6,7 @@
 // mathfn_special.h.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -96,7 +97,7 @@ inline constexpr double kRoundD = 6755399441055744.0;  // 1.5 * 2^52
 
 // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2
 RUSHLIGHT_INLINE float exp_tail(float r) {
-  return poly(r, 5.e-01f, 1.6666666e-01f, 4.166629e-02f, 8.333499e-03f, 1.3944943e-03f, 1.9790063e-04f);
+  return poly(r, 4.9999997e-01f, 1.6666546e-01f, 4.1667435e-02f, 8.366265e-03f, 1.3870678e-03f);
 }
 RUSHLIGHT_INLINE double exp_tail(double r) {
   return poly(r, 0.5, 0.16666666666666685, 0.04166666666666608, 0.008333333333316697, 0.0013888888889120328,
@@ -104,25 +105,16 @@ RUSHLIGHT_INLINE double exp_tail(double r) {
               2.511234491185942e-08, 2.0826370788508224e-09);
 }
 
-struct ExpParts {
-  float n;     // integer
-  int32_t ni;  // the same
-  float r;     // x - n ln 2
-};
-
-RUSHLIGHT_INLINE ExpParts exp_reduce(float x) {
-  const float t = fn::fma(x, 0x1.715476p+0f, kRound);
-  const float n = t - kRound;
-  const float r = fn::fma(n, 0x1.05c610p-29f, fn::fma(n, -0x1.62e430p-1f, x));
-  return {n, static_cast<int32_t>(bits(t) - bits(kRound)), r};
+// x - n ln 2 for the integer n = t - round
+RUSHLIGHT_INLINE float exp_rest(float x, float n) {
+  return fn::fma(n, 0x1.05c610p-29f, fn::fma(n, -0x1.62e430p-1f, x));
 }
 
-// value * 2^n for -252 <= n <= 254; two steps, so that the last one rounds into the subnormal range correctly
-RUSHLIGHT_INLINE float scale(float value, int32_t n) {
-  const int32_t half = n >> 1;
-  const float s1 = from_bits(static_cast<uint32_t>(half + 127) << 23);
-  const float s2 = from_bits(static_cast<uint32_t>(n - half + 127) << 23);
-  return value * s1 * s2;
+// 2^(u - 254) times value, for 2 <= u <= 508 in the low bits of an integer; two steps, so that the last one rounds
+// into the subnormal range correctly and overflows to infinity.
+RUSHLIGHT_INLINE float scale(float value, uint32_t u) {
+  const uint32_t half = u >> 1;
+  return value * from_bits(half << 23) * from_bits((u - half) << 23);
 }
 RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {  // value * 2^(n - 2048)
   const uint64_t half = n >> 1;
@@ -131,12 +123,22 @@ RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {  // value * 2^(
   return value * s1 * s2;
 }
 
-// e^x * 2^shift. NaN passes through the clamps because every comparison with it is false.
-RUSHLIGHT_INLINE float exp_shifted(float x, int32_t shift) {
+// e^x * 2^shift. NaN passes through the first clamp because every comparison with it is false; the second one, on
+// integers, leaves the NaN that is in the rest. (Two clamps of one value in a row compile to many instructions.)
+RUSHLIGHT_INLINE float exp_shifted(float x, int shift) {
+  constexpr float round = kRound + 254.0f;  // low bits: n + 254
   x = x < -105.0f ? -105.0f : x;
-  x = x > 91.0f ? 91.0f : x;
-  const ExpParts e = exp_reduce(x);
-  return scale(1.0f + fn::fma(e.r * e.r, exp_tail(e.r), e.r), e.ni + shift);
+  const float t = from_bits(std::min(bits(fn::fma(x, 0x1.715476p+0f, round)), bits(round + 131.0f)));
+  const float r = exp_rest(x, t - round);
+  return scale(1.0f + fn::fma(r * r, exp_tail(r), r), bits(t) + static_cast<uint32_t>(shift));
+}
+
+// e^x where the result is a normal number, |x| < 87 (nan stays, too)
+RUSHLIGHT_INLINE float exp_plain(float x) {
+  constexpr float round = kRound + 127.0f;  // low bits: the exponent of 2^n
+  const float t = fn::fma(x, 0x1.715476p+0f, round);
+  const float r = exp_rest(x, t - round);
+  return (1.0f + fn::fma(r * r, exp_tail(r), r)) * from_bits(bits(t) << 23);
 }
 
 }  // namespace detail
@@ -156,21 +158,22 @@ RUSHLIGHT_INLINE double exp(double x) {
 }
 
 RUSHLIGHT_INLINE float exp2(float x) {
+  constexpr float round = detail::kRound + 254.0f;
   x = x < -151.0f ? -151.0f : x;
-  x = x > 129.0f ? 129.0f : x;
-  const float t = x + detail::kRound;
-  const float r = (x - (t - detail::kRound)) * 0x1.62e430p-1f;
-  const float p = 1.0f + fn::fma(r * r, detail::exp_tail(r), r);
-  return detail::scale(p, static_cast<int32_t>(detail::bits(t) - detail::bits(detail::kRound)));
+  const float t = detail::from_bits(std::min(detail::bits(x + round), detail::bits(round + 131.0f)));
+  const float r = (x - (t - round)) * 0x1.62e430p-1f;
+  return detail::scale(1.0f + fn::fma(r * r, detail::exp_tail(r), r), detail::bits(t));
 }
 RUSHLIGHT_INLINE double exp2(double x) { return std::exp2(x); }  // library
 
 RUSHLIGHT_INLINE float expm1(float x) {
-  float y = x < -18.0f ? -18.0f : x;
-  y = y > 89.0f ? 89.0f : y;
-  const detail::ExpParts e = detail::exp_reduce(y);
-  const float p = fn::fma(e.r * e.r, detail::exp_tail(e.r), e.r);              // e^r - 1
-  const float s = detail::from_bits(static_cast<uint32_t>(e.ni + 126) << 23);  // 2^(n-1), finite for n = 128
+  constexpr float round = detail::kRound + 126.0f;  // low bits: the exponent of 2^(n-1), finite for n = 128
+  const float y = x < -18.0f ? -18.0f : x;
+  const float t = detail::from_bits(
+      std::min(detail::bits(fn::fma(y, 0x1.715476p+0f, round)), detail::bits(round + 128.0f)));
+  const float r = detail::exp_rest(y, t - round);
+  const float p = fn::fma(r * r, detail::exp_tail(r), r);  // e^r - 1
+  const float s = detail::from_bits(detail::bits(t) << 23);
   const float result = 2.0f * fn::fma(s, p, s - 0.5f);
   return x == 0.0f ? x : result;
 }
@@ -179,13 +182,8 @@ RUSHLIGHT_INLINE double expm1(double x) { return std::expm1(x); }  // library
 template <std::floating_point T>
 RUSHLIGHT_INLINE T sigmoid(T x) {
   const T e = fn::exp(-fn::abs(x));  // at most 1: no overflow, and the far negative tail stays exact
-  const T top = x < T(0) ? e : T(1);
-  const T bottom = T(1) + e;
-  const T lost = e - (bottom - T(1));
-  const T inverse = T(1) / bottom;
-  const T quotient = top * inverse;
-  // one step of refinement takes back the rounding of the sum and of the division
-  return fn::fma(fn::fma(-quotient, lost, fn::fma(-quotient, bottom, top)), inverse, quotient);
+  const T below = e / (T(1) + e), top = x < T(0) ? e : T(1);
+  return fn::fma(-top, below, top);  // e / (1 + e) = e - e below: the rounding of 1 + e counts little
 }
 
 // ---- logarithms
@@ -205,17 +203,22 @@ RUSHLIGHT_INLINE LogParts log_reduce(float x) {
   return {static_cast<float>(static_cast<int32_t>(ei) - 127), from_bits((i & 0x007fffffu) + 0x3f3504f3u), ei};
 }
 
-// log(1 + f) - f for sqrt(1/2) <= 1 + f < sqrt(2)
+// (log(1 + f) - f) / f^2 for sqrt(1/2) <= 1 + f < sqrt(2)
 RUSHLIGHT_INLINE float log_tail(float f) {
-  const float z = f * f;
-  const float p = poly(f, 3.3333313e-01f, -2.500001e-01f, 2.0002124e-01f, -1.6668005e-01f, 1.4219454e-01f,
-                       -1.240534e-01f, 1.1888695e-01f, -1.1677518e-01f, 6.7477375e-02f);
-  return fn::fma(z * f, p, -0.5f * z);
+  return poly(f, -4.9999988e-01f, 3.3333325e-01f, -2.50016e-01f, 2.0001961e-01f, -1.6608719e-01f,
+              1.4182273e-01f, -1.3246344e-01f, 1.2901418e-01f, -7.609259e-02f);
 }
 
 RUSHLIGHT_INLINE float log_special(float x, float result) {
   result = x == kInf ? kInf : result;
   return x > 0.0f ? result : (x == 0.0f ? -kInf : kNan);
+}
+
+// log of a positive normal number times 2^shift
+RUSHLIGHT_INLINE float log_shifted(float x, float shift) {
+  const LogParts l = log_reduce(x);
+  const float e = l.e + shift, f = l.m - 1.0f;
+  return fn::fma(e, 0x1.62e430p-1f, f) + fn::fma(f * f, log_tail(f), e * -0x1.05c610p-29f);
 }
 
 // e + log2(1 + f), times a base change given in two floats each
@@ -224,14 +227,15 @@ RUSHLIGHT_INLINE float log_base(float x, float e_hi, float e_lo, float f_hi, flo
   const LogParts l = log_reduce(tiny ? x * 0x1p+23f : x);
   const float e = l.e - (tiny ? 23.0f : 0.0f);
   const float f = l.m - 1.0f;
-  const float low = fn::fma(e, e_lo, fn::fma(f, f_lo, log_tail(f) * f_hi));
+  const float low = fn::fma(e, e_lo, fn::fma(f, f_lo, f * f * log_tail(f) * f_hi));
   return log_special(x, fn::fma(e, e_hi, fn::fma(f, f_hi, low)));
 }
 
 }  // namespace detail
 
 RUSHLIGHT_INLINE float log(float x) {
-  return detail::log_base(x, 0x1.62e430p-1f, -0x1.05c610p-29f, 1.0f, 0.0f);
+  const bool tiny = x < 0x1p-126f;
+  return detail::log_special(x, detail::log_shifted(tiny ? x * 0x1p+23f : x, tiny ? -23.0f : 0.0f));
 }
 RUSHLIGHT_INLINE float log2(float x) {
   return detail::log_base(x, 1.0f, 0.0f, 0x1.715476p+0f, 0x1.4ae0c0p-26f);
@@ -272,7 +276,7 @@ RUSHLIGHT_INLINE float log1p(float x) {
   // u = 2^e m, hence 1 + x = 2^e (m + lost / 2^e)
   const uint32_t inverse = l.ei > 253u ? 1u : 254u - l.ei;
   const float f = fn::fma(lost, detail::from_bits(inverse << 23), l.m - 1.0f);
-  const float low = fn::fma(l.e, -0x1.05c610p-29f, detail::log_tail(f));
+  const float low = fn::fma(f * f, detail::log_tail(f), l.e * -0x1.05c610p-29f);
   const float result = fn::fma(l.e, 0x1.62e430p-1f, f + low);
   return x == 0.0f ? x : detail::log_special(u, result);
 }
@@ -341,14 +345,7 @@ RUSHLIGHT_INLINE float sin_quadrant(float r, uint32_t quadrant) {
 }  // namespace detail
 
 // sin, cos and tan of float take any argument; the *_near forms need |x| < 65536, take a sixth of the time
-// and give the same bits there. A kernel can test a block with is_near and choose.
-inline constexpr float kTrigNear = 0x1p+16f;
-RUSHLIGHT_INLINE bool is_near(const float* x, long count) {
-  int far = 0;
-  for (long i = 0; i < count; ++i) far |= !(fn::abs(x[i]) < kTrigNear);
-  return far == 0;
-}
-
+// and give the same bits there.
 RUSHLIGHT_INLINE float sin_near(float x) {
   const detail::TrigParts p = detail::trig_reduce_near(x);
   const float result = detail::sin_quadrant(p.r, p.quadrant);
@@ -410,13 +407,21 @@ RUSHLIGHT_INLINE T atanh(T x) {
 
 // ---- hyperbolic functions
 
+// (e^2a - 1) / (e^2a + 1), both halved, with e^2a - 1 taken exactly enough for small a
 RUSHLIGHT_INLINE float tanh(float x) {
-  const float a = fn::abs(x);
-  const float z = a * a;
-  const float near = fn::fma(
-      a * z, detail::poly(z, -3.333328e-01f, 1.3331383e-01f, -5.3734e-02f, 2.061813e-02f, -5.679311e-03f), a);
-  const float far = 1.0f - 2.0f / (fn::exp(2.0f * a) + 1.0f);
-  return fn::copysign(a < 0.625f ? near : far, x);
+  constexpr float round = detail::kRound + 127.0f;
+  float a = fn::abs(x);
+  a = a > 9.1f ? 9.1f : a;
+  const float t = fn::fma(a, 0x1.715476p+1f, round), n = t - round;
+  const float r = fn::fma(n, 0x1.05c610p-30f, fn::fma(n, -0x1.62e430p-2f, a));  // e^2a = 2^n e^2r
+  const float p = fn::fma(
+      r * r, detail::poly(r, 9.9999994e-01f, 6.6666186e-01f, 3.3333948e-01f, 1.3386024e-01f, 4.438617e-02f),
+      r);
+  const float s = detail::from_bits(detail::bits(t) << 23);
+  const float h = fn::fma(s, p, fn::fma(s, 0.5f, -0.5f));
+  const float q = h / (h + 1.0f);
+  return fn::copysign(h < 0.5f ? fn::fma(-h, q, h) : q,
+                      x);  // h - h q = q, with the rounding of h + 1 made small
 }
 RUSHLIGHT_INLINE float sinh(float x) {
   const float a = fn::abs(x);
@@ -447,7 +452,7 @@ RUSHLIGHT_INLINE float erf(float x) {
   const float q = detail::poly(t, -1.7468478e-04f, 1.1295149e+00f, 6.333469e-01f, 1.082801e-01f,
                                -2.5119433e-02f, 4.1710655e-03f, -4.3446323e-04f,
                                2.1095115e-05f);  // -log erfc(t)
-  const float far = 1.0f - fn::exp(-q);
+  const float far = 1.0f - detail::exp_plain(-q);
   return fn::copysign(a < 0.925f ? near : far, x);
 }
 RUSHLIGHT_INLINE double erf(double x) { return std::erf(x); }
@@ -529,3 +534,50 @@ RUSHLIGHT_INLINE T floor_divide(T a, T b) {
 
 #include "mathfn_complex.h"
 #include "mathfn_special.h"
+
+namespace rushlight::fn {
+
+// ---- functions with a short form
+
+// Note [Short forms]
+// Functions whose rare arguments (far ones, subnormals, infinities, nan) cost more than all others have a short form for
+// float. It gives the same bits for every x with measure(x) < measure_limit. Loops (kernels/map.h) measure a block of
+// arguments and take the short form if all of them allow it.
+struct Exp {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::exp(x);
+  }
+  static RUSHLIGHT_INLINE float short_form(float x) { return detail::exp_plain(x); }
+  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
+  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(87.0f);
+};
+struct Log {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::log(x);
+  }
+  static RUSHLIGHT_INLINE float short_form(float x) { return detail::log_shifted(x, 0.0f); }
+  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(x) - 0x00800000u; }
+  static constexpr uint32_t measure_limit = 0x7f000000u;  // positive normal numbers lie below
+};
+struct Sin {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::sin(x);
+  }
+  static RUSHLIGHT_INLINE float short_form(float x) { return fn::sin_near(x); }
+  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
+  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(0x1p+16f);
+};
+struct Cos {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::cos(x);
+  }
+  static RUSHLIGHT_INLINE float short_form(float x) { return fn::cos_near(x); }
+  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
+  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(0x1p+16f);
+};
+
+}  // namespace rushlight::fn

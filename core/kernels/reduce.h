@@ -1,7 +1,8 @@
 // Reductions over any set of dimensions. A reducer is a struct with
 //   using Acc;  Acc identity();  Acc lift(T);  Acc combine(Acc, Acc)
-// Note [Order of a reduction]: every row is cut into chunks of fixed length; a chunk is accumulated in 16 lanes, the lanes
-// are combined in a fixed tree, the chunks in order. Bits depend on the sizes only, not on threads or instruction set.
+// Note [Order of a reduction]: every row is cut into chunks of fixed length; a chunk is accumulated in 16 lanes (long
+// chunks in more, see wide_lanes), the lanes are combined in a fixed tree, the chunks in order. Bits depend on the sizes
+// only, not on threads or instruction set.
 #pragma once
 #include <memory>
 #include <vector>
@@ -35,17 +36,28 @@ struct ReducePlan {
 // dims: wrapped, without duplicates. rows_only: the reduced elements must lie side by side.
 ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only);
 
-template <class T, class R> RL_INLINE typename R::Acc reduce_run(const R& r, const T* x, int64_t n) {
+// How many lanes long runs use: several registers, for one addition has to wait for the one before.
+template <class Acc> constexpr int64_t wide_lanes = std::max<int64_t>(reduce_lanes, 256 / sizeof(Acc));
+
+template <int64_t lane_count, class T, class R>
+RL_INLINE typename R::Acc reduce_in_lanes(R r, const T* x, int64_t n) {
   using Acc = typename R::Acc;
-  Acc lanes[reduce_lanes];
-  for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.identity();
-  int64_t i = 0;
-  for (; i + reduce_lanes <= n; i += reduce_lanes)
-    for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[i + l]));
-  for (int64_t l = 0; i + l < n; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[i + l]));
-  for (int64_t half = reduce_lanes / 2; half; half /= 2)
+  Acc lanes[lane_count];
+  for (int64_t l = 0; l < lane_count; ++l) lanes[l] = r.identity();
+  for (; n >= lane_count; n -= lane_count, x += lane_count)
+    for (int64_t l = 0; l < lane_count; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  for (; n >= reduce_lanes; n -= reduce_lanes, x += reduce_lanes)
+    for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  for (int64_t l = 0; l < reduce_lanes; ++l)  // a masked load, not a loop of n
+    if (l < n) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  for (int64_t half = lane_count / 2; half; half /= 2)
     for (int64_t l = 0; l < half; ++l) lanes[l] = r.combine(lanes[l], lanes[l + half]);
   return lanes[0];
+}
+template <class T, class R> RL_INLINE typename R::Acc reduce_run(const R& r, const T* x, int64_t n) {
+  constexpr int64_t wide = wide_lanes<typename R::Acc>;
+  if (n < 4 * wide) return reduce_in_lanes<reduce_lanes>(r, x, n);
+  return reduce_in_lanes<wide>(r, x, n);
 }
 
 // acc[j] = reduction over column j of a block. Arguments by value: what a lambda captures by reference would be read anew
@@ -58,6 +70,18 @@ RL_INLINE void reduce_rows(R r, const T* x, int64_t stride, int64_t rows, int64_
     RL_INDEPENDENT
     for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
   }
+}
+
+// The same for rows of n that lie one after another: where they are short, several are taken side by side.
+template <class T, class R>
+RL_INLINE void reduce_dense_rows(R r, const T* x, int64_t rows, int64_t n, typename R::Acc* __restrict acc) {
+  const int64_t side = std::max<int64_t>(1, std::min(64 / n, rows));
+  reduce_rows(r, x, side * n, rows / side, side * n, acc);
+  x += rows / side * side * n;
+  for (int64_t i = 0; i < rows % side; ++i, x += n)
+    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+  for (int64_t i = 1; i < side; ++i)
+    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], acc[i * n + j]);
 }
 
 // result[k] = reduction over row k
@@ -113,7 +137,8 @@ template <class T, class R> void reduce(const ReducePlan& p, const R& r, typenam
                      int64_t first = b * width, n = std::min(width, p.inner - first),
                              rows = std::min(height, p.reduced - c * height);
                      const T* x = data + p.offset(o * p.inner) + first + c * height * p.stride;
-                     reduce_rows(r, x, p.stride, rows, n, acc);
+                     if (n == p.stride) reduce_dense_rows(r, x, rows, n, acc);
+                     else reduce_rows(r, x, p.stride, rows, n, acc);
                      int64_t k = o * p.inner + first;
                      if (chunks == 1)
                        for (int64_t j = 0; j < n; ++j) result[k + j] = acc[j];

@@ -21,9 +21,9 @@ template <class T, bool Max> struct Extreme {
   }
   RL_INLINE Acc lift(T x) const { return x; }
   RL_INLINE Acc combine(Acc a, Acc b) const {
-    bool first = Max ? a > b : a < b;
-    if constexpr (std::is_floating_point_v<T>) first |= a != a;  // nan wins
-    return first ? a : b;
+    bool second = Max ? b > a : b < a;
+    if constexpr (std::is_floating_point_v<T>) second |= b != b;  // nan wins, and stays
+    return second ? b : a;
   }
 };
 
@@ -61,11 +61,44 @@ template <bool Max> void extreme_kernel(Call& c, const Dims& dims, int out_at) {
   if (!direct.is(out)) copy(out, direct);
 }
 
+// First position of value, or of nan if it is nan, which is somewhere in the row.
+template <class T> RL_INLINE int64_t first_position(const T* row, int64_t n, T value) {
+  constexpr int64_t step = 64;
+  int64_t i = 0;
+  for (; i + step <= n; i += step) {
+    int found = 0;
+    for (int64_t k = 0; k < step; ++k) found |= (row[i + k] == value) | (row[i + k] != row[i + k]);
+    if (found) break;
+  }
+  for (; i < n; ++i)
+    if (row[i] == value || row[i] != row[i]) return i;
+  return n - 1;
+}
+
+// Extremes of `width` columns of n rows, and their first positions.
+template <bool Max, class T, class Index>
+RL_INLINE void extreme_columns(const T* x, int64_t n, int64_t stride, int64_t width, T* best, Index* at) {
+  for (int64_t j = 0; j < width; ++j) best[j] = x[j], at[j] = 0;
+  for (Index i = 1; i < Index(n); ++i) {
+    x += stride;
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < width; ++j) {
+      bool better = Max ? x[j] > best[j] : x[j] < best[j];
+      if constexpr (std::is_floating_point_v<T>) better |= (x[j] != x[j]) & (best[j] == best[j]);
+      best[j] = better ? x[j] : best[j];
+      at[j] = better ? i : at[j];
+    }
+  }
+}
+
 // First position of the extreme value along dim; nan counts as the extreme.
 template <bool Max> void extreme_index_kernel(const char* name, const Tensor& input, int64_t d,
                                               const Tensor& values, const Tensor& indices) {
-  Tensor in = contiguous_rows(comparable(input), d);
-  int64_t n = in.size(-1), rows = n ? in.numel() / n : 0;
+  Tensor in = comparable(input);
+  if (!in.contiguous()) copy(in = empty(input.sizes(), in.dtype()), comparable(input));
+  int64_t n = in.ndim() ? in.size(d) : 1, inner = 1, rows = n ? in.numel() / n : 0;
+  for (int64_t k = d + 1; k < in.ndim(); ++k) inner *= in.size(k);
+  if (rows == 0) return;
   Tensor best =
       values
           ? (values.dtype() == in.dtype() && values.contiguous() ? values : empty(values.sizes(), in.dtype()))
@@ -74,19 +107,44 @@ template <bool Max> void extreme_index_kernel(const char* name, const Tensor& in
   visit_ordered(name, in.dtype(), [&]<class T>() {
     const T* x = in.data<T>();
     T* out = best ? best.data<T>() : nullptr;
-    each_of_rows(rows, n, [&](int64_t k) {
-      const T* row = x + k * n;
-      int64_t at = 0;
-      for (int64_t i = 1; i < n; ++i) {
-        if constexpr (std::is_floating_point_v<T>)
-          if (row[at] != row[at]) break;
-        bool better = Max ? row[i] > row[at] : row[i] < row[at];
-        if constexpr (std::is_floating_point_v<T>) better |= row[i] != row[i];
-        if (better) at = i;
-      }
-      where[k] = at;
-      if (out) out[k] = row[at];
-    });
+    if (inner == 1) {
+      parallel_for(rows, std::max<int64_t>(1, 2 * reduce_chunk / n), [=](int64_t begin, int64_t end) {
+        with_isa([=] {
+          for (int64_t k = begin; k < end; ++k) {
+            const T* row = x + k * n;
+            const T value = reduce_run(Extreme<T, Max>{}, row, n);
+            where[k] = first_position(row, n, value);
+            if (out) out[k] = row[where[k]];
+          }
+        });
+      });
+      return;
+    }
+    constexpr int64_t width = 128;
+    const int64_t blocks = (inner + width - 1) / width;
+    parallel_for(rows / inner * blocks, std::max<int64_t>(1, 2 * reduce_chunk / (n * std::min(inner, width))),
+                 [=](int64_t begin, int64_t end) {
+                   with_isa([=] {
+                     using Index = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+                     T top[width];
+                     Index at[width];
+                     int64_t far_at[width];
+                     for (int64_t t = begin; t < end; ++t) {
+                       const int64_t first = t % blocks * width, m = std::min(width, inner - first);
+                       const T* from = x + t / blocks * n * inner + first;
+                       int64_t* to = where + t / blocks * inner + first;
+                       if (n <= INT32_MAX) {
+                         extreme_columns<Max>(from, n, inner, m, top, at);
+                         for (int64_t j = 0; j < m; ++j) to[j] = at[j];
+                       } else {
+                         extreme_columns<Max>(from, n, inner, m, top, far_at);
+                         for (int64_t j = 0; j < m; ++j) to[j] = far_at[j];
+                       }
+                       if (!out) continue;
+                       for (int64_t j = 0; j < m; ++j) out[t / blocks * inner + first + j] = top[j];
+                     }
+                   });
+                 });
   });
   if (best && !best.is(values)) copy(values, best);
 }

@@ -110,7 +110,7 @@ template <class T, bool All> struct Truth {
 
 // The dtypes for which a reduction is compiled; input of any other is converted first.
 template <class... T> struct Compiled {};
-using SumTypes = Compiled<bool, int32_t, int64_t, float, double, c64, c128>;
+using SumTypes = Compiled<bool, int32_t, int64_t, bfloat16, float, double, c64, c128>;
 using ProductTypes = Compiled<int64_t, float, double, c64, c128>;
 using FloatTypes = Compiled<float, double>;
 using BoolTypes = Compiled<bool>;

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/cpu/order.h"
 #include "kernels/rows.h"
 #include "ops/ops.h"
 #include "ops/reduce.h"
@@ -59,12 +60,64 @@ template <class F> void along_dim(Call& c, int64_t d, int64_t m, F&& f) {
   copy(dim_last(c.out(1), d), indices);
 }
 
+template <class T> void put_ranked(const T* row, const cpu::Ranked<T>* sorted, int64_t n, T* values,
+                                   int64_t* indices) {
+  for (int64_t i = 0; i < n; ++i) {
+    indices[i] = uint32_t(sorted[i]);
+    values[i] = row[indices[i]];
+  }
+}
 template <class T> void sort_row(const T* row, int64_t n, T* values, int64_t* indices, bool descending) {
+  if (n <= cpu::most_ranked) {
+    auto ranks = cpu::scratch<cpu::Ranked<T>>(2 * n);
+    cpu::rank_row(row, n, descending, ranks.get());
+    return put_ranked(row, cpu::sort_ranked<T>(ranks.get(), ranks.get() + n, n), n, values, indices);
+  }
   std::iota(indices, indices + n, int64_t(0));
   if (descending)
     std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[b], row[a]); });
   else std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[a], row[b]); });
   for (int64_t i = 0; i < n; ++i) values[i] = row[indices[i]];
+}
+// Where the element at place k (from 0) of the sorted row is.
+template <class T> int64_t kth_position(const T* row, int64_t n, int64_t k) {
+  if (n <= cpu::most_ranked) {
+    auto ranks = cpu::scratch<cpu::Ranked<T>>(n);
+    cpu::rank_row(row, n, false, ranks.get());
+    return uint32_t(cpu::select_ranked<T>(ranks.get(), n, k));
+  }
+  std::vector<T> values(n);
+  std::vector<int64_t> order(n);
+  sort_row(row, n, values.data(), order.data(), false);
+  return order[k];
+}
+// The first k elements of the sorted row. Ties: the earlier position wins.
+template <class T> void top_of_row(const T* row, int64_t n, int64_t k, bool descending, T* values,
+                                   int64_t* indices) {
+  if (n > cpu::most_ranked) {
+    std::vector<T> all(n);
+    std::vector<int64_t> order(n);
+    sort_row(row, n, all.data(), order.data(), descending);
+    std::copy_n(all.data(), k, values);
+    std::copy_n(order.data(), k, indices);
+    return;
+  }
+  using N = cpu::Ranked<T>;
+  auto ranks = cpu::scratch<N>(n);
+  cpu::rank_row(row, n, descending, ranks.get());
+  if (k <= 64 || n < 512) {
+    std::partial_sort(ranks.get(), ranks.get() + k, ranks.get() + n);
+    return put_ranked(row, ranks.get(), k, values, indices);
+  }
+  const N last = cpu::select_ranked<T>(ranks.get(), n, k - 1);
+  auto best = cpu::scratch<N>(2 * k + 1);
+  int64_t m = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const N v = cpu::ranked(row[i], i, descending);
+    best[m] = v;
+    m += v <= last;
+  }
+  put_ranked(row, cpu::sort_ranked<T>(best.get(), best.get() + k + 1, k), k, values, indices);
 }
 
 void sort_kernel(Call& c, int dim_at, int descending_at) {
@@ -187,16 +240,7 @@ const Op& topk = def({
           bool largest = c.b(3);
           if (k == 0) return;
           along_dim(c, d, k, [k, largest]<class T>(const T* row, int64_t n, T* values, int64_t* indices) {
-            // ties: the earlier position wins
-            std::vector<int64_t> order(n);
-            std::iota(order.begin(), order.end(), int64_t(0));
-            auto less = [row, largest](int64_t a, int64_t b) {
-              if (largest ? before(row[b], row[a]) : before(row[a], row[b])) return true;
-              if (largest ? before(row[a], row[b]) : before(row[b], row[a])) return false;
-              return a < b;
-            };
-            std::partial_sort(order.begin(), order.begin() + k, order.end(), less);
-            for (int64_t i = 0; i < k; ++i) indices[i] = order[i], values[i] = row[order[i]];
+            top_of_row(row, n, k, largest, values, indices);
           });
         },
     .saves = save(Out1),
@@ -221,11 +265,8 @@ const Op& kthvalue = def({
         [](Call& c) {
           int64_t k = c.i(1);
           pick_along(c, 2, 3, [k]<class T>(const T* row, int64_t n, T* value, int64_t* index) {
-            std::vector<T> values(n);
-            std::vector<int64_t> order(n);
-            sort_row(row, n, values.data(), order.data(), false);
-            *index = order[k - 1];
-            *value = values[k - 1];
+            *index = kth_position(row, n, k - 1);
+            *value = row[*index];
           });
         },
     .saves = save(Out1),
@@ -238,22 +279,17 @@ namespace {
 // The lower median; with skip, nan elements do not count, otherwise one nan makes the result nan.
 template <bool Skip> struct Median {
   template <class T> void operator()(const T* row, int64_t n, T* value, int64_t* index) const {
-    std::vector<T> values(n);
-    std::vector<int64_t> order(n);
-    sort_row(row, n, values.data(), order.data(), false);
-    int64_t last = n;
+    int64_t good = n;  // elements that are not nan
     if constexpr (std::is_floating_point_v<T>) {
-      int64_t good = 0;
-      while (good < n && values[good] == values[good]) ++good;
+      good = std::count_if(row, row + n, [](T x) { return x == x; });
       if (good < n && !Skip) {
-        *index = order[good];
-        *value = values[good];
+        *index = std::find_if(row, row + n, [](T x) { return x != x; }) - row;
+        *value = row[*index];
         return;
       }
-      last = good ? good : n;
     }
-    *index = order[(last - 1) / 2];
-    *value = values[(last - 1) / 2];
+    *index = kth_position(row, n, ((good ? good : n) - 1) / 2);
+    *value = row[*index];
   }
 };
 

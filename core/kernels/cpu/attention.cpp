@@ -86,8 +86,7 @@ RL_INLINE T softmax_in_place(int64_t n, T* row) {
     std::fill_n(row, n, sum);
     return sum == T(0) ? minus_infinity<T> : sum;
   }
-  row_exp(n, top, row, row);
-  const T sum = row_sum(n, row);
+  const T sum = row_exp(n, top, row, row);
   row_divide(n, sum, row);
   return top + fn::log(sum);
 }

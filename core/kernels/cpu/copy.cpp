@@ -23,6 +23,7 @@ constexpr int64_t block = 512;  // elements converted at a time, through buffers
 template <class To, class From> RL_INLINE void convert_loop(char* to, const char* from, int64_t n) {
   auto* t = reinterpret_cast<To*>(to);
   auto* f = reinterpret_cast<const From*>(from);
+  RL_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(f[i]);
 }
 #if defined(__x86_64__)
@@ -45,19 +46,26 @@ __attribute__((target("avx2,f16c"))) void float_to_half(char* to, const char* fr
   for (; i < n; ++i) t[i] = half(f[i]);
 }
 #endif
+// Types whose conversions are compiled for AVX-512, too.
+template <class T>
+constexpr bool is_frequent = std::is_same_v<T, float> || std::is_same_v<T, double> ||
+                             std::is_same_v<T, bfloat16> || std::is_same_v<T, int64_t> ||
+                             std::is_same_v<T, int32_t> || std::is_same_v<T, bool>;
 template <class To, class From> struct Conversion {
   static void same(char* to, const char* from, int64_t n) { std::memcpy(to, from, n * sizeof(To)); }
   RL_TARGET_V2 static void v2(char* to, const char* from, int64_t n) { convert_loop<To, From>(to, from, n); }
   RL_TARGET_V3 static void v3(char* to, const char* from, int64_t n) { convert_loop<To, From>(to, from, n); }
-  static constexpr ConvertRow pick(bool fast) {
+  RL_TARGET_V4 static void v4(char* to, const char* from, int64_t n) { convert_loop<To, From>(to, from, n); }
+  static constexpr ConvertRow pick(int level) {  // 0, 1, 2: v2, v3, v4
     if constexpr (std::is_same_v<To, From>) return same;
 #if defined(__x86_64__)
     else if constexpr (std::is_same_v<To, float> && std::is_same_v<From, half>)
-      return fast ? half_to_float : v2;
+      return level ? half_to_float : v2;
     else if constexpr (std::is_same_v<To, half> && std::is_same_v<From, float>)
-      return fast ? float_to_half : v2;
+      return level ? float_to_half : v2;
 #endif
-    else return fast ? v3 : v2;
+    else if constexpr (is_frequent<To> && is_frequent<From>) return level == 2 ? v4 : level ? v3 : v2;
+    else return level ? v3 : v2;
   }
 };
 
@@ -65,15 +73,15 @@ using ConversionTable = std::array<std::array<ConvertRow, dtype_count>, dtype_co
 template <class... T> struct TypeList {};
 using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double,
                               c64, c128, uint16_t, uint32_t, uint64_t>;
-template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(bool fast,
+template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(int level,
                                                                                            TypeList<To...>) {
-  return {Conversion<To, From>::pick(fast)...};
+  return {Conversion<To, From>::pick(level)...};
 }
-template <class... From> constexpr ConversionTable make_table(bool fast, TypeList<From...> all) {
-  return {table_row<From>(fast, all)...};
+template <class... From> constexpr ConversionTable make_table(int level, TypeList<From...> all) {
+  return {table_row<From>(level, all)...};
 }
-constexpr ConversionTable conversions[2] = {make_table(false, StorageTypes()),
-                                            make_table(true, StorageTypes())};
+constexpr ConversionTable conversions[3] = {make_table(0, StorageTypes()), make_table(1, StorageTypes()),
+                                            make_table(2, StorageTypes())};
 
 template <class F> void visit_storage(Dtype d, F&& f) {
   switch (d) {
@@ -143,8 +151,8 @@ template <class T> void copy_strided(char* to, int64_t to_stride, const char* fr
 }  // namespace
 
 ConvertRow convert_row(Dtype from, Dtype to) {
-  static const bool fast = cpu::isa() == cpu::Isa::v3 || cpu::isa() == cpu::Isa::v4;
-  return conversions[fast][int(from)][int(to)];
+  static const int level = cpu::isa() == cpu::Isa::v4 ? 2 : cpu::isa() == cpu::Isa::v3 ? 1 : 0;
+  return conversions[level][int(from)][int(to)];
 }
 
 void write_number(char* to, Dtype d, const Value& number) {

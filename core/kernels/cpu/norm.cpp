@@ -27,16 +27,32 @@ void over(int64_t count, int64_t size, F&& f) {
 // Adds pieces [count][width] up in order.
 template <class T>
 void combine(const std::vector<double>& pieces, int64_t count, int64_t width, T* out) {
-  for (int64_t j = 0; j < width; ++j) {
-    double sum = 0;
-    for (int64_t k = 0; k < count; ++k) sum += pieces[k * width + j];
-    out[j] = T(sum);
-  }
+  std::vector<double> sum(width);
+  for (int64_t k = 0; k < count; ++k)
+    for (int64_t j = 0; j < width; ++j) sum[j] += pieces[k * width + j];
+  for (int64_t j = 0; j < width; ++j) out[j] = T(sum[j]);
 }
 
 int64_t pieces_of(int64_t n) { return (n + rows_per_piece - 1) / rows_per_piece; }
 
 // Functors below are copied into locals before a loop and capture by value: the compiler must see that stores do not change them.
+
+// Adds up rows first <= i < last of f(i * channels + c, c) for each channel.
+template <class T, class F>
+RL_INLINE void sum_rows(int64_t first, int64_t last, int64_t channels, F f, double* to) {
+  constexpr int64_t width = 128;
+  T sum[width];
+  for (int64_t c0 = 0; c0 < channels; c0 += width) {
+    const int64_t n = std::min(width, channels - c0);
+    for (int64_t c = 0; c < n; ++c) sum[c] = 0;
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t at = i * channels + c0;
+      RL_INDEPENDENT
+      for (int64_t c = 0; c < n; ++c) sum[c] += f(at + c, c0 + c);
+    }
+    for (int64_t c = 0; c < n; ++c) to[c0 + c] = double(sum[c]);
+  }
+}
 
 // Sums over each channel of first(i, c) and second(i, c), i being the element's index. Pieces are planes, or groups of rows where
 // planes are short.
@@ -59,6 +75,12 @@ void two_sums(const Planes& p, F first, G second, bool both, T* sum_first, T* su
       const F f = first;
       const G g = second;
       double *to_a = a + piece * p.channels, *to_b = b + piece * p.channels;
+      if (p.inner == 1) {
+        const int64_t begin = piece * per_piece, end = std::min(p.n, begin + per_piece);
+        sum_rows<T>(begin, end, p.channels, f, to_a);
+        if (both) sum_rows<T>(begin, end, p.channels, g, to_b);
+        return;
+      }
       for (int64_t i = piece * per_piece; i < std::min(p.n, (piece + 1) * per_piece); ++i)
         for (int64_t j = 0; j < p.inner; ++j) {
           const int64_t row = i * p.channels * p.inner + j, step = p.inner;
@@ -88,6 +110,11 @@ void each_value(const Planes& p, T* y, F of_channel) {
     over(p.n, p.channels * p.inner, [=](int64_t row) {
       const F f = of_channel;
       const int64_t n = p.channels, step = p.inner;
+      if (step == 1) {
+        RL_INDEPENDENT
+        for (int64_t c = 0; c < n; ++c) y[row * n + c] = f(c)(row * n + c);
+        return;
+      }
       for (int64_t j = 0; j < step; ++j) {
         const int64_t at = row * n * step + j;
         RL_INDEPENDENT
@@ -105,13 +132,16 @@ RL_INLINE void norm_row(int64_t n, const T* x, const T* weight, const T* bias, T
   const T s = T(1) / std::sqrt(variance + eps);
   *mean = m;
   *rstd = s;
-  RL_INDEPENDENT
-  for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - m) * s;
-  if (weight) {
+  if (weight && bias) {
     RL_INDEPENDENT
-    for (int64_t j = 0; j < n; ++j) y[j] = y[j] * weight[j];
-  }
-  if (bias) {
+    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - m) * s * weight[j] + bias[j];
+  } else if (weight) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - m) * s * weight[j];
+  } else {  // a bias comes with a weight, or is added apart
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - m) * s;
+    if (!bias) return;
     RL_INDEPENDENT
     for (int64_t j = 0; j < n; ++j) y[j] = y[j] + bias[j];
   }

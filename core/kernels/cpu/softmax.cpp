@@ -16,13 +16,12 @@ template <class T>
 RL_INLINE void softmax_row(int64_t n, bool log, const T* x, T* y) {
   const T top = row_maximum(n, x);
   if (log) {
-    const T rest = fn::log(lane_sum<T>(n, [x, top](int64_t j) { return exp_or_zero(x[j] - top); }));
+    const T rest = fn::log(row_exp_sum(n, top, x));
     RL_INDEPENDENT
     for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - top) - rest;
     return;
   }
-  row_exp(n, top, x, y);
-  row_divide(n, row_sum(n, y), y);
+  row_divide(n, row_exp(n, top, x, y), y);
 }
 
 template <class T>
@@ -31,19 +30,27 @@ RL_INLINE void softmax_columns(int64_t n, int64_t inner, int64_t width, bool log
   for (int64_t j = 0; j < width; ++j) top[j] = minus_infinity<T>, sum[j] = 0;
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < width; ++j) top[j] = larger(x[i * inner + j], top[j]);
-  for (int64_t i = 0; i < n; ++i)
+  if (log) {
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < width; ++j) sum[j] += exp_or_zero(x[i * inner + j] - top[j]);
+    for (int64_t j = 0; j < width; ++j) sum[j] = fn::log(sum[j]);
+    for (int64_t i = 0; i < n; ++i) {
+      RL_INDEPENDENT
+      for (int64_t j = 0; j < width; ++j) y[i * inner + j] = (x[i * inner + j] - top[j]) - sum[j];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    RL_INDEPENDENT
     for (int64_t j = 0; j < width; ++j) {
       const T e = exp_or_zero(x[i * inner + j] - top[j]);
       y[i * inner + j] = e;
       sum[j] += e;
     }
-  if (log)
-    for (int64_t j = 0; j < width; ++j) sum[j] = fn::log(sum[j]);
+  }
+  for (int64_t j = 0; j < width; ++j) sum[j] = T(1) / sum[j];
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < width; ++j) {
-      T& out = y[i * inner + j];
-      out = log ? (x[i * inner + j] - top[j]) - sum[j] : out / sum[j];
-    }
+    for (int64_t j = 0; j < width; ++j) y[i * inner + j] *= sum[j];
 }
 
 template <class T>

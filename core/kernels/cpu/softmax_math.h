@@ -15,10 +15,10 @@ RL_INLINE T larger(T a, T b) {
   return a > b ? a : b;
 }
 
-// exp for differences to a maximum. Results that are no normal numbers count as zero: subnormal arithmetic takes a hundred times
+// exp for differences to a maximum, none above zero. Results that are no normal numbers count as zero: subnormal arithmetic takes a hundred times
 // longer on some processors, and hidden positions (-inf) are frequent.
 RL_INLINE float exp_or_zero(float x) {
-  const float e = fn::exp(x < -87.0f ? -87.0f : x);
+  const float e = fn::detail::exp_plain(x < -87.0f ? -87.0f : x);
   return x < -87.0f ? 0.0f : e;
 }
 RL_INLINE double exp_or_zero(double x) {
@@ -32,23 +32,42 @@ RL_INLINE T row_maximum(int64_t n, const T* x) {
   int64_t i = 0;
   for (; i + lane_count <= n; i += lane_count)
     for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
-  for (int k = 0; i < n; ++i, ++k) lanes.lane[k] = larger(x[i], lanes.lane[k]);
+  const int64_t rest = n - i;
+  for (int k = 0; k < lane_count; ++k)
+    if (k < rest) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
   return lanes.combine([](T a, T b) { return larger(a, b); });
 }
+// y = exp(x - top); returns the sum of y.
 template <class T>
-RL_INLINE T row_sum(int64_t n, const T* x) {
-  return lane_sum<T>(n, [x](int64_t j) { return x[j]; });
+RL_INLINE T row_exp(int64_t n, T top, const T* x, T* y) {
+  Lanes<T> sum(T(0));
+  lane_blocks(n, x, y, minus_infinity<T>, [&](T* block) {
+    for (int k = 0; k < lane_count; ++k) block[k] = exp_or_zero(block[k] - top);
+    for (int k = 0; k < lane_count; ++k) sum.lane[k] += block[k];
+  });
+  return sum.total();
 }
-// y = exp(x - top)
+// The sum of exp(x - top)
 template <class T>
-RL_INLINE void row_exp(int64_t n, T top, const T* x, T* y) {
-  RL_INDEPENDENT
-  for (int64_t j = 0; j < n; ++j) y[j] = exp_or_zero(x[j] - top);
+RL_INLINE T row_exp_sum(int64_t n, T top, const T* x) {
+  Lanes<T> sum(T(0));
+  int64_t i = 0;
+  for (; i + lane_count <= n; i += lane_count)
+    for (int k = 0; k < lane_count; ++k) sum.lane[k] += exp_or_zero(x[i + k] - top);
+  const int64_t rest = n - i;
+  T block[lane_count];
+  for (int k = 0; k < lane_count; ++k) block[k] = minus_infinity<T>;
+  for (int k = 0; k < lane_count; ++k)
+    if (k < rest) block[k] = x[i + k];
+  if (rest)
+    for (int k = 0; k < lane_count; ++k) sum.lane[k] += exp_or_zero(block[k] - top);
+  return sum.total();
 }
 template <class T>
 RL_INLINE void row_divide(int64_t n, T by, T* y) {
+  const T factor = T(1) / by;
   RL_INDEPENDENT
-  for (int64_t j = 0; j < n; ++j) y[j] = y[j] / by;
+  for (int64_t j = 0; j < n; ++j) y[j] = y[j] * factor;
 }
 
 }  // namespace rushlight::cpu
