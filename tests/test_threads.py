@@ -1,4 +1,5 @@
-"""Results do not depend on the machine: the same bits for one, two and three threads, and on each instruction set."""
+"""Results do not depend on the machine: the same bits for 1, 2, 3 and 8 threads, and with AVX2 and AVX-512. The baseline,
+which has no fused multiply-add, gives the same values, and every instruction set passes the value tests."""
 
 import hashlib
 import json
@@ -6,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import rushlight as rl
@@ -94,10 +96,10 @@ def test_same_bits_for_any_number_of_threads(op):
     try:
         for text, args, kwargs in grown_calls(op):
             found = []
-            for threads in (1, 2, 3):
+            for threads in (1, 2, 3, 8):
                 rl.set_num_threads(threads)
                 found.append(run(op, args, kwargs))
-            assert found[0] == found[1] == found[2], text
+            assert all(f == found[0] for f in found), text
     finally:
         rl.set_num_threads(before)
 
@@ -108,19 +110,77 @@ def all_digests():
     }
 
 
-def digests_in(isa):
-    """all_digests of a process with that instruction set."""
-    code = "import json, runpy; print(json.dumps(runpy.run_path(%r)['all_digests']()))" % __file__
+def all_sums():
+    """Sums of the absolute values, and of the values, of each result: enough to see that whole vectors are right."""
+    found = {}
+    for op in OPS:
+        for text, args, kwargs in grown_calls(op):
+            rl.manual_seed(0)
+            result = op.call(*args, **kwargs)
+            sums = found[f"{op.key}: {text}"] = []
+            for t in result if isinstance(result, (list, tuple)) else [result]:
+                if not isinstance(t, rl.Tensor) or t.device.type != "cpu":
+                    continue
+                x = np.nan_to_num(
+                    t.detach().resolve_conj().resolve_neg().numpy().astype(complex), posinf=0, neginf=0
+                )
+                sums += [float(np.abs(x).sum()), float(x.real.sum()), float(x.imag.sum()), x.size]
+    return found
+
+
+def ask(isa, function):
+    """What a function of this file gives in a process with that instruction set."""
+    code = "import json, runpy; print(json.dumps(runpy.run_path(%r)[%r]()))" % (__file__, function)
     environment = {**os.environ, "RUSHLIGHT_CPU": isa}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
+needs_avx512 = pytest.mark.skipif(
+    "avx512f" not in (open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else ""),
+    reason="this machine has one instruction set only",
+)
+
+
+@needs_avx512
 def test_same_bits_on_every_instruction_set():
-    if "avx512f" not in open("/proc/cpuinfo").read():
-        pytest.skip("this machine has one instruction set only")
-    v4, v3 = digests_in("v4"), digests_in("v3")
+    v4, v3 = ask("v4", "all_digests"), ask("v3", "all_digests")
     assert len(v4) > 200
     different = sorted(key for key in v4 if v4[key] != v3.get(key))
     assert not different
+
+
+@needs_avx512
+def test_the_baseline_gives_the_same_values():
+    v4, v2 = ask("v4", "all_sums"), ask("v2", "all_sums")
+    assert len(v4) > 200 and v4.keys() == v2.keys()
+    # the sum of n rounded numbers, compared with the sum of their magnitudes
+    different = [
+        key
+        for key, sums in v4.items()
+        for k in range(0, len(sums), 4)
+        if sums[k + 3] != v2[key][k + 3]
+        or max(abs(a - b) for a, b in zip(sums[k : k + 3], v2[key][k : k + 3])) > 1e-4 * (1 + sums[k])
+    ]
+    assert not different
+
+
+@needs_avx512
+@pytest.mark.parametrize("isa", ["v2", "v3"])
+def test_lesser_instruction_sets_pass_the_value_tests(isa):
+    values = os.path.join(os.path.dirname(__file__), "test_ops.py")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        values,
+        "-k",
+        "test_values",
+    ]
+    done = subprocess.run(command, env={**os.environ, "RUSHLIGHT_CPU": isa}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,10 +1,12 @@
 // The MT19937 generator behind every CPU sampler: seeding, batches of draws, the state's bytes.
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
 
 #include "random.h"
 #include "random_dispatch.h"
+#include "with_isa.h"
 
 namespace rushlight {
 
@@ -30,17 +32,50 @@ uint64_t Generator::seed() {
   return seed_;
 }
 
+namespace {
+
+// The loops take values: what a lambda holds would be read anew after each store, and they would not vectorise.
+RL_INLINE uint32_t twist(uint32_t u, uint32_t v) {
+  return (((u & 0x80000000u) | (v & 0x7fffffffu)) >> 1) ^ ((0u - (v & 1u)) & 0x9908b0dfu);
+}
+// Words first <= i < last from those `ahead` places away (behind, if negative).
+template <int first, int last, int ahead>
+RL_INLINE void twist_words(uint32_t* words) {
+  for (int i = first; i < last; ++i) words[i] = words[i + ahead] ^ twist(words[i], words[i + 1]);
+}
+RL_INLINE void to_u24(const uint32_t* words, float* out, size_t n) {
+  RL_INDEPENDENT
+  for (size_t i = 0; i < n; ++i)
+    out[i] = static_cast<float>(static_cast<int32_t>(words[i] & 0xffffffu)) * 0x1p-24f;
+}
+// 53 bits, as two halves placed in the low bits of 2^84 and 2^52: before AVX-512 vectors have no 64-bit conversion.
+RL_INLINE void to_u53(const uint32_t* words, double* out, size_t n) {
+  RL_INDEPENDENT
+  for (size_t i = 0; i < n; ++i) {
+    const uint64_t high = words[2 * i] & 0x1fffffu, low = words[2 * i + 1];
+    const double top = std::bit_cast<double>(uint64_t{0x4530000000000000} | high) - 0x1p84;
+    out[i] = (top + (std::bit_cast<double>(uint64_t{0x4330000000000000} | low) - 0x1p52)) * 0x1p-53;
+  }
+}
+
+}  // namespace
+
 void Generator::regenerate() {
-  const auto twist = [](uint32_t u, uint32_t v) {
-    return (((u & 0x80000000u) | (v & 0x7fffffffu)) >> 1) ^ ((0u - (v & 1u)) & 0x9908b0dfu);
-  };
   // Two runs, neither of which reads what it wrote less than 227 places before: they vectorise.
   constexpr int first = kWords - kShift;
-  for (int i = 0; i < first; ++i) words_[i] = words_[i + kShift] ^ twist(words_[i], words_[i + 1]);
-  for (int i = first; i < kWords - 1; ++i) words_[i] = words_[i - first] ^ twist(words_[i], words_[i + 1]);
+  uint32_t* const words = words_;
+  with_isa([words] {
+    twist_words<0, first, kShift>(words);
+    twist_words<first, kWords - 1, -first>(words);
+  });
   words_[kWords - 1] = words_[kShift - 1] ^ twist(words_[kWords - 1], words_[0]);
   left_ = kWords;
   next_ = 0;
+}
+
+void Generator::temper_words(const uint32_t* words, uint32_t* out, size_t n) {
+  RL_INDEPENDENT
+  for (size_t i = 0; i < n; ++i) out[i] = temper(words[i]);
 }
 
 void Generator::fill_u32(uint32_t* out, size_t count) {
@@ -50,8 +85,7 @@ void Generator::fill_u32(uint32_t* out, size_t count) {
       ++left_;  // as before a draw
     }
     const size_t n = std::min(count, static_cast<size_t>(left_ - 1));
-    const uint32_t* words = words_ + next_;
-    for (size_t i = 0; i < n; ++i) out[i] = temper(words[i]);
+    with_isa([words = words_ + next_, out, n] { temper_words(words, out, n); });
     next_ += static_cast<uint32_t>(n);
     left_ -= static_cast<int32_t>(n);
     out += n;
@@ -64,9 +98,7 @@ void Generator::fill_u24(float* out, size_t count) {
   while (count > 0) {
     const size_t n = std::min(count, std::size(words));
     fill_u32(words, n);
-    for (size_t i = 0; i < n; ++i) {
-      out[i] = static_cast<float>(static_cast<int32_t>(words[i] & 0xffffffu)) * 0x1p-24f;
-    }
+    with_isa([from = &words[0], out, n] { to_u24(from, out, n); });
     out += n;
     count -= n;
   }
@@ -77,10 +109,7 @@ void Generator::fill_u53(double* out, size_t count) {
   while (count > 0) {
     const size_t n = std::min(count, std::size(words) / 2);
     fill_u32(words, 2 * n);
-    for (size_t i = 0; i < n; ++i) {
-      const uint64_t draw = static_cast<uint64_t>(words[2 * i]) << 32 | words[2 * i + 1];
-      out[i] = static_cast<double>(static_cast<int64_t>(draw & ((uint64_t{1} << 53) - 1))) * 0x1p-53;
-    }
+    with_isa([from = &words[0], out, n] { to_u53(from, out, n); });
     out += n;
     count -= n;
   }

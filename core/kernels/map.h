@@ -79,17 +79,16 @@ template <std::floating_point T> struct RowResult<std::complex<T>, T> {
 
 // Functions with a short form for most arguments, see Note [Short forms] in mathfn.h.
 template <class F, class R, class... P>
-concept HasShortForm = std::same_as<R, float> && (std::same_as<P, float> && ...) &&
-                       requires { F::measure_limit; };
+concept HasShortForm = (std::same_as<P, R> && ...) && requires(R x) { F::allows(F::measure(x)); };
 
-template <class F> RL_INLINE void short_form_loop(float* to, int64_t n, const float* from) {
+template <class F, class T> RL_INLINE void short_form_loop(T* to, int64_t n, const T* from) {
   constexpr int64_t block = 512;  // stays in L1 between the two passes
   constexpr F f{};
   for (int64_t at = 0; at < n; at += block, to += block, from += block) {
     int64_t m = std::min(block, n - at);
-    uint32_t most = 0;
+    decltype(F::measure(T())) most = 0;
     for (int64_t i = 0; i < m; ++i) most = std::max(most, F::measure(from[i]));
-    if (most < F::measure_limit) {
+    if (F::allows(most)) {
       RL_INDEPENDENT
       for (int64_t i = 0; i < m; ++i) to[i] = F::short_form(from[i]);
     } else {

@@ -1,5 +1,5 @@
 // The element-wise functions that kernels are written in, as small inline functions for float, double and
-// std::complex. Plain loops over the float versions (and over double exp, log, sigmoid) vectorise: they use
+// std::complex. Plain loops over the float versions (and over double exp, log, sigmoid, tanh, and sin and cos of ordinary arguments) vectorise: they use
 // selects instead of branches, bit patterns instead of library calls, and explicit fma, so that every
 // instruction set gives the same bits. Float results are within 2 ulp over the whole range (tan 4). Functions
 // that say "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in
@@ -116,11 +116,14 @@ RUSHLIGHT_INLINE float scale(float value, uint32_t u) {
   const uint32_t half = u >> 1;
   return value * from_bits(half << 23) * from_bits((u - half) << 23);
 }
-RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {  // value * 2^(n - 2048)
-  const uint64_t half = n >> 1;
-  const double s1 = from_bits((half - 1) << 52);
-  const double s2 = from_bits((n - half - 1) << 52);
-  return value * s1 * s2;
+RUSHLIGHT_INLINE double scale(double value, uint64_t u) {  // 2^(u - 2046) times value
+  const uint64_t half = u >> 1;
+  return value * from_bits(half << 52) * from_bits((u - half) << 52);
+}
+// The lesser of two numbers that are not negative; a NaN counts as large.
+RUSHLIGHT_INLINE float least(float a, float b) { return from_bits(std::min(bits(a), bits(b))); }
+RUSHLIGHT_INLINE double least(double a, double b) {
+  return std::bit_cast<double>(std::min(std::bit_cast<int64_t>(a), std::bit_cast<int64_t>(b)));
 }
 
 // e^x * 2^shift. NaN passes through the first clamp because every comparison with it is false; the second one, on
@@ -128,7 +131,7 @@ RUSHLIGHT_INLINE double scale_biased(double value, uint64_t n) {  // value * 2^(
 RUSHLIGHT_INLINE float exp_shifted(float x, int shift) {
   constexpr float round = kRound + 254.0f;  // low bits: n + 254
   x = x < -105.0f ? -105.0f : x;
-  const float t = from_bits(std::min(bits(fn::fma(x, 0x1.715476p+0f, round)), bits(round + 131.0f)));
+  const float t = least(fn::fma(x, 0x1.715476p+0f, round), round + 131.0f);
   const float r = exp_rest(x, t - round);
   return scale(1.0f + fn::fma(r * r, exp_tail(r), r), bits(t) + static_cast<uint32_t>(shift));
 }
@@ -148,19 +151,17 @@ RUSHLIGHT_INLINE float exp_plain(float x) {
 RUSHLIGHT_INLINE float exp(float x) { return detail::exp_shifted(x, 0); }
 
 RUSHLIGHT_INLINE double exp(double x) {
+  constexpr double round = detail::kRoundD + 2046.0;
   x = x < -746.0 ? -746.0 : x;
-  x = x > 710.0 ? 710.0 : x;
-  const double t = fn::fma(x, 0x1.71547652b82fep+0, detail::kRoundD);
-  const double n = t - detail::kRoundD;
+  const double t = detail::least(fn::fma(x, 0x1.71547652b82fep+0, round), round + 1025.0), n = t - round;
   const double r = fn::fma(n, -0x1.abc9e3b39803fp-56, fn::fma(n, -0x1.62e42fefa39efp-1, x));
-  const double p = 1.0 + fn::fma(r * r, detail::exp_tail(r), r);
-  return detail::scale_biased(p, detail::bits(t) - detail::bits(detail::kRoundD) + 2048);
+  return detail::scale(1.0 + fn::fma(r * r, detail::exp_tail(r), r), detail::bits(t));
 }
 
 RUSHLIGHT_INLINE float exp2(float x) {
   constexpr float round = detail::kRound + 254.0f;
   x = x < -151.0f ? -151.0f : x;
-  const float t = detail::from_bits(std::min(detail::bits(x + round), detail::bits(round + 131.0f)));
+  const float t = detail::least(x + round, round + 131.0f);
   const float r = (x - (t - round)) * 0x1.62e430p-1f;
   return detail::scale(1.0f + fn::fma(r * r, detail::exp_tail(r), r), detail::bits(t));
 }
@@ -169,8 +170,7 @@ RUSHLIGHT_INLINE double exp2(double x) { return std::exp2(x); }  // library
 RUSHLIGHT_INLINE float expm1(float x) {
   constexpr float round = detail::kRound + 126.0f;  // low bits: the exponent of 2^(n-1), finite for n = 128
   const float y = x < -18.0f ? -18.0f : x;
-  const float t = detail::from_bits(
-      std::min(detail::bits(fn::fma(y, 0x1.715476p+0f, round)), detail::bits(round + 128.0f)));
+  const float t = detail::least(fn::fma(y, 0x1.715476p+0f, round), round + 128.0f);
   const float r = detail::exp_rest(y, t - round);
   const float p = fn::fma(r * r, detail::exp_tail(r), r);  // e^r - 1
   const float s = detail::from_bits(detail::bits(t) << 23);
@@ -371,9 +371,48 @@ RUSHLIGHT_INLINE float tan(float x) {
   const float result = (odd ? -c : s) / (odd ? s : c);
   return x == 0.0f ? x : result;
 }
-RUSHLIGHT_INLINE double sin(double x) { return std::sin(x); }  // library, as all that follow in double
-RUSHLIGHT_INLINE double cos(double x) { return std::cos(x); }
-RUSHLIGHT_INLINE double tan(double x) { return std::tan(x); }
+
+namespace detail {
+
+struct TrigPartsD {
+  double r;
+  uint64_t quadrant;
+};
+// |x| < 2^20
+RUSHLIGHT_INLINE TrigPartsD trig_reduce_near(double x) {
+  const double t = fn::fma(x, 0x1.45f306dc9c883p-1, kRoundD), n = t - kRoundD;
+  const double r = fn::fma(n, -0x1.1a62633145c07p-54, fn::fma(n, -0x1.921fb54442d18p+0, x));
+  return {fn::fma(n, 0x1.f1976b7ed8fbcp-110, r), bits(t)};
+}
+RUSHLIGHT_INLINE double sin_quadrant(double r, uint64_t quadrant) {
+  const double z = r * r;
+  const double s = fn::fma(z * r,
+                           poly(z, -0.1666666666666663, 0.008333333333321872, -0.00019841269829409092,
+                                2.755731356385627e-06, -2.5050739413188445e-08, 1.5895777796650305e-10),
+                           r);
+  const double c = fn::fma(z * z,
+                           poly(z, 0.041666666666666595, -0.0013888888888873335, 2.480158728899545e-05,
+                                -2.755731421459902e-07, 2.0875705010892176e-09, -1.1358727116668893e-11),
+                           fn::fma(z, -0.5, 1.0));
+  return from_bits(bits(quadrant & 1u ? c : s) ^ ((quadrant & 2u) << 62));
+}
+
+}  // namespace detail
+
+// The *_near forms need |x| < 2^20; farther out the library is called.
+inline constexpr double kTrigNearD = 0x1p+20;
+RUSHLIGHT_INLINE double sin_near(double x) {
+  const detail::TrigPartsD p = detail::trig_reduce_near(x);
+  const double result = detail::sin_quadrant(p.r, p.quadrant);
+  return x == 0.0 ? x : result;
+}
+RUSHLIGHT_INLINE double cos_near(double x) {
+  const detail::TrigPartsD p = detail::trig_reduce_near(x);
+  return detail::sin_quadrant(p.r, p.quadrant + 1u);
+}
+RUSHLIGHT_INLINE double sin(double x) { return fn::abs(x) < kTrigNearD ? sin_near(x) : std::sin(x); }
+RUSHLIGHT_INLINE double cos(double x) { return fn::abs(x) < kTrigNearD ? cos_near(x) : std::cos(x); }
+RUSHLIGHT_INLINE double tan(double x) { return std::tan(x); }  // library
 
 // The inverse functions call the library for both types.
 template <std::floating_point T>
@@ -423,6 +462,18 @@ RUSHLIGHT_INLINE float tanh(float x) {
   return fn::copysign(h < 0.5f ? fn::fma(-h, q, h) : q,
                       x);  // h - h q = q, with the rounding of h + 1 made small
 }
+RUSHLIGHT_INLINE double tanh(double x) {
+  constexpr double round = detail::kRoundD + 1023.0;
+  double a = fn::abs(x);
+  a = a > 20.0 ? 20.0 : a;
+  const double t = fn::fma(a, 0x1.71547652b82fep+1, round), n = t - round;
+  const double r = fn::fma(n, -0x1.abc9e3b39803fp-57, fn::fma(n, -0x1.62e42fefa39efp-2, a));
+  const double p = fn::fma(r * r, 2.0 * detail::exp_tail(2.0 * r), r);
+  const double s = detail::from_bits(detail::bits(t) << 52);
+  const double h = fn::fma(s, p, fn::fma(s, 0.5, -0.5));
+  const double q = h / (h + 1.0);
+  return fn::copysign(h < 0.5 ? fn::fma(-h, q, h) : q, x);
+}
 RUSHLIGHT_INLINE float sinh(float x) {
   const float a = fn::abs(x);
   const float z = a * a;
@@ -435,7 +486,6 @@ RUSHLIGHT_INLINE float cosh(float x) {
   const float a = fn::abs(x);
   return detail::exp_shifted(a, -1) + detail::exp_shifted(-a, -1);
 }
-RUSHLIGHT_INLINE double tanh(double x) { return std::tanh(x); }
 RUSHLIGHT_INLINE double sinh(double x) { return std::sinh(x); }
 RUSHLIGHT_INLINE double cosh(double x) { return std::cosh(x); }
 
@@ -540,44 +590,68 @@ namespace rushlight::fn {
 // ---- functions with a short form
 
 // Note [Short forms]
-// Functions whose rare arguments (far ones, subnormals, infinities, nan) cost more than all others have a short form for
-// float. It gives the same bits for every x with measure(x) < measure_limit. Loops (kernels/map.h) measure a block of
-// arguments and take the short form if all of them allow it.
+// Functions whose rare arguments (far ones, subnormals, infinities, nan) cost more than all others have a short form. It gives the same
+// bits for every x whose measure it allows. Loops (kernels/map.h) take the largest measure of a block of arguments and
+// choose.
 struct Exp {
   template <class T>
   RUSHLIGHT_INLINE T operator()(T x) const {
     return fn::exp(x);
   }
-  static RUSHLIGHT_INLINE float short_form(float x) { return detail::exp_plain(x); }
-  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
-  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(87.0f);
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return detail::exp_plain(x);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE uint32_t measure(T x) {
+    return detail::bits(fn::abs(x));
+  }
+  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(87.0f); }
 };
 struct Log {
   template <class T>
   RUSHLIGHT_INLINE T operator()(T x) const {
     return fn::log(x);
   }
-  static RUSHLIGHT_INLINE float short_form(float x) { return detail::log_shifted(x, 0.0f); }
-  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(x) - 0x00800000u; }
-  static constexpr uint32_t measure_limit = 0x7f000000u;  // positive normal numbers lie below
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return detail::log_shifted(x, 0.0f);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE uint32_t measure(T x) {
+    return detail::bits(x) - 0x00800000u;
+  }
+  static constexpr bool allows(uint32_t measured) {
+    return measured < 0x7f000000u;
+  }  // positive, normal, finite
 };
 struct Sin {
   template <class T>
   RUSHLIGHT_INLINE T operator()(T x) const {
     return fn::sin(x);
   }
-  static RUSHLIGHT_INLINE float short_form(float x) { return fn::sin_near(x); }
+  template <class T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return fn::sin_near(x);
+  }
   static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
-  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(0x1p+16f);
+  static RUSHLIGHT_INLINE int64_t measure(double x) { return std::bit_cast<int64_t>(fn::abs(x)); }
+  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(0x1p+16f); }
+  static constexpr bool allows(int64_t measured) { return measured < std::bit_cast<int64_t>(kTrigNearD); }
 };
 struct Cos {
   template <class T>
   RUSHLIGHT_INLINE T operator()(T x) const {
     return fn::cos(x);
   }
-  static RUSHLIGHT_INLINE float short_form(float x) { return fn::cos_near(x); }
+  template <class T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return fn::cos_near(x);
+  }
   static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
-  static constexpr uint32_t measure_limit = std::bit_cast<uint32_t>(0x1p+16f);
+  static RUSHLIGHT_INLINE int64_t measure(double x) { return std::bit_cast<int64_t>(fn::abs(x)); }
+  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(0x1p+16f); }
+  static constexpr bool allows(int64_t measured) { return measured < std::bit_cast<int64_t>(kTrigNearD); }
 };
 
 }  // namespace rushlight::fn

@@ -1,11 +1,13 @@
 // The samplers whose parameters are plain numbers: integers, uniform, normal and one-draw distributions.
 #include "random.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "random_dispatch.h"
 #include "random_normal.h"
+#include "with_isa.h"
 
 namespace rushlight {
 
@@ -34,6 +36,29 @@ T from_int64(int64_t v) {
   }
 }
 
+// out[i] = base + draws[i] % range for range < 2^28. The division is done in double, where all of it is exact but the quotient,
+// which is off by one at most: integers have no vector division.
+template <class T>
+RL_INLINE void store_remainders(T* out, size_t count, const uint32_t* draws, uint64_t base, uint32_t range) {
+  const double divisor = range, inverse = 1.0 / divisor;
+  RL_INDEPENDENT
+  for (size_t i = 0; i < count; ++i) {
+    // a draw placed in the low bits of 2^52
+    const double draw = std::bit_cast<double>(uint64_t{0x4330000000000000} | draws[i]) - 0x1p52;
+    double rest = draw - __builtin_trunc(draw * inverse) * divisor;
+    rest = rest < 0.0 ? rest + divisor : rest;
+    rest = rest >= divisor ? rest - divisor : rest;
+    out[i] = from_int64<T>(
+        static_cast<int64_t>(base + static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(rest)))));
+  }
+}
+// out[i] = one where u[i] < p(i)
+template <class T, class U, class P>
+RL_INLINE void store_below(T* out, size_t count, const U* u, T one, T zero, P p) {
+  RL_INDEPENDENT
+  for (size_t i = 0; i < count; ++i) out[i] = u[i] < p(i) ? one : zero;
+}
+
 template <class T>
 void fill_range(Generator& g, T* out, size_t count, int64_t from, uint64_t range) {
   const auto base = static_cast<uint64_t>(from);
@@ -43,7 +68,7 @@ void fill_range(Generator& g, T* out, size_t count, int64_t from, uint64_t range
   }
   const auto small = static_cast<uint32_t>(range);
   in_chunks<uint32_t>(g, count, [&](const uint32_t* draws, size_t n, size_t at) {
-    for (size_t i = 0; i < n; ++i) out[at + i] = from_int64<T>(static_cast<int64_t>(base + draws[i] % small));
+    with_isa([=] { store_remainders(out + at, n, draws, base, small); });
   });
 }
 
@@ -363,7 +388,7 @@ void bernoulli(Generator& g, RandomDtype dtype, void* out, size_t count, double 
     T* values = static_cast<T*>(out);
     const T one(1), zero(0);
     in_chunks<double>(g, count, [&](const double* u, size_t n, size_t at) {
-      for (size_t i = 0; i < n; ++i) values[at + i] = u[i] < p ? one : zero;
+      with_isa([=] { store_below(values + at, n, u, one, zero, [p](size_t) { return p; }); });
     });
   });
 }
@@ -384,7 +409,9 @@ void bernoulli_each(Generator& g, RandomDtype dtype, void* out, size_t count, co
     T* values = static_cast<T*>(out);
     const T one(1), zero(0);
     in_chunks<P>(g, count, [&](const P* u, size_t n, size_t at) {
-      for (size_t i = 0; i < n; ++i) values[at + i] = u[i] < p[at + i] ? one : zero;
+      with_isa([=] {
+        store_below(values + at, n, u, one, zero, [limit = p + at](size_t i) { return limit[i]; });
+      });
     });
   });
 }

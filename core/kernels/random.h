@@ -60,6 +60,8 @@ class Generator {
     y ^= (y << 15) & 0xefc60000u;
     return y ^ (y >> 18);
   }
+  static inline __attribute__((always_inline)) void temper_words(const uint32_t* words, uint32_t* out,
+                                                                 size_t n);
   void regenerate();
 
   uint64_t seed_ = 0;

@@ -39,19 +39,39 @@ ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only);
 // How many lanes long runs use: several registers, for one addition has to wait for the one before.
 template <class Acc> constexpr int64_t wide_lanes = std::max<int64_t>(reduce_lanes, 256 / sizeof(Acc));
 
-template <int64_t lane_count, class T, class R>
-RL_INLINE typename R::Acc reduce_in_lanes(R r, const T* x, int64_t n) {
+// Lane 0 with lane count / 2, ...; then the first half in the same way.
+template <int64_t count, class R, class Acc> RL_INLINE void fold_lanes(const R& r, Acc* lanes) {
+  if constexpr (count > 1) {
+    RL_LANES
+    for (int64_t l = 0; l < count / 2; ++l) lanes[l] = r.combine(lanes[l], lanes[l + count / 2]);
+    fold_lanes<count / 2>(r, lanes);
+  }
+}
+
+template <int64_t count, class T, class R> RL_INLINE typename R::Acc reduce_in_lanes(R r, const T* x,
+                                                                                     int64_t n) {
   using Acc = typename R::Acc;
-  Acc lanes[lane_count];
-  for (int64_t l = 0; l < lane_count; ++l) lanes[l] = r.identity();
-  for (; n >= lane_count; n -= lane_count, x += lane_count)
-    for (int64_t l = 0; l < lane_count; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
-  for (; n >= reduce_lanes; n -= reduce_lanes, x += reduce_lanes)
-    for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
-  for (int64_t l = 0; l < reduce_lanes; ++l)  // a masked load, not a loop of n
-    if (l < n) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
-  for (int64_t half = lane_count / 2; half; half /= 2)
-    for (int64_t l = 0; l < half; ++l) lanes[l] = r.combine(lanes[l], lanes[l + half]);
+  Acc lanes[count];
+  RL_LANES
+  for (int64_t l = 0; l < count; ++l) lanes[l] = r.identity();
+  const T* const last = x + n - reduce_lanes;
+  const bool has_last = n >= reduce_lanes;
+  for (; n >= count; n -= count, x += count) RL_LANES
+  for (int64_t l = 0; l < count; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  if constexpr (count > reduce_lanes)
+    for (; n >= reduce_lanes; n -= reduce_lanes, x += reduce_lanes) RL_LANES
+  for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  if (n && has_last) {  // the rest, as the end of a full vector: no loop of n steps
+    const int32_t skip = int32_t(reduce_lanes - n);
+    RL_LANES
+    for (int32_t l = 0; l < reduce_lanes; ++l) {
+      const Acc with = r.combine(lanes[l], r.lift(last[l]));
+      lanes[l] = l >= skip ? with : lanes[l];
+    }
+  } else {
+    for (int64_t l = 0; l < n; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  }
+  fold_lanes<count>(r, lanes);
   return lanes[0];
 }
 template <class T, class R> RL_INLINE typename R::Acc reduce_run(const R& r, const T* x, int64_t n) {

@@ -18,3 +18,11 @@
 #else
 #define RL_INDEPENDENT _Pragma("GCC ivdep")
 #endif
+
+// Before a loop over a fixed number of lanes: the vectoriser shall see a loop. GCC would unroll it first, and not find the
+// vectors in what is left.
+#if defined(__clang__)
+#define RL_LANES _Pragma("clang loop vectorize(enable)")
+#else
+#define RL_LANES _Pragma("GCC unroll 1")
+#endif

@@ -6,6 +6,7 @@
 
 #include "kernels/copy.h"
 #include "kernels/parallel.h"
+#include "kernels/with_isa.h"
 
 namespace rushlight::ops {
 
@@ -305,12 +306,25 @@ void arange_fill(const Tensor& out, const Value& start, const Value& step) {
         if (std::is_integral_v<T>) {
           uint64_t first = start.as_int(), by = step.as_int();  // wraps like the dtype itself
           parallel_for(out.numel(), 65536, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(int64_t(first + uint64_t(i) * by));
+            with_isa([=] {
+              T* const target = to;  // locals: what a lambda holds would be read anew after each store
+              const uint64_t from = first, step = by;
+              const int64_t last = end;
+              for (int64_t i = begin; i < last; ++i)
+                target[i] = convert<T>(int64_t(from + uint64_t(i) * step));
+            });
           });
         } else {
           double first = start.as_double(), by = step.as_double();
           parallel_for(out.numel(), 65536, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(first + double(i) * by);
+            with_isa([=] {
+              T* const target = to +
+                                begin;  // locals: what a lambda holds would be read anew after each store
+              const double from = double(begin), start = first, step = by;
+              const int32_t n = int32_t(end - begin);
+              for (int32_t i = 0; i < n; ++i)
+                target[i] = convert<T>(start + (from + double(i)) * step);  // from + i is exact
+            });
           });
         }
       },

@@ -1,4 +1,6 @@
 // Largest and smallest elements, and where they are.
+#include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "kernels/reduce.h"
@@ -11,20 +13,29 @@ namespace rushlight::ops {
 
 namespace {
 
+// Floats are compared as integers of the same order, nan beyond all others: one instruction instead of four.
 template <class T, bool Max> struct Extreme {
-  using Acc = T;
+  static constexpr bool real = std::is_floating_point_v<T>;
+  using Acc = std::conditional_t<std::is_same_v<T, float>, int32_t,
+                                 std::conditional_t<std::is_same_v<T, double>, int64_t, T>>;
+  using Limits = std::numeric_limits<Acc>;
   RL_INLINE Acc identity() const {
     if constexpr (std::is_same_v<T, bool>) return !Max;
-    else if constexpr (std::is_floating_point_v<T>)
-      return Max ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
-    else return Max ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
+    else if constexpr (real)
+      return lift(Max ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity());
+    else return Max ? Limits::lowest() : Limits::max();
   }
-  RL_INLINE Acc lift(T x) const { return x; }
-  RL_INLINE Acc combine(Acc a, Acc b) const {
-    bool second = Max ? b > a : b < a;
-    if constexpr (std::is_floating_point_v<T>) second |= b != b;  // nan wins, and stays
-    return second ? b : a;
+  static RL_INLINE Acc flip(Acc bits) { return bits ^ ((bits >> (8 * sizeof(Acc) - 1)) & Limits::max()); }
+  RL_INLINE Acc lift(T x) const {
+    if constexpr (real)
+      return x != x ? (Max ? Limits::max() : Limits::lowest()) : flip(std::bit_cast<Acc>(x));
+    else return x;
   }
+  static RL_INLINE T value(Acc a) {
+    if constexpr (real) return std::bit_cast<T>(flip(a));  // the ends of the range are nan
+    else return a;
+  }
+  RL_INLINE Acc combine(Acc a, Acc b) const { return Max ? std::max(a, b) : std::min(a, b); }
 };
 
 // f<T>() for the dtypes that order; 16-bit floats are compared as float32 (exact).
@@ -56,7 +67,11 @@ template <bool Max> void extreme_kernel(Call& c, const Dims& dims, int out_at) {
   std::string kernel = c.op.name + (c.op.overload.empty() && c.op.name.size() == 3 ? "_all" : "");
   visit_ordered(kernel.c_str(), in.dtype(), [&]<class T>() {
     ReducePlan p = plan_reduction(in, dims, false);
-    reduce<T>(p, Extreme<T, Max>{}, direct.data<T>());
+    using R = Extreme<T, Max>;
+    auto* found = reinterpret_cast<typename R::Acc*>(direct.raw());
+    reduce<T>(p, R{}, found);
+    if constexpr (R::real)
+      for (int64_t k = 0; k < p.kept; ++k) direct.data<T>()[k] = R::value(found[k]);
   });
   if (!direct.is(out)) copy(out, direct);
 }
@@ -112,7 +127,7 @@ template <bool Max> void extreme_index_kernel(const char* name, const Tensor& in
         with_isa([=] {
           for (int64_t k = begin; k < end; ++k) {
             const T* row = x + k * n;
-            const T value = reduce_run(Extreme<T, Max>{}, row, n);
+            const T value = Extreme<T, Max>::value(reduce_run(Extreme<T, Max>{}, row, n));
             where[k] = first_position(row, n, value);
             if (out) out[k] = row[where[k]];
           }
@@ -175,11 +190,11 @@ Grads even_gradient(const Call& c, const Tensor& g, const Dims& dims, bool keepd
 // The gradient goes to the chosen position.
 Grads chosen_gradient(const Call& c, const Tensor& g, int64_t d, bool keepdim) {
   if (c.in_sizes(0).empty()) return {g};
-  static const Op& scatter = find_op("scatter", "src");
+  static const Op& scatter_ = find_op("scatter_", "src");
   Dims dims{d};
-  return {scatter.call({full(c.in_sizes(0), g.dtype(), 0), d,
-                        restore_dims(c.out(1), c.in_sizes(0), dims, keepdim),
-                        restore_dims(g, c.in_sizes(0), dims, keepdim)})};
+  return {scatter_.call_inplace({full(c.in_sizes(0), g.dtype(), 0), d,
+                                 restore_dims(c.out(1), c.in_sizes(0), dims, keepdim),
+                                 restore_dims(g, c.in_sizes(0), dims, keepdim)})};
 }
 
 template <bool Max> const Op& def_all(const char* sig, const char* doc, const char* ref,

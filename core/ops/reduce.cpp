@@ -457,7 +457,7 @@ Tensor variance_gradient(const Call& c, const Tensor& g, const Value& dim, doubl
   static const Op& average = find_op("mean", "dim");
   const Tensor& x = c.in(0);
   Tensor centred = dims.empty() ? x - x : x - average.call({x, dims, true});
-  return expand_back(g, c.in_sizes(0), dims, keepdim) * centred * (2 / (n - correction));
+  return expand_back(g * (2 / (n - correction)), c.in_sizes(0), dims, keepdim) * centred;
 }
 Tensor mean_gradient(const Call& c, const Tensor& g, const Value& dim, bool keepdim) {
   Dims dims = reduced_dims(dim, c.in_sizes(0).size());

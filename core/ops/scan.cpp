@@ -1,7 +1,9 @@
 // Running results along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp.
 #include <cmath>
 
+#include "kernels/loop.h"
 #include "kernels/rows.h"
+#include "kernels/with_isa.h"
 #include "ops/ops.h"
 #include "ops/reduce.h"
 #include "ops/view.h"
@@ -28,6 +30,9 @@ template <> struct scan_acc<half> {
 template <> struct scan_acc<bfloat16> {
   using type = float;
 };
+template <> struct scan_acc<float> {
+  using type = double;
+};
 template <> struct scan_acc<bool> {
   using type = int64_t;
 };
@@ -38,6 +43,41 @@ template <> struct scan_acc<int32_t> {
   using type = uint32_t;
 };
 
+// Numbers so much narrower than what they are held in that results of several of them cannot overflow.
+template <class T> constexpr bool combines_freely = std::is_integral_v<T> || std::is_same_v<T, float> ||
+                                                    std::is_same_v<T, half>;
+
+// Running results of one row. Four at a time wait for one another only once.
+template <class Acc, class T, class Step> RL_INLINE void scan_row(const T* x, T* y, int64_t n, Step step) {
+  Acc acc = Acc(x[0]);
+  y[0] = x[0];
+  int64_t i = 1;
+  for (; combines_freely<T> && i + 4 <= n; i += 4) {
+    const Acc a = Acc(x[i]), b = step(a, Acc(x[i + 1])), c = Acc(x[i + 2]), d = step(c, Acc(x[i + 3]));
+    const Acc third = step(b, c), fourth = step(b, d);
+    y[i] = T(step(acc, a));
+    y[i + 1] = T(step(acc, b));
+    y[i + 2] = T(step(acc, third));
+    y[i + 3] = T(acc = step(acc, fourth));
+  }
+  for (; i < n; ++i) y[i] = T(acc = step(acc, Acc(x[i])));
+}
+
+// Running results down `width` columns of n rows.
+template <class Acc, class T, class Step>
+RL_INLINE void scan_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t width, Acc* acc, Step step) {
+  for (int64_t j = 0; j < width; ++j) acc[j] = Acc(x[j]), y[j] = x[j];
+  for (int64_t i = 1; i < n; ++i) {
+    x += stride;
+    y += stride;
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < width; ++j) {
+      acc[j] = step(acc[j], Acc(x[j]));
+      y[j] = T(acc[j]);
+    }
+  }
+}
+
 template <class Step> void scan_kernel(Call& c, Step step) {
   Tensor in = c.in(0);
   const Tensor& out = c.out();
@@ -46,23 +86,44 @@ template <class Step> void scan_kernel(Call& c, Step step) {
     copy(converted, in);
     in = converted;
   }
-  int64_t d = wrap_dim(c.i(1), in.ndim());
+  int64_t d = wrap_dim(c.i(1), in.ndim()), inner = 1;
+  for (int64_t k = d + 1; k < in.ndim(); ++k) inner *= in.size(k);
+  if (out.numel() == 0) return;
+  if (inner >= 8 && in.contiguous() && out.contiguous()) {
+    int64_t n = in.size(d);
+    constexpr int64_t width = 128;
+    int64_t blocks = (inner + width - 1) / width;
+    visit(
+        out.dtype(),
+        [&]<class T>() {
+          using Acc = typename scan_acc<T>::type;
+          const T* x = in.data<T>();
+          T* y = out.data<T>();
+          parallel_for(in.numel() / (n * inner) * blocks,
+                       std::max<int64_t>(1, pointwise_grain / (n * std::min(inner, width))),
+                       [=](int64_t begin, int64_t end) {
+                         with_isa([=] {
+                           Acc acc[width];
+                           for (int64_t k = begin; k < end; ++k) {
+                             int64_t at = k / blocks * n * inner + k % blocks * width;
+                             scan_columns(x + at, y + at, n, inner,
+                                          std::min(width, inner - k % blocks * width), acc, step);
+                           }
+                         });
+                       });
+        },
+        c.op.name.c_str());
+    return;
+  }
   Tensor rows = contiguous_rows(in, d), to = output_rows(out, d);
   int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
   visit(
       out.dtype(),
       [&]<class T>() {
-        using Acc = typename scan_acc<T>::type;
         const T* x = rows.data<T>();
         T* y = to.data<T>();
-        each_of_rows(count, n, [&](int64_t k) {
-          Acc acc = Acc(x[k * n]);
-          y[k * n] = x[k * n];
-          for (int64_t i = k * n + 1; i < (k + 1) * n; ++i) {
-            acc = step(acc, Acc(x[i]));
-            y[i] = T(acc);
-          }
-        });
+        each_of_rows(count, n,
+                     [&](int64_t k) { scan_row<typename scan_acc<T>::type>(x + k * n, y + k * n, n, step); });
       },
       c.op.name.c_str());
   put_rows(out, to, d);

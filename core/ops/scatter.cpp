@@ -71,7 +71,19 @@ template <class T> void gather_rows(const Tensor& out, const Tensor& t, const Te
   loop.finish();
   int64_t step = stride_of(t, d) * int64_t(sizeof(T));
   int64_t so = loop.stride(0), si = loop.stride(1), st = loop.stride(2);
-  loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t n) {
+  bool dense = so == int64_t(sizeof(T)) && si == int64_t(sizeof(int64_t)) && st == 0;
+  loop.parallel_rows(pointwise_grain, [=](char* const* p, int64_t n) {
+    if (dense) {  // along the last dimension, as is usual
+      T* to = reinterpret_cast<T*>(p[0]);
+      const T* from = reinterpret_cast<const T*>(p[2]);
+      const int64_t* at = reinterpret_cast<const int64_t*>(p[1]);
+      const int64_t apart = step / int64_t(sizeof(T));
+      if (apart == 1)
+        for (int64_t i = 0; i < n; ++i) to[i] = from[at[i]];
+      else
+        for (int64_t i = 0; i < n; ++i) to[i] = from[at[i] * apart];
+      return;
+    }
     for (int64_t i = 0; i < n; ++i)
       *reinterpret_cast<T*>(p[0] + i * so) = *reinterpret_cast<const T*>(
           p[2] + i * st + *reinterpret_cast<const int64_t*>(p[1] + i * si) * step);
@@ -105,7 +117,16 @@ void scatter_rows(const Tensor& t, const Tensor& index, const Tensor& source, bo
     loop.add(one ? source.raw() : narrow_raw(source, begin), sizes, from_strides, sizeof(T));
     loop.finish();
     int64_t si = loop.stride(0), st = loop.stride(1), ss = loop.stride(2);
-    loop.for_each_row([&](char* const* p, int64_t n) {
+    bool dense = si == int64_t(sizeof(int64_t)) && st == 0 && ss == int64_t(sizeof(T));
+    loop.for_each_row([=](char* const* p, int64_t n) {
+      if (dense) {  // along the last dimension, as is usual
+        T* to = reinterpret_cast<T*>(p[1]);
+        const T* from = reinterpret_cast<const T*>(p[2]);
+        const int64_t* at = reinterpret_cast<const int64_t*>(p[0]);
+        const int64_t apart = step / int64_t(sizeof(T));
+        for (int64_t i = 0; i < n; ++i) write(to[at[i] * apart], from[i]);
+        return;
+      }
       for (int64_t i = 0; i < n; ++i)
         write(*reinterpret_cast<T*>(p[1] + i * st + *reinterpret_cast<const int64_t*>(p[0] + i * si) * step),
               *reinterpret_cast<const T*>(p[2] + i * ss));

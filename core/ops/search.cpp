@@ -5,6 +5,7 @@
 #include "kernels/copy.h"
 #include "kernels/cpu/index.h"
 #include "kernels/parallel.h"
+#include "kernels/with_isa.h"
 #include "ops/index.h"
 #include "ops/ops.h"
 
@@ -172,18 +173,22 @@ const Op& bincount = def({
           Tensor numbers = packed(t, Dtype::i64, t.sizes());
           const int64_t* from = numbers.data<int64_t>();
           int64_t n = numbers.numel(), length = c.i(2);
-          bool negative = false;
-          for (int64_t i = 0; i < n; ++i) {
-            negative |= from[i] < 0;
-            length = std::max(length, from[i] == INT64_MAX ? INT64_MAX : from[i] + 1);
-          }
-          if (t.ndim() != 1 || negative)
+          int64_t least = 0, most = -1;
+          with_isa([from, n, &least, &most] {
+            int64_t low = 0, high = -1;
+            for (int64_t i = 0; i < n; ++i) low = std::min(low, from[i]), high = std::max(high, from[i]);
+            least = low;
+            most = high;
+          });
+          length = std::max(length, most == INT64_MAX ? INT64_MAX : most + 1);
+          if (t.ndim() != 1 || least < 0)
             throw runtime_error("bincount only supports 1-d non-negative integral inputs.");
           Dtype d = !c.has(1) ? Dtype::i64 : c.in(1).dtype() == Dtype::f32 ? Dtype::f32 : Dtype::f64;
           Tensor out = full(Dims{length}, d, 0);
           out->inference = modes().inference;
           if (!c.has(1)) {
-            for (int64_t i = 0; i < n; ++i) ++out.data<int64_t>()[from[i]];
+            int64_t* counts = out.data<int64_t>();
+            for (int64_t i = 0; i < n; ++i) ++counts[from[i]];
           } else {
             Tensor weights = packed(c.in(1), d, c.in(1).sizes());
             visit_float(d, [&]<class T>() {

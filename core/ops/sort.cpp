@@ -135,8 +135,8 @@ void two_outputs(Call& c, Dims sizes) {
 // The gradient of values[i] goes to input[indices[i]].
 Tensor scatter_back(const Call& c, const Tensor& g, int64_t d, const Tensor& indices) {
   if (c.in_sizes(0).empty()) return reshape(g, Dims{});
-  static const Op& scatter = find_op("scatter", "src");
-  return scatter.call({full(c.in_sizes(0), g.dtype(), 0), d, indices, g});
+  static const Op& scatter_ = find_op("scatter_", "src");
+  return scatter_.call_inplace({full(c.in_sizes(0), g.dtype(), 0), d, indices, g});
 }
 // kthvalue, median, mode: one position along dim
 Grads picked_gradient(const Call& c, const Tensor& g, int dim_at, int keepdim_at) {

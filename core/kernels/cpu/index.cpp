@@ -5,6 +5,7 @@
 
 #include "kernels/copy.h"
 #include "kernels/loop.h"
+#include "kernels/with_isa.h"
 
 namespace rushlight::cpu {
 
@@ -54,9 +55,13 @@ int64_t first_outside(const int64_t* index, int64_t n, int64_t low, int64_t high
   std::atomic<bool> bad = false;
   uint64_t span = high - low;
   parallel_for(n, grain, [&](int64_t begin, int64_t end) {
-    bool outside = false;
-    for (int64_t i = begin; i < end; ++i) outside |= uint64_t(index[i]) - uint64_t(low) >= span;
-    if (outside) bad = true;
+    uint64_t farthest = 0;
+    with_isa([index, begin, end, low, &farthest] {
+      uint64_t most = 0;
+      for (int64_t i = begin; i < end; ++i) most = std::max(most, uint64_t(index[i]) - uint64_t(low));
+      farthest = most;
+    });
+    if (farthest >= span && begin < end) bad = true;
   });
   if (!bad) return -1;
   for (int64_t i = 0; i < n; ++i)
@@ -202,6 +207,15 @@ template <class T, class F> void put_typed(const Tensor& t, const Selection& s, 
   const T* from = values.data<T>();
   bool one = values.numel() == 1;
   int64_t named = s.index.size(), tails = s.after.size(), row = tails * s.run;
+  if (row == 1 && !one) {  // single elements
+    disjoint_chunks(s, [&](int64_t b, int64_t, int64_t, int64_t, int64_t) {
+      T* base = to + s.before[b] + s.after[0];
+      const T* source = from + b * named;
+      const int64_t* index = s.index.data();
+      for (int64_t j = 0; j < named; ++j) write(base[index[j]], source[j]);
+    });
+    return;
+  }
   disjoint_chunks(s, [&](int64_t b, int64_t first, int64_t last, int64_t begin, int64_t end) {
     for (int64_t j = 0; j < named; ++j) {
       T* base = to + s.before[b] + s.index[j];

@@ -47,11 +47,13 @@ template <class T> RL_INLINE Ranked<T> ranked(T x, int64_t i, bool descending) {
   const Key<T> key = ascending_key(x);
   return Ranked<T>(descending ? Key<T>(~key) : key) << position_bits | uint32_t(i);
 }
+// Loops that with_isa compiles take values: what a lambda holds would be read anew after each store.
+template <class T> RL_INLINE void rank_loop(const T* row, int64_t n, bool descending, Ranked<T>* out) {
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) out[i] = ranked(row[i], i, descending);
+}
 template <class T> void rank_row(const T* row, int64_t n, bool descending, Ranked<T>* out) {
-  with_isa([=] {
-    RL_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) out[i] = ranked(row[i], i, descending);
-  });
+  with_isa([=] { rank_loop(row, n, descending, out); });
 }
 
 // Memory that is written before it is read.

@@ -40,6 +40,7 @@ struct Work {
   Input in[max_inputs];
   const char* constant[max_inputs] = {};  // blocks of one repeated number
 
+  void run() const;
   void contiguous(int64_t n, bool has_constants) const;
   void strided() const;
   void short_rows(const Work& numbered, const Loop& loop) const;
@@ -86,6 +87,19 @@ __attribute__((noinline, optimize("no-tree-vectorize"))) void walk_tile(const Lo
       index[d] = 0;
     }
   }
+}
+
+// Chooses the way.
+void Work::run() const {
+  const Tensor& out = c.out();
+  const int64_t n = out.numel();
+  bool plain = out.contiguous() && out.dtype() == result, has_constants = false;
+  for (int k = 0; k < nin; ++k) {
+    has_constants |= !in[k].tensor;
+    if (in[k].tensor) plain &= in[k].tensor->contiguous() && !in[k].convert && in[k].tensor->numel() == n;
+  }
+  if (!plain) return strided();
+  contiguous(n, has_constants);
 }
 
 // One block: inputs from rows at p (p[0] is the output), m elements.
@@ -135,6 +149,29 @@ void Work::strided() const {
   for (int k = 0; k < nin; ++k)
     if (in[k].tensor) w.in[k].operand = loop.add(*in[k].tensor);
   loop.finish();
+
+  // Inputs that run along another dimension than the output are brought into its order first: a transposing copy goes through
+  // memory by tiles, rows of far-apart elements do not.
+  if (out.contiguous() && out.numel() >= 1024) {
+    Tensor turned[max_inputs];
+    bool any = false;
+    for (int k = 0; k < nin; ++k) {
+      if (!in[k].tensor || in[k].tensor->numel() != out.numel()) continue;
+      const int operand = w.in[k].operand;
+      const int64_t item = in[k].tensor->itemsize();
+      if (loop.stride(operand) == item || loop.row() < 8) continue;
+      for (int d = 1; d < loop.ndim; ++d)
+        if (loop.strides[operand][d] == item && loop.sizes[d] >= 8) {
+          turned[k] = empty(out.sizes(), in[k].tensor->dtype());
+          break;
+        }
+      if (!turned[k]) continue;
+      copy(turned[k], *in[k].tensor);
+      w.in[k].tensor = &turned[k];
+      any = true;
+    }
+    if (any) return w.run();
+  }
 
   int64_t out_item = out.itemsize(), out_stride = loop.stride(0);
   ConvertRow store = out.dtype() == result ? nullptr : convert_row(result, out.dtype());
@@ -276,7 +313,6 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
   // Comparing 16-bit floats with a number: the number is rounded like them, so that bfloat16(0.1) == 0.1.
   bool rounds = entry != compute && w.result == Dtype::boolean;
   Buffer numbers[max_inputs];  // touched only where there are numbers
-  bool plain = out.contiguous() && out.dtype() == w.result, has_constants = false;
   for (int k = 0; k < t.nin; ++k) {
     const Value& v = operands[k];
     Input& in = w.in[k];
@@ -287,7 +323,6 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
       if (x.numel() != 1 || n == 1) {
         in.tensor = &x;
         if (x.dtype() != in.dtype) in.convert = convert_row(x.dtype(), in.dtype);
-        plain &= x.contiguous() && !in.convert && x.numel() == n;
         continue;
       }
       // a single element is a number, too
@@ -312,10 +347,8 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
       fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
     }
     w.constant[k] = numbers[k].bytes;
-    has_constants = true;
   }
-  if (!plain) return w.strided();
-  w.contiguous(n, has_constants);
+  w.run();
 }
 
 }  // namespace

@@ -30,38 +30,33 @@ template <class T>
 RL_INLINE T row_maximum(int64_t n, const T* x) {
   Lanes<T> lanes(minus_infinity<T>);
   int64_t i = 0;
-  for (; i + lane_count <= n; i += lane_count)
-    for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
-  const int64_t rest = n - i;
-  for (int k = 0; k < lane_count; ++k)
-    if (k < rest) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
+  for (; i + lane_count <= n; i += lane_count) RL_LANES
+  for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[i + k], lanes.lane[k]);
+  if (i < n && n >= lane_count)  // the last full vector again: it does no harm
+    RL_LANES
+  for (int k = 0; k < lane_count; ++k) lanes.lane[k] = larger(x[n - lane_count + k], lanes.lane[k]);
+  else for (int k = 0; i < n; ++i, ++k) lanes.lane[k] = larger(x[i], lanes.lane[k]);
   return lanes.combine([](T a, T b) { return larger(a, b); });
 }
 // y = exp(x - top); returns the sum of y.
 template <class T>
 RL_INLINE T row_exp(int64_t n, T top, const T* x, T* y) {
   Lanes<T> sum(T(0));
-  lane_blocks(n, x, y, minus_infinity<T>, [&](T* block) {
-    for (int k = 0; k < lane_count; ++k) block[k] = exp_or_zero(block[k] - top);
-    for (int k = 0; k < lane_count; ++k) sum.lane[k] += block[k];
+  lane_blocks(n, x, y, minus_infinity<T>, [&](T* block, int first) {
+    RL_LANES
+    for (int k = 0; k < lane_count; ++k) {
+      block[k] = exp_or_zero(block[k] - top);
+      sum.lane[k] += k >= first ? block[k] : T(0);
+    }
   });
   return sum.total();
 }
 // The sum of exp(x - top)
 template <class T>
 RL_INLINE T row_exp_sum(int64_t n, T top, const T* x) {
-  Lanes<T> sum(T(0));
-  int64_t i = 0;
-  for (; i + lane_count <= n; i += lane_count)
-    for (int k = 0; k < lane_count; ++k) sum.lane[k] += exp_or_zero(x[i + k] - top);
-  const int64_t rest = n - i;
-  T block[lane_count];
-  for (int k = 0; k < lane_count; ++k) block[k] = minus_infinity<T>;
-  for (int k = 0; k < lane_count; ++k)
-    if (k < rest) block[k] = x[i + k];
-  if (rest)
-    for (int k = 0; k < lane_count; ++k) sum.lane[k] += exp_or_zero(block[k] - top);
-  return sum.total();
+  if (n >= lane_count) return lane_sum<T>(n, [x, top](int64_t j) { return exp_or_zero(x[j] - top); });
+  T few[lane_count];
+  return row_exp(n, top, x, few);
 }
 template <class T>
 RL_INLINE void row_divide(int64_t n, T by, T* y) {
