@@ -58,9 +58,13 @@ template <class Acc, class T, class Step> RL_INLINE void scan_row(const T* x, T*
     y[i] = T(step(acc, a));
     y[i + 1] = T(step(acc, b));
     y[i + 2] = T(step(acc, third));
-    y[i + 3] = T(acc = step(acc, fourth));
+    acc = step(acc, fourth);
+    y[i + 3] = T(acc);
   }
-  for (; i < n; ++i) y[i] = T(acc = step(acc, Acc(x[i])));
+  for (; i < n; ++i) {
+    acc = step(acc, Acc(x[i]));
+    y[i] = T(acc);
+  }
 }
 
 // Running results down `width` columns of n rows.

@@ -30,12 +30,13 @@ void search_rows(const Tensor& sorted, const int64_t* order, const Tensor& value
     for (int64_t i = begin; i < end; ++i) {
       int64_t base = sorted.ndim() == 1 ? 0 : i / per_row * length;
       auto value = comparable(from[i]);
-      int64_t low = 0, high = length;
-      while (low < high) {
-        int64_t middle = low + (high - low) / 2;
+      int64_t low = 0, left = length;
+      while (left > 0) {  // without branches, which could not be predicted
+        int64_t half = left / 2, middle = low + half;
         auto x = comparable(sequence[base + (order ? order[base + middle] : middle)]);
-        if (right ? !(x > value) : !(x >= value)) low = middle + 1;
-        else high = middle;
+        bool is_before = right ? !(x > value) : !(x >= value);
+        low += -int64_t(is_before) & (half + 1);
+        left = half + (-int64_t(is_before) & (left - 2 * half - 1));
       }
       to[i] = Out(low);
     }
