@@ -120,6 +120,17 @@ def test_float64(name):
     assert distance[at] <= limit, f"{name}({x[at]!r}) = {found[at]!r}: {distance[at]} units"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos"])
+def test_one_rare_argument_does_not_change_its_neighbours(name, dtype):
+    function = getattr(rl, name)
+    x = np.random.default_rng(0).uniform(1e-3, 80, 500).astype(dtype)
+    ordinary = function(rl.tensor(x)).numpy()
+    for rare in [math.inf, math.nan, 0.0, -1e30, 1e-310]:
+        together = function(rl.tensor(np.append(x, dtype(rare)))).numpy()
+        assert np.array_equal(ordinary, together[:-1])
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="instruction sets of x86-64")
 @pytest.mark.parametrize("level", ["v2", "v3"])
 def test_lesser_instruction_sets(level):
