@@ -112,6 +112,13 @@ class TypedStorage:
     def element_size(self):
         return self.dtype.itemsize
 
+    def share_memory_(self):
+        self._untyped_storage.share_memory_()
+        return self
+
+    def is_shared(self):
+        return self._untyped_storage.is_shared()
+
     def nbytes(self):
         return self._untyped_storage.nbytes()
 
@@ -187,7 +194,18 @@ def _untyped_deepcopy(self, memo):
     return memo[key]
 
 
+def _untyped_share_memory(self):
+    rl._C._share(self)
+    return self
+
+
+def _untyped_is_shared(self):
+    return rl._C._is_shared(self)
+
+
 for _name, _method in {
+    "share_memory_": _untyped_share_memory,
+    "is_shared": _untyped_is_shared,
     "tolist": _untyped_tolist,
     "__getitem__": _untyped_getitem,
     "__setitem__": _untyped_setitem,

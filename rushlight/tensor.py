@@ -273,14 +273,17 @@ def type_as(self, other):
 
 @_method
 def share_memory_(self):
-    """Move the storage to memory that other processes can open. Batches and models cross processes by copying here."""
+    """Move the storage to memory that other processes can see: a tensor sent through a rushlight.multiprocessing queue,
+    or inherited by a forked process, is then the same memory there. All tensors on the storage follow."""
+    if self.device.type == "cpu" and self.layout is _C.strided:
+        _C._share(self.untyped_storage())
     return self
 
 
 @_method
 def is_shared(self):
     """Whether the storage lies in memory shared between processes."""
-    return False
+    return self.device.type == "cpu" and self.layout is _C.strided and _C._is_shared(self.untyped_storage())
 
 
 @_method

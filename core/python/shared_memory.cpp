@@ -14,6 +14,7 @@
 #include "python/python.h"
 #include "python/system.h"
 #include "python/tensor_type.h"
+#include "tensor/aliases.h"
 
 namespace rushlight {
 
@@ -139,10 +140,6 @@ PyObject* share(PyObject*, PyObject* o) {
     Storage* s = ref->root();
     if (block_of(s)) Py_RETURN_NONE;
     if (s->device.type != Device::cpu) throw runtime_error("only storages on the CPU can be shared");
-    if (s->aliases)
-      throw runtime_error(
-          "share_memory_(): a tensor made with `.data` is still on this memory and cannot follow it: delete "
-          "it first");
     SharedBlock* block = map_block(anonymous_file(s->nbytes), s->nbytes);
     if (s->nbytes) std::memcpy(block->address, s->data, s->nbytes);
     if (s->free_fn) block->old_free = s->free_fn, block->old_owner = s->owner;
@@ -150,6 +147,7 @@ PyObject* share(PyObject*, PyObject* o) {
     else if (s->resizable) release(s->data, s->capacity);
     else block->old_data = s->data, block->old_nbytes = s->capacity;  // somebody outside points at it
     s->data = static_cast<char*>(block->address);
+    for (Storage* alias : aliases_of(s)) alias->data = s->data;
     s->capacity = s->nbytes;
     s->resizable = false;
     s->free_fn = free_block;

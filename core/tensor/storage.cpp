@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <unordered_map>
 
 #include "device/allocator.h"
+#include "tensor/aliases.h"
 #include "tensor/error.h"
 
 namespace rushlight {
@@ -13,6 +15,16 @@ namespace rushlight {
 namespace {
 constexpr size_t header = (sizeof(Storage) + 63) / 64 * 64;
 constexpr size_t inline_limit = 4096;  // small tensors: header and data in one block
+
+std::unordered_multimap<Storage*, Storage*>& alias_table() {
+  static auto* table = new std::unordered_multimap<Storage*, Storage*>;
+  return *table;
+}
+void forget_alias(Storage* root, Storage* alias) {
+  auto [first, last] = alias_table().equal_range(root);
+  auto it = std::find_if(first, last, [&](auto& entry) { return entry.second == alias; });
+  if (it != last) alias_table().erase(it);
+}
 }  // namespace
 
 Storage* Storage::create(size_t nbytes, Device device) {
@@ -61,7 +73,15 @@ Storage* Storage::alias(Storage* parent) {
   s->parent = parent;
   ++parent->refs;
   ++parent->aliases;
+  alias_table().emplace(parent, s);
   return s;
+}
+
+std::vector<Storage*> aliases_of(Storage* root) {
+  std::vector<Storage*> found;
+  auto [first, last] = alias_table().equal_range(root);
+  for (auto it = first; it != last; ++it) found.push_back(it->second);
+  return found;
 }
 
 void Storage::grow(size_t wanted) {
@@ -82,6 +102,7 @@ void Storage::grow(size_t wanted) {
 void Storage::destroy(Storage* s) {
   while (s) {
     Storage* parent = s->parent;
+    if (parent) forget_alias(parent, s);
     size_t block = sizeof(Storage);
     if (s->inline_data) block = header + s->capacity;
     else if (s->inline_capacity_kept != no_inline) block = header + s->inline_capacity_kept;
