@@ -17,7 +17,7 @@ CASES = [
     *[f"optim.RMSprop(ps, lr=0.02{a})" for a in ("", ", alpha=0.8, eps=1e-4", ", momentum=0.7", ", centered=True, weight_decay=0.1", ", momentum=0.5, centered=True, maximize=True, foreach=True")],
     *[f"optim.Rprop(ps, lr=0.02{a})" for a in ("", ", etas=(0.3, 1.5), step_sizes=(1e-3, 0.1)", ", maximize=True, foreach=True")],
     *[f"optim.ASGD(ps, lr=0.05{a})" for a in ("", ", lambd=0.01, alpha=0.5, t0=5", ", weight_decay=0.1, maximize=True, foreach=True")],
-    *[f"optim.Adafactor(ps, lr=0.1{a})" for a in ("", ", beta2_decay=-0.5, eps=(1e-4, 1e-2), d=0.5", ", weight_decay=0.1, maximize=True", ", foreach=True")],
+    *[f"optim.Adafactor(ps, lr=0.1{a})" for a in ("", ", beta2_decay=-0.7, eps=(1e-3, 1e-2), d=1.5, weight_decay=0.01", ", weight_decay=0.1, maximize=True", ", foreach=True")],
     *[f"optim.Muon(ps[:1], lr=0.05{a})" for a in ("", ", nesterov=False, weight_decay=0.3", ", ns_steps=3, momentum=0.5", ", adjust_lr_fn='match_rms_adamw'", ", ns_coefficients=(3.0, -4.0, 2.0), eps=1e-3")],
     *[f"optim.LBFGS(ps, lr=0.5{a})" for a in ("", ", max_iter=3, history_size=2", ", line_search_fn='strong_wolfe', max_iter=4", ", tolerance_grad=0.1, tolerance_change=0.01")],
     "optim.Adam([{'params': ps[:1]}, {'params': ps[1:], 'lr': 0.3, 'weight_decay': 0.1}], lr=0.05, amsgrad=True)",
@@ -77,6 +77,27 @@ def trained(torch, make, dtype=None, steps=20):
         if step in (0, 4, steps - 1):
             trace.append([plain(value), plain(used)])
     return optimizer, trace
+
+
+def continued(torch, make, dtype, state, values, steps=3):
+    """The parameters after further steps, from the state and the parameters of another optimizer."""
+    ps = parameters(torch, dtype)
+    optimizer = eval(make, {"torch": torch, "optim": torch.optim, "ps": ps})
+    used = [p for group in optimizer.param_groups for p in group["params"]]
+    optimizer.load_state_dict(state)
+    with torch.no_grad():
+        for p, value in zip(used, values):
+            p.copy_(value)
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss_of(used)
+        value.backward()
+        return value
+
+    for _ in range(steps):
+        optimizer.step(closure)
+    return plain(used)
 
 
 def groups_of(optimizer):
