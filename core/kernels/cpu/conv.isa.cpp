@@ -118,7 +118,7 @@ void pack_backward_taps(const T* weight, int64_t cin, int64_t cout, int64_t taps
           const int64_t q = o * count + t, p = q / k_block * k_block, depth = least(k_block, k - p);
           const int64_t stop = least(count, t + p + depth - q);
           T* out = packed + p * cin + i * depth + (q - p) * rows;
-          if (count == taps) channels_to_columns(from + t, taps, rows, stop - t, out, rows);
+          if (count == taps) transpose_into(from + t, taps, rows, stop - t, out, rows);
           else
             for (int64_t at = t; at < stop; at++, out += rows)
               for (int64_t r = 0; r < rows; r++) out[r] = from[r * taps + met[at]];

@@ -91,29 +91,6 @@ void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const 
   for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
 }
 
-// out[x * step + c] = source[c * plane + x] for x < w, c < channels.
-template <class T>
-void channels_to_columns(const T* source, int64_t plane, int64_t channels, int64_t w, T* out, int64_t step) {
-  constexpr int v = width<T>;
-  for (int64_t x = 0; x < w; x += v) {
-    const int columns = static_cast<int>(least(v, w - x));
-    for (int64_t c = 0; c < channels; c += v) {
-      const int count = static_cast<int>(least(v, channels - c));
-      Vec<T> block[v];
-#pragma GCC unroll 16
-      for (int q = 0; q < v; q++)
-        block[q] = q < count ? load_tail(source + (c + q) * plane + x, columns) : Vec<T>{};
-      transpose<T>(block);
-#pragma GCC unroll 16
-      for (int q = 0; q < v; q++)
-        if (q < columns) {
-          if (count == v) store(out + (x + q) * step + c, block[q]);
-          else store_tail(out + (x + q) * step + c, block[q], count);
-        }
-    }
-  }
-}
-
 // Weights for m outputs over k terms, and where each term reads. Packed: k-block by k-block, each as pack_a
 // leaves it; else m rows.
 template <class T>

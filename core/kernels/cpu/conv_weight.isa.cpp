@@ -85,8 +85,8 @@ void fill_channels_last(const Conv2dShape& s, const ChannelsLast& to, const T* s
       const int64_t left = inside ? first : to.columns;
       for (int64_t i = 0; i < left * to.cin; i++) row[i] = 0;
       if (!inside) continue;
-      channels_to_columns(source + (y - s.pad_h) * s.w, s.h * s.w, to.cin, last - first, row + first * to.cin,
-                          to.cin);
+      transpose_into(source + (y - s.pad_h) * s.w, s.h * s.w, to.cin, last - first, row + first * to.cin,
+                     to.cin);
       for (int64_t i = last * to.cin; i < to.columns * to.cin; i++) row[i] = 0;
     }
   });
@@ -233,7 +233,7 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
           for (int64_t i = 0; i < k; i++) to[i] += total[part * size + i];
         total = to;
       }
-      if (channels_last) channels_to_columns(total, cin, taps, cin, gw + o * k, taps);
+      if (channels_last) transpose_into(total, cin, taps, cin, gw + o * k, taps);
     }
   });
 }

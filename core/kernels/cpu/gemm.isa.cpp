@@ -161,6 +161,27 @@ Product transposed(const Product& g, void* c) {
 
 bool few(const Product& g) { return g.m <= 2 * few_rows || g.n <= 4 * tile_columns<float> || flops(g) < 4e7; }
 
+// B stored by columns and few rows of A, as in a linear layer with a small batch: packing B would cost as much as the
+// product. C' = B' * A' reads it in place.
+template <class T>
+bool better_turned(const Product& g) {
+  return g.b_row == 1 && g.b_col != 1 && g.m >= width<T> && g.m <= 128 &&
+         g.n * g.k > g.m * g.k + 2 * g.n * g.m;
+}
+
+template <class T>
+void turned(const Product& g) {
+  Scratch scratch(Use::result, sizeof(T) * g.m * g.n);
+  T *y = scratch.as<T>(), *c = static_cast<T*>(g.c);
+  const auto rows = [&](auto&& f) {  // f(first row of y, their number)
+    parallel_for(g.n, most(64, 65536 / g.m), [&](int64_t begin, int64_t end) { f(begin, end - begin); });
+  };
+  if (g.add) rows([&](int64_t j, int64_t n) { transpose_into(c + j, g.c_row, g.m, n, y + j * g.m, g.m); });
+  unpacked<T, T>({g.n, g.m, g.k, g.b, g.b_col, g.b_row, g.a, g.a_col, g.a_row, y, g.m, g.add},
+                 static_cast<const T*>(g.b));
+  rows([&](int64_t j, int64_t n) { transpose_into(y + j * g.m, g.m, n, g.m, c + j, g.c_row); });
+}
+
 template <class T>
 void real_product(const Product& g) {
   auto* c = static_cast<T*>(g.c);
@@ -180,6 +201,8 @@ void real_product(const Product& g) {
       for (int64_t i = 0; i < g.m; i++) y[i] = c[i * g.c_row];
     real_product<T>(transposed(g, y));
     for (int64_t i = 0; i < g.m; i++) c[i * g.c_row] = y[i];
+  } else if (better_turned<T>(g)) {
+    turned<T>(g);
   } else if (few(g)) {
     unpacked<T, T>(g, static_cast<const T*>(g.a));
   } else {
