@@ -4,8 +4,7 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     new_step,
     real_views,
@@ -36,12 +35,10 @@ class Adadelta(Optimizer):
         maximize=False,
         differentiable=False,
     ):
-        check_lr(lr)
+        check_options(lr=lr)
         if not 0.0 <= rho <= 1.0:
             raise ValueError(f"Invalid rho value: {rho}")
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_not_negative(weight_decay, "weight_decay")
+        check_options(eps=eps, weight_decay=weight_decay)
         super().__init__(
             params,
             {

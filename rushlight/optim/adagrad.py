@@ -7,8 +7,7 @@ from .optimizer import (
     add_weight_decay,
     as_float,
     check_fused,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     count,
     new_step,
@@ -39,12 +38,13 @@ class Adagrad(Optimizer):
         differentiable=False,
         fused=None,
     ):
-        check_lr(lr)
-        check_not_negative(lr_decay, "lr_decay")
-        check_not_negative(weight_decay, "weight_decay")
-        check_not_negative(initial_accumulator_value, "initial_accumulator_value")
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_options(
+            lr=lr,
+            lr_decay=lr_decay,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+        )
         check_fused(self, fused, foreach, differentiable)
         super().__init__(
             params,

@@ -7,10 +7,8 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_betas,
     check_fused,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     count,
     new_step,
@@ -47,12 +45,9 @@ class Adam(Optimizer):
         fused=None,
         decoupled_weight_decay=False,
     ):
-        check_lr(lr)
+        check_options(lr=lr)
         _check_tensors(lr, betas, capturable, foreach)
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_betas(betas)
-        check_not_negative(weight_decay, "weight_decay")
+        check_options(eps=eps, betas=betas, weight_decay=weight_decay)
         check_fused(self, fused, foreach, differentiable)
         super().__init__(
             params,

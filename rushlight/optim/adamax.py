@@ -6,9 +6,7 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_betas,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     count,
     new_step,
@@ -38,11 +36,7 @@ class Adamax(Optimizer):
         differentiable=False,
         capturable=False,
     ):
-        check_lr(lr)
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_betas(betas)
-        check_not_negative(weight_decay, "weight_decay")
+        check_options(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay)
         super().__init__(
             params,
             {

@@ -6,8 +6,7 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     count,
     new_step,
@@ -37,8 +36,7 @@ class ASGD(Optimizer):
         differentiable=False,
         capturable=False,
     ):
-        check_lr(lr)
-        check_not_negative(weight_decay, "weight_decay")
+        check_options(lr=lr, weight_decay=weight_decay)
         super().__init__(
             params,
             {

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import rushlight as rl
 
-from .optimizer import Optimizer, as_float, check_lr
+from .optimizer import Optimizer, as_float, check_options
 
 _CHANGE_OF_LOSS = 1e-4  # Wolfe conditions: share of the expected decrease ...
 _CHANGE_OF_SLOPE = 0.9  # ... and of the slope that must remain at most
@@ -33,7 +33,7 @@ class LBFGS(Optimizer):
         history_size=100,
         line_search_fn=None,
     ):
-        check_lr(lr)
+        check_options(lr=lr)
         super().__init__(
             params,
             {

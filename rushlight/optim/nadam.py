@@ -6,9 +6,7 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_betas,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     count,
     new_step,
@@ -40,12 +38,7 @@ class NAdam(Optimizer):
         capturable=False,
         differentiable=False,
     ):
-        check_lr(lr)
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_betas(betas)
-        check_not_negative(weight_decay, "weight_decay")
-        check_not_negative(momentum_decay, "momentum_decay")
+        check_options(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay, momentum_decay=momentum_decay)
         super().__init__(
             params,
             {

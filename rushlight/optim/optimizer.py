@@ -216,22 +216,20 @@ class Optimizer:
         return loss
 
     def _gather(self, group):
-        """The parameters of a group that have a gradient, the gradients (negated when maximising), the states."""
-        params, grads, states = [], [], []
-        all_states = self.state if self._keeps_state(group) else None
-        maximize = group.get("maximize", False)
-        for p in group["params"]:
-            grad = p.grad
-            if grad is None:
-                continue
-            if grad.is_sparse:
-                self._refuse_sparse()
-            state = {} if all_states is None else all_states[p]
-            if not state:
-                self._init_state(group, p, state)
-            params.append(p)
-            grads.append(-grad if maximize else grad)
-            states.append(state)
+        """The parameters of a group that have a gradient, the gradients (negated when maximising), the states (an empty
+        list where the rule keeps none)."""
+        params = [p for p in group["params"] if p.grad is not None]
+        grads = [p.grad for p in params]
+        if True in [grad.is_sparse for grad in grads]:
+            self._refuse_sparse()
+        states = []
+        if self._keeps_state(group):
+            states = [self.state[p] for p in params]
+            for p, state in zip(params, states):
+                if not state:
+                    self._init_state(group, p, state)
+        if group.get("maximize", False):
+            grads = [-grad for grad in grads]
         return params, grads, states
 
     def _keeps_state(self, group):
@@ -388,22 +386,20 @@ def swap_in_optimizer_params_and_state(optimizer, swapin_parameters, swapin_opti
         optimizer.param_groups, optimizer.state = own_groups, own_state
 
 
-def check_lr(lr):
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
-    if not 0.0 <= lr:
-        raise ValueError(f"Invalid learning rate: {lr}")
-
-
-def check_not_negative(value, name):
-    if not 0.0 <= value:
-        raise ValueError(f"Invalid {name} value: {value}")
-
-
-def check_betas(betas):
-    for i in (0, 1):
-        if not 0.0 <= betas[i] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+def check_options(**options):
+    """Raises where a number is out of range, in the order given: lr, eps and all others must not be negative, the two betas
+    lie in [0, 1)."""
+    for name, value in options.items():
+        if name == "betas":
+            for i in (0, 1):
+                if not 0.0 <= value[i] < 1.0:
+                    raise ValueError(f"Invalid beta parameter at index {i}: {value[i]}")
+            continue
+        if name == "lr" and isinstance(value, Tensor) and value.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        if not 0.0 <= value:
+            text = {"lr": "learning rate", "eps": "epsilon value"}.get(name, f"{name} value")
+            raise ValueError(f"Invalid {text}: {value}")
 
 
 def check_fused(optimizer, fused, foreach, differentiable):

@@ -4,8 +4,7 @@ from .optimizer import (
     Optimizer,
     add_weight_decay,
     as_float,
-    check_lr,
-    check_not_negative,
+    check_options,
     columns,
     new_step,
     real_views,
@@ -37,12 +36,7 @@ class RMSprop(Optimizer):
         maximize=False,
         differentiable=False,
     ):
-        check_lr(lr)
-        if not 0.0 <= eps:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_not_negative(momentum, "momentum")
-        check_not_negative(weight_decay, "weight_decay")
-        check_not_negative(alpha, "alpha")
+        check_options(lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         super().__init__(
             params,
             {

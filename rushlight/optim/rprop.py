@@ -2,7 +2,7 @@
 
 import rushlight as rl
 
-from .optimizer import Optimizer, as_float, check_lr, columns, new_step, real_views, zeros_of
+from .optimizer import Optimizer, as_float, check_options, columns, new_step, real_views, zeros_of
 
 
 class Rprop(Optimizer):
@@ -26,7 +26,7 @@ class Rprop(Optimizer):
         maximize=False,
         differentiable=False,
     ):
-        check_lr(lr)
+        check_options(lr=lr)
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
         super().__init__(

@@ -1,7 +1,7 @@
 """Stochastic gradient descent, with momentum, Nesterov momentum and weight decay."""
 
 from .._C import _fused_sgd_
-from .optimizer import Optimizer, add_weight_decay, as_float, check_fused, check_lr, check_not_negative
+from .optimizer import Optimizer, add_weight_decay, as_float, check_fused, check_options
 
 
 class SGD(Optimizer):
@@ -37,9 +37,7 @@ class SGD(Optimizer):
         differentiable=False,
         fused=None,
     ):
-        check_lr(lr)
-        check_not_negative(momentum, "momentum")
-        check_not_negative(weight_decay, "weight_decay")
+        check_options(lr=lr, momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         check_fused(self, fused, foreach, differentiable)
@@ -79,9 +77,8 @@ class SGD(Optimizer):
             weight_decay=as_float(group["weight_decay"]),
             nesterov=group["nesterov"],
         )
-        if momentum != 0:
-            for state, buffer in zip(states, buffers):
-                state["momentum_buffer"] = buffer
+        for state, buffer in zip(states, buffers):
+            state["momentum_buffer"] = buffer
 
 
 def _update(params, grads, buffers, *, lr, momentum, dampening, weight_decay, nesterov):
@@ -89,10 +86,10 @@ def _update(params, grads, buffers, *, lr, momentum, dampening, weight_decay, ne
 
     The kernel does the same operations in one pass; what it does not take is left to the tensors below.
     """
-    kept = buffers if momentum != 0 else []
-    sparse = any(grad.is_sparse for grad in grads)
-    if None not in kept and not sparse and _fused_sgd_(
-        params, grads, kept, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+    sparse = True in [grad.is_sparse for grad in grads]
+    new = [b for b in buffers if b is None]  # not `None in`, which would ask tensors whether they equal it
+    if not new and not sparse and _fused_sgd_(
+        params, grads, buffers, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
         nesterov=nesterov, maximize=False,
     ):  # fmt: skip
         return

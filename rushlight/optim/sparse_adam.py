@@ -1,6 +1,6 @@
 """SparseAdam: Adam for sparse gradients, as large embedding tables have them."""
 
-from .optimizer import Optimizer, as_float, check_betas, zeros_of
+from .optimizer import Optimizer, as_float, check_options, zeros_of
 
 
 class SparseAdam(Optimizer):
@@ -15,7 +15,7 @@ class SparseAdam(Optimizer):
             raise ValueError(f"Invalid learning rate: {lr}")
         if not 0.0 < eps:
             raise ValueError(f"Invalid epsilon value: {eps}")
-        check_betas(betas)
+        check_options(betas=betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
         for i, group in enumerate(self.param_groups):
             sparse = [(i, j) for j, p in enumerate(group["params"]) if p.is_sparse]
