@@ -129,8 +129,11 @@ void recurrent(const Recurrent& r, const T* x, const T* w_hh, const T* b_hh, con
                                              : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
   std::vector<T> part(most * gates), zeros(b_hh ? 0 : gates), plain(w_hr ? most * n : 0);
   const T* bias = b_hh ? b_hh : zeros.data();
+  std::vector<T> turned(r.state * gates);  // w_hh once the way each step's product reads it
+  for (int64_t g = 0; g < gates; ++g)
+    for (int64_t k = 0; k < r.state; ++k) turned[k * gates + g] = w_hh[g * r.state + k];
   each_step(r, false, [&](const Step& s) {
-    gemm(kind_of<T>, s.rows, gates, r.state, h, r.state, 1, w_hh, 1, r.state, part.data(), gates);
+    gemm(kind_of<T>, s.rows, gates, r.state, h, r.state, 1, turned.data(), gates, 1, part.data(), gates);
     T* unprojected = w_hr ? plain.data() : h;
     each_row(s.rows, gates, [&](int64_t row) {
       const T *from = x + (s.first + row) * gates, *hidden = part.data() + row * gates;
