@@ -57,8 +57,12 @@ struct Head {
         const T* from = q + i * s.q[2];
         T* row = scaled + (i - begin) * s.size;
         const int64_t n = s.size, step = s.q[3];
-        RL_INDEPENDENT
-        for (int64_t j = 0; j < n; ++j) row[j] = from[j * step] * scale;
+        if (step == 1) {
+          RL_INDEPENDENT
+          for (int64_t j = 0; j < n; ++j) row[j] = from[j] * scale;
+        } else {
+          for (int64_t j = 0; j < n; ++j) row[j] = from[j * step] * scale;
+        }
       }
     });
     gemm(kind<T>, end - begin, keys, s.size, scaled, s.size, 1, k, s.k[3], s.k[2], to, keys);
