@@ -34,7 +34,9 @@ class _TorchFinder:
     @classmethod
     def find_spec(cls, fullname, path=None, target=None):
         if fullname == "multiprocessing.spawn":
-            return _spec_of_spawn(fullname, path)
+            return _then(importlib.machinery.PathFinder.find_spec(fullname, path), _teach_spawn)
+        if fullname.startswith("rushlight."):
+            return _then(importlib.machinery.PathFinder.find_spec(fullname, path), _name_classes)
         if fullname.partition(".")[0] != "torch":
             return None
         ours = "rushlight" + fullname[len("torch") :]
@@ -104,21 +106,62 @@ def _teach_spawn(module):
     module.get_preparation_data = get_preparation_data
 
 
-def _spec_of_spawn(fullname, path):
-    """The module's own spec, with our addition after the module has run."""
-    spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+def _then(spec, action):
+    """The module's own spec, with an action on the module after it has run."""
+    if spec is None or spec.loader is None:
+        return spec
     run = spec.loader.exec_module
 
     def exec_module(module):
         run(module)
-        _teach_spawn(module)
+        action(module)
 
     spec.loader.exec_module = exec_module
     return spec
 
 
+# ---- PyTorch's names for our classes: print(torch.nn.Linear) gives <class 'torch.nn.modules.linear.Linear'>
+
+
+def _name_classes(module):
+    """Let the classes of a module of ours say that they live where PyTorch's live, if they are found there.
+
+    Pickles then refer to them by these names, as PyTorch's do. (inspect.getsource looks into the module that a class
+    names: it does not find the few classes that we keep in another file than PyTorch.)
+    """
+    from .serialization.names import to_torch
+
+    own = module.__name__
+    if own in _NAMED_AS_THEY_ARE:
+        return
+    for name, cls in list(vars(module).items()):
+        if not isinstance(cls, type) or cls.__module__ != own or cls.__qualname__ != name:
+            continue
+        home = to_torch(own, name)[0]
+        place = sys.modules.get("rushlight" + home[len("torch") :])
+        if place is not None and not hasattr(place, name):
+            setattr(place, name, cls)
+        if getattr(place, name, None) is not cls:
+            home = "torch" + own[len("rushlight") :]
+        _alias(home)
+        cls.__module__ = home
+
+
+# the core's types print PyTorch's names by themselves, named tuples are told by their module
+_NAMED_AS_THEY_ARE = {"rushlight", "rushlight._C", "rushlight._legacy", "rushlight.return_types"}
+
+
+def _alias(name):
+    """Enter a module and those above it under their torch names, where inspect and pickle look for them."""
+    while name:
+        sys.modules.setdefault(name, sys.modules["rushlight" + name[len("torch") :]])
+        name = name.rpartition(".")[0]
+
+
 def install_as_torch():
-    """From now on `import torch` and `import torch.x` give rushlight. Returns the module.
+    """From now on `import torch` and `import torch.x` give rushlight, and its classes say that they are torch's.
+
+    Returns the module.
 
     >>> install_as_torch()  # doctest: +SKIP
     >>> import torch        # doctest: +SKIP
@@ -135,4 +178,7 @@ def install_as_torch():
     spawn = sys.modules.get("multiprocessing.spawn")
     if spawn is not None:
         _teach_spawn(spawn)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("rushlight."):
+            _name_classes(module)
     return rushlight

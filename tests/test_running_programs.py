@@ -198,3 +198,53 @@ def test_interrupt(tmp_path):
         and err.splitlines()[-1].startswith("KeyboardInterrupt")
         and "rushlight" not in err
     )
+
+
+CLASS_NAMES = """
+import copy, inspect, io, pickle, sys, typing
+import torch
+from torch import nn, optim
+from torch.utils.data import DataLoader, TensorDataset
+
+print(nn.Linear, nn.MultiheadAttention, nn.LazyLinear, optim.Adam, optim.lr_scheduler.OneCycleLR, TensorDataset, DataLoader)
+print(torch.Tensor, nn.Parameter, torch.distributions.Normal, torch.autograd.Function, nn.Module)
+for cls in (nn.Linear, nn.MultiheadAttention, nn.LazyConv2d, optim.Adam, optim.lr_scheduler.CyclicLR, torch.distributions.Normal):
+    assert pickle.loads(pickle.dumps(cls)) is cls and getattr(sys.modules[cls.__module__], cls.__name__) is cls
+    assert inspect.getmodule(cls) is sys.modules[cls.__module__]
+    typing.get_type_hints(cls)
+
+for cls in (nn.Linear, optim.Adam, torch.distributions.Normal):
+    assert inspect.getsource(cls).startswith("class " + cls.__name__)
+
+class Net(nn.Linear):
+    pass
+
+net = pickle.loads(pickle.dumps(copy.deepcopy(nn.Sequential(nn.Linear(2, 3), Net(3, 1)))))
+buffer = io.BytesIO()
+torch.save(net, buffer)
+assert b"rushlight" not in buffer.getvalue() and b"torch.nn.modules.linear\\nLinear" in buffer.getvalue()
+buffer.seek(0)
+assert type(torch.load(buffer, weights_only=False)[1]) is Net
+with torch.serialization.safe_globals([nn.Linear]):
+    buffer = io.BytesIO()
+    torch.save(nn.Linear(1, 1), buffer)
+    buffer.seek(0)
+    print(torch.load(buffer))
+print(Net)
+"""
+
+
+def test_classes_have_torch_names(tmp_path):
+    code, out, err = python("-m", "rushlight", program(tmp_path, CLASS_NAMES), cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out == (
+        "<class 'torch.nn.modules.linear.Linear'> <class 'torch.nn.modules.activation.MultiheadAttention'> "
+        "<class 'torch.nn.modules.linear.LazyLinear'> <class 'torch.optim.adam.Adam'> "
+        "<class 'torch.optim.lr_scheduler.OneCycleLR'> <class 'torch.utils.data.dataset.TensorDataset'> "
+        "<class 'torch.utils.data.dataloader.DataLoader'>\n"
+        "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> <class 'torch.distributions.normal.Normal'> "
+        "<class 'torch.autograd.function.Function'> <class 'torch.nn.modules.module.Module'>\n"
+        "Linear(in_features=1, out_features=1, bias=True)\n<class '__main__.Net'>\n"
+    )
+    code, out, _ = python("-c", "import rushlight; print(rushlight.nn.Linear)", cwd=tmp_path)
+    assert out == "<class 'rushlight.nn.modules.linear.Linear'>\n"
