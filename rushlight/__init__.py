@@ -19,6 +19,7 @@ from ._C import (
     mm as spmm,  # noqa: F401
     memory_format as memory_format,
     promote_types as promote_types,
+    qscheme as qscheme,
     set_default_dtype as set_default_dtype,
 )
 
@@ -28,7 +29,7 @@ globals().update(
     {
         name: value
         for name, value in vars(_C).items()
-        if isinstance(value, (_C.dtype, _C.layout, _C.memory_format)) and not name.startswith("_")
+        if isinstance(value, (_C.dtype, _C.layout, _C.memory_format, _C.qscheme)) and not name.startswith("_")
     }
 )
 
@@ -78,6 +79,7 @@ from .sparse._constructors import (
     sparse_csc_tensor as sparse_csc_tensor,
     sparse_csr_tensor as sparse_csr_tensor,
 )
+from ._quantized import *  # noqa: F403
 from .compat import install_as_torch as install_as_torch
 
 from . import (

@@ -8,7 +8,6 @@ _NAMES = {
     "LongTensor": _C.int64, "IntTensor": _C.int32, "ShortTensor": _C.int16, "CharTensor": _C.int8,
     "ByteTensor": _C.uint8, "BoolTensor": _C.bool,
 }  # fmt: skip
-_SUFFIXES = {_C.complex64: "ComplexFloatTensor", _C.complex128: "ComplexDoubleTensor"}
 
 
 class TensorType:
@@ -42,10 +41,7 @@ types = {name: TensorType(name, dtype) for name, dtype in _NAMES.items()}
 
 def name_of_dtype(dtype):
     """ "torch.FloatTensor" for float32."""
-    for name, known in _NAMES.items():
-        if known is dtype:
-            return "torch." + name
-    return "torch." + _SUFFIXES[dtype]
+    return "torch." + dtype._type_name
 
 
 def dtype_of_name(name):

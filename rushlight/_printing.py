@@ -202,6 +202,17 @@ def _sparse(tensor, indent, suffixes):
     return (",\n" + " " * indent).join(lines)
 
 
+def _quantised(tensor, indent, suffixes):
+    """Body of a quantised tensor: the numbers that it stands for."""
+    suffixes += [f"size={tuple(tensor.shape)}", f"dtype={tensor.dtype}", f"quantization_scheme={tensor.qscheme()}"]
+    if tensor.qscheme() is rl.per_tensor_affine:
+        suffixes += [f"scale={tensor.q_scale()}", f"zero_point={tensor.q_zero_point()}"]
+    else:
+        suffixes += [f"scale={tensor.q_per_channel_scales()}", f"zero_point={tensor.q_per_channel_zero_points()}"]
+        suffixes.append(f"axis={tensor.q_per_channel_axis()}")
+    return _body(tensor.dequantize(), indent)
+
+
 def _grad_text(tensor):
     try:
         grad_fn = tensor.grad_fn
@@ -242,6 +253,8 @@ def _text(tensor):
         suffixes += _dtype_text(tensor, always_exact=True)
     elif sparse:
         body = _sparse(values, indent, suffixes)
+    elif tensor.is_quantized:
+        body = _quantised(values, indent, suffixes)
     elif not tensor.numel():
         body = "[]"
         if tensor.dim() != 1:

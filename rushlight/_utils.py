@@ -113,6 +113,7 @@ def _reduce_plain(tensor, part_of=None):
     """
     from collections import OrderedDict
 
+    from . import _quantized
     from .sparse._tensors import tensor_parts
     from .storage import StorageType, TypedStorage
 
@@ -121,6 +122,8 @@ def _reduce_plain(tensor, part_of=None):
         return _rebuild_meta_tensor_no_storage, arguments
     if tensor.layout is not rl.strided:
         return _rebuild_sparse_tensor, (tensor.layout, tensor_parts(tensor))
+    if tensor.is_quantized:
+        return _quantized.reduce(tensor)
     storage, dtype = tensor.untyped_storage(), tensor.dtype
     typed = StorageType.of(dtype).__name__ != "UntypedStorage"
     if part_of is not None:
@@ -225,6 +228,15 @@ def _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_ho
     return _strided(storage, dtype, offset, size, stride, requires_grad, metadata)
 
 
+def _rebuild_qtensor(storage, offset, size, stride, quantizer_params, requires_grad, backward_hooks):
+    from ._quantized import INTEGERS, rebuild
+
+    if storage.dtype not in INTEGERS:
+        raise RuntimeError(f"a quantised tensor needs a storage of quantised dtype, not {storage.dtype}")
+    integers = _strided(storage._untyped_storage, INTEGERS[storage.dtype], offset, size, stride, False)
+    return rebuild(integers, quantizer_params)
+
+
 def _rebuild_parameter(data, requires_grad, backward_hooks):
     if not isinstance(data, rl.Tensor):
         raise TypeError(f"a parameter must be rebuilt from a tensor, not {type(data).__name__}")
@@ -287,7 +299,6 @@ def _refuse(what):
     return rebuild
 
 
-_rebuild_qtensor = _refuse("a quantised tensor")
 _rebuild_wrapper_subclass = _refuse("a wrapper subclass")
 _rebuild_nested_tensor = _refuse("a nested tensor")
 _rebuild_xla_tensor = _rebuild_device_tensor_from_numpy

@@ -103,24 +103,15 @@ def _floating(x, name, wanted):
         raise TypeError(f"fft_{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     if wanted == "real" and x.is_complex():
         if name in ("ihfft2", "ihfftn"):
-            raise RuntimeError(f"Only supports floating-point dtypes, but found: {_scalar_name(x.dtype)}")
+            raise RuntimeError(f"Only supports floating-point dtypes, but found: {x.dtype._scalar_name}")
         text = "real-valued" if name in ("rfft2", "rfftn") else "real"
         name = {"rfft2": "rfftn"}.get(name, name)
-        raise RuntimeError(f"{name} expects a {text} input tensor, but got {_scalar_name(x.dtype)}")
+        raise RuntimeError(f"{name} expects a {text} input tensor, but got {x.dtype._scalar_name}")
     if not (x.is_floating_point() or x.is_complex()):
         x = x.to(_C.get_default_dtype())
     if x.dtype not in _COMPLEX_OF and x.dtype not in _REAL_OF:
-        raise RuntimeError(f"Unsupported dtype {_scalar_name(x.dtype)}")
+        raise RuntimeError(f"Unsupported dtype {x.dtype._scalar_name}")
     return x.to(_COMPLEX_OF[x.dtype]) if wanted == "complex" and not x.is_complex() else x
-
-
-def _scalar_name(dtype):
-    return {
-        _C.float16: "Half",
-        _C.bfloat16: "BFloat16",
-        _C.complex64: "ComplexFloat",
-        _C.complex128: "ComplexDouble",
-    }[dtype]
 
 
 def _wrapped(dim, rank):

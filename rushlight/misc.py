@@ -141,6 +141,19 @@ def result_type(tensor1, tensor2):
     return _C._result_type(tensor1, tensor2)
 
 
+# binary digits after the point, exponent of the smallest normal number, largest number, decimal resolution
+_FLOATS = {
+    "float64": (52, -1022, (2 - 2.0**-52) * 2.0**1023, 1e-15),
+    "float32": (23, -126, (2 - 2.0**-23) * 2.0**127, 1e-6),
+    "float16": (10, -14, 65504.0, 1e-3),
+    "bfloat16": (7, -126, (2 - 2.0**-7) * 2.0**127, 1e-2),
+    "float8_e4m3fn": (3, -6, 448.0, 1.0),
+    "float8_e5m2": (2, -14, 57344.0, 1.0),
+    "float8_e4m3fnuz": (3, -7, 240.0, 1.0),
+    "float8_e5m2fnuz": (2, -15, 57344.0, 1.0),
+}
+
+
 class finfo:  # noqa: N801
     """Limits of a floating point dtype."""
 
@@ -153,14 +166,10 @@ class finfo:  # noqa: N801
         dtype = dtype.to_real()
         self.dtype = repr(dtype)[6:]
         self.bits = dtype.itemsize * 8
-        digits, low, high = {
-            "float64": (52, -1022, 1024), "float32": (23, -126, 128), "float16": (10, -14, 16), "bfloat16": (7, -126, 128),
-        }[self.dtype]  # fmt: skip
+        digits, low, self.max, self.resolution = _FLOATS[self.dtype]
         self.eps = 2.0**-digits
-        self.max = (2 - 2.0**-digits) * 2.0 ** (high - 1)
         self.min = -self.max
         self.tiny = self.smallest_normal = 2.0**low
-        self.resolution = {"float64": 1e-15, "float32": 1e-6, "float16": 1e-3, "bfloat16": 1e-2}[self.dtype]
 
     def __repr__(self):
         from ._printing import finfo_repr
@@ -184,6 +193,8 @@ class iinfo:  # noqa: N801
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{repr(dtype)}'")
         if dtype is _C.bool:
             raise TypeError("torch.bool is not supported by torch.iinfo")
+        if dtype in (_C.qint8, _C.quint8, _C.qint32):
+            raise NotImplementedError(f"\"dtype\" not implemented for '{dtype._scalar_name}'")
         self.dtype = repr(dtype)[6:]
         self.bits = dtype.itemsize * 8
         self.min = -(2 ** (self.bits - 1)) if dtype.is_signed else 0

@@ -67,14 +67,9 @@ def _operands(name, *inputs, whole=True):
     dtype = tensors[0].dtype if len(tensors) == 1 else _C._result_type(*tensors)
     if not dtype.is_floating_point:
         if dtype.is_complex or not whole:
-            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{_scalar_name(dtype)}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{dtype._scalar_name}'")
         dtype = _C.get_default_dtype()
     return [x if isinstance(x, _C.Tensor) else _C.tensor(float(x), dtype=dtype) for x in inputs], dtype
-
-
-def _scalar_name(dtype):
-    return {_C.int64: "Long", _C.int32: "Int", _C.int16: "Short", _C.int8: "Char", _C.uint8: "Byte", _C.bool: "Bool",
-            _C.complex64: "ComplexFloat", _C.complex128: "ComplexDouble"}[dtype]  # fmt: skip
 
 
 def _unary(name, function, doc, derivative=None):

@@ -18,8 +18,11 @@ STORAGE_DTYPES = {
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
 }
-QUANTIZED_STORAGES = {"QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage"}
+PACKED_STORAGES = {"QUInt4x2Storage", "QUInt2x4Storage"}  # several elements per byte: not part of rushlight
 
 
 class StorageType:
@@ -44,8 +47,8 @@ class StorageType:
         name = self.__name__
         if name == "UntypedStorage":
             return None
-        if name in QUANTIZED_STORAGES:
-            raise NotImplementedError(f"{name}: quantised tensors are not part of rushlight")
+        if name in PACKED_STORAGES:
+            raise NotImplementedError(f"{name}: several elements in a byte are not part of rushlight")
         return getattr(rl, STORAGE_DTYPES[name])
 
     @staticmethod
@@ -227,6 +230,6 @@ def _load_from_bytes(data):
 def __getattr__(name):
     if name == "UntypedStorage":
         return rl.UntypedStorage
-    if name in STORAGE_DTYPES or name in QUANTIZED_STORAGES:
+    if name in STORAGE_DTYPES or name in PACKED_STORAGES:
         return StorageType(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -448,7 +448,7 @@ def __deepcopy__(self, memo):
 
     with _C.DisableTorchFunctionSubclass():
         source = self.detach()
-        if source.layout is not _C.strided:
+        if source.layout is not _C.strided or source.is_quantized:
             new = source.clone()
         elif source.is_meta:
             new = _C.empty_strided(self.shape, self.stride(), dtype=self.dtype, device="meta")

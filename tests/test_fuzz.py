@@ -26,6 +26,8 @@ LOG = os.environ.get("RUSHLIGHT_FUZZ_LOG")
 HUGE = [2**31 + 1, 2**62, 2**63 - 1, -(2**62), -(2**63), 2**64, -(2**70)]
 LARGEST = 1 << 24  # elements that a call may be asked to make: 64 MB of float32
 DTYPES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
+STORED = ["uint16", "float8_e4m3fn", "float8_e5m2"]  # few kernels take these
+DTYPES += STORED
 LAYOUTS = "plain plain owned transposed sliced expanded offset overlapping reversed coo csr".split()
 CONTENTS = "small small extreme special zero index".split()
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (2, 3, 4), (0, 3), (2, 0, 4), (1, 1), (2, 1, 3, 3), (1, 2, 4, 4, 3),
@@ -65,8 +67,10 @@ def T(dtype, shape, layout="plain", content="small", grad=0):
     """A tensor from a recipe; recipes are what a failing call prints. grad: 1 a leaf, 2 a result that requires grad."""
     array = _numbers(dtype, _stored_shape(shape, layout), content)
     t = rl.from_numpy(array)
-    if dtype == "bfloat16":
-        t = t.bfloat16()
+    if str(t.dtype) != f"torch.{dtype}":
+        t = t.to(getattr(rl, dtype))
+    if dtype == "bool" and content == "extreme":  # bytes other than 0 and 1 behind bools
+        t = (t.to(rl.uint8) * 254).view(rl.bool)
     if layout == "owned":
         t = t.clone()
     elif layout == "transposed" and t.ndim > 1:
@@ -81,7 +85,7 @@ def T(dtype, shape, layout="plain", content="small", grad=0):
         t = t.as_strided(shape, (1,) * len(shape))
     elif layout == "reversed" and t.ndim:
         t = t.permute(tuple(range(t.ndim))[::-1])
-    if layout in ("coo", "csr") and t.ndim == 2:
+    if layout in ("coo", "csr") and t.ndim == 2 and dtype not in STORED:
         t = t.to_sparse(layout=getattr(rl, "sparse_" + layout))
     if grad and (t.is_floating_point() or t.is_complex()):
         t = t.detach().requires_grad_()
@@ -106,7 +110,7 @@ def _stored_shape(shape, layout):
 
 def _numbers(dtype, shape, content):
     n = math.prod(shape)
-    name = "float32" if dtype == "bfloat16" else dtype
+    name = dtype if hasattr(np, dtype) else "float32"
     kind = np.dtype(name).kind
     cycle = np.arange(n) % 5
     if content == "zero":

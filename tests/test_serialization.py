@@ -20,8 +20,7 @@ EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 CHECKPOINTS = [name for name in EXPECTED if name.endswith(".pt")]
 # files that need parts of PyTorch that rushlight does not have
 NOT_OURS = {
-    "quantized.pt": "quantised",
-    "dtypes.pt": "float8_e4m3fn",
+    "dtypes.pt": "complex32",
 }
 
 
@@ -41,7 +40,7 @@ def describe(obj):
         if obj.layout != torch.strided:
             return {**text, "layout": str(obj.layout), "dense": obj.to_dense().tolist()}
         text.update(stride=list(obj.stride()), storage_offset=obj.storage_offset(), is_conj=obj.is_conj())
-        plain = obj.detach().resolve_conj().contiguous()
+        plain = (obj.int_repr() if obj.is_quantized else obj.detach().resolve_conj()).contiguous()
         data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if obj.numel() else b""
         return {**text, "bytes": data.hex(), "storage_nbytes": obj.untyped_storage().nbytes()}
     if isinstance(obj, dict):
@@ -154,6 +153,9 @@ SUBJECTS = {
             torch.bool,
             torch.complex64,
             torch.complex128,
+            torch.uint16,
+            torch.float8_e4m3fn,
+            torch.float8_e5m2fnuz,
         )
     },
     "parameters": lambda: [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)],

@@ -16,9 +16,6 @@ REQUIRED = {"behaviour_vectors": 0.95, "error_vectors": 0.95}
 COMPLETE = {
     "rng_vectors": {"orthogonal_": "exact only up to the rounding of the LAPACK behind NumPy"},
     "printing_vectors": {
-        "float8": "the 8-bit floats do not exist here yet",
-        "quantize": "quantised tensors do not exist here",
-        "per_tensor_affine": "quantised tensors do not exist here",
         "TensorDataset(torch.ones(2)).__class__": "Python classes say the module they live in",
         "torch.nn.Linear ->": "Python classes say the module they live in",
     },

@@ -26,15 +26,19 @@ struct MapTable {
   Dtype result[kernel_dtypes];
   int nin;
   bool mask;
+  bool float8;  // the 8-bit floats are taken, too
 };
 
-// ---- type lists. The 16-bit floats have no entries: the driver computes them in float32. ----
+// ---- type lists. The 16-bit floats have no entries: the driver computes them in float32 wherever it is there. ----
 template <class... T> struct Types {};
 template <class A, class B> struct JoinTypes;
 template <class... A, class... B> struct JoinTypes<Types<A...>, Types<B...>> {
   using type = Types<A..., B...>;
 };
 template <class A, class B> using Join = typename JoinTypes<A, B>::type;
+
+// Put into a list, it lets the 8-bit floats in, which are computed in float32 as well.
+struct AnyFloat8 {};
 
 using Bools = Types<bool>;
 using Integers = Types<uint8_t, int8_t, int16_t, int32_t, int64_t>;
@@ -46,6 +50,7 @@ using Real = Join<Integers, Floats>;
 using RealAndBool = Join<Bools, Real>;
 using Numeric = Join<Real, Complexes>;
 using All = Join<Bools, Numeric>;
+using AllAndFloat8 = Join<All, Types<AnyFloat8>>;
 
 template <class T> constexpr bool is_complex_type = std::same_as<T, c64> || std::same_as<T, c128>;
 
@@ -105,14 +110,14 @@ template <class F, class R, class... P> RL_INLINE void element_loop(R* to, int64
   } else {
     constexpr F f{};
     RL_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(from[i]...));
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(load(from + i)...));
   }
 }
 template <class F, class R, class... P>
 RL_INLINE void masked_loop(R* to, int64_t n, const uint8_t* mask, const P*... from) {
   constexpr F f{};
   RL_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(mask[i] != 0, from[i]...));
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<R>(f(mask[i] != 0, load(from + i)...));
 }
 template <class F, class T, bool Mask, size_t... I>
 RL_INLINE void row_loop(char* out, const char* const* in, int64_t n, std::index_sequence<I...>) {
@@ -149,12 +154,19 @@ template <class F, class T, bool Mask> struct Rows {
   static constexpr Dtype out = dtype_of<decltype(result(Index()))>;
 };
 
+template <class F, bool Mask, class T> constexpr void add_type(MapTable& t) {
+  if constexpr (std::same_as<T, AnyFloat8>) t.float8 = true;
+  else {
+    using R = Rows<F, T, Mask>;
+    constexpr int d = int(dtype_of<T>);
+    t.rows[d][0] = R::v2, t.rows[d][1] = R::v3, t.rows[d][2] = R::v4;
+    t.result[d] = R::out;
+    t.nin = R::nin;
+  }
+}
 template <class F, bool Mask, class... T> constexpr MapTable make_table(Types<T...>) {
   MapTable t{};
-  ((t.rows[int(dtype_of<T>)][0] = Rows<F, T, Mask>::v2, t.rows[int(dtype_of<T>)][1] = Rows<F, T, Mask>::v3,
-    t.rows[int(dtype_of<T>)][2] = Rows<F, T, Mask>::v4, t.result[int(dtype_of<T>)] = Rows<F, T, Mask>::out,
-    t.nin = Rows<F, T, Mask>::nin),
-   ...);
+  (add_type<F, Mask, T>(t), ...);
   t.mask = Mask;
   return t;
 }

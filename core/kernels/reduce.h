@@ -57,19 +57,19 @@ template <int64_t count, class T, class R> RL_INLINE typename R::Acc reduce_in_l
   const T* const last = x + n - reduce_lanes;
   const bool has_last = n >= reduce_lanes;
   for (; n >= count; n -= count, x += count) RL_LANES
-  for (int64_t l = 0; l < count; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  for (int64_t l = 0; l < count; ++l) lanes[l] = r.combine(lanes[l], r.lift(load(x + l)));
   if constexpr (count > reduce_lanes)
     for (; n >= reduce_lanes; n -= reduce_lanes, x += reduce_lanes) RL_LANES
-  for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+  for (int64_t l = 0; l < reduce_lanes; ++l) lanes[l] = r.combine(lanes[l], r.lift(load(x + l)));
   if (n && has_last) {  // the rest, as the end of a full vector: no loop of n steps
     const int32_t skip = int32_t(reduce_lanes - n);
     RL_LANES
     for (int32_t l = 0; l < reduce_lanes; ++l) {
-      const Acc with = r.combine(lanes[l], r.lift(last[l]));
+      const Acc with = r.combine(lanes[l], r.lift(load(last + l)));
       lanes[l] = l >= skip ? with : lanes[l];
     }
   } else {
-    for (int64_t l = 0; l < n; ++l) lanes[l] = r.combine(lanes[l], r.lift(x[l]));
+    for (int64_t l = 0; l < n; ++l) lanes[l] = r.combine(lanes[l], r.lift(load(x + l)));
   }
   fold_lanes<count>(r, lanes);
   return lanes[0];
@@ -88,7 +88,7 @@ RL_INLINE void reduce_rows(R r, const T* x, int64_t stride, int64_t rows, int64_
   for (int64_t j = 0; j < n; ++j) acc[j] = r.identity();
   for (int64_t i = 0; i < rows; ++i, x += stride) {
     RL_INDEPENDENT
-    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(load(x + j)));
   }
 }
 
@@ -99,7 +99,7 @@ RL_INLINE void reduce_dense_rows(R r, const T* x, int64_t rows, int64_t n, typen
   reduce_rows(r, x, side * n, rows / side, side * n, acc);
   x += rows / side * side * n;
   for (int64_t i = 0; i < rows % side; ++i, x += n)
-    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(x[j]));
+    for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], r.lift(load(x + j)));
   for (int64_t i = 1; i < side; ++i)
     for (int64_t j = 0; j < n; ++j) acc[j] = r.combine(acc[j], acc[i * n + j]);
 }

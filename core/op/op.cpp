@@ -69,6 +69,11 @@ Device Call::device() const {
   return found;
 }
 
+void throw_unsupported(const Call& c, Dtype d) {
+  const char* name = c.op.spec.kernel_name;
+  throw_unsupported(name ? name : (c.op.name + "_cpu").c_str(), d);
+}
+
 // ---- signatures ----
 namespace {
 

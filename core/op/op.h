@@ -145,6 +145,14 @@ struct Call {
   int slots() const;
 };
 
+[[noreturn]] void throw_unsupported(const Call& c, Dtype d);  // under the op's kernel name
+
+// visit(dtype, f), whose error names the op's kernel.
+template <class F> decltype(auto) visit(const Call& c, Dtype d, F&& f) {
+  if (!has_kernels(d)) throw_unsupported(c, d);
+  return visit(d, f);
+}
+
 using Rule = void (*)(Call&);
 struct Kernel {
   void (*fn)(Call&, const void* data) = nullptr;
@@ -167,6 +175,7 @@ struct Spec {
   Family family = other;
   Forms forms = default_forms;
   Rule rule = nullptr;
+  const char* kernel_name = nullptr;  // in errors about dtypes; default name + "_cpu"
   Kernel cpu = {};
   bool composite = false;  // the kernel calls other ops and sets c.outs itself; nothing is recorded for it
   Saves saves = {};

@@ -9,9 +9,9 @@ namespace {
 Dtype combine(Dtype strong, Dtype weak) {
   if (strong == Dtype::none || weak == Dtype::none) return strong == Dtype::none ? weak : strong;
   if (is_complex(strong)) return strong;
-  if (is_float(strong)) return is_complex(weak) ? complex_of(strong) : strong;
+  if (is_any_float(strong)) return is_complex(weak) ? complex_of(strong) : strong;
   if (is_complex(weak)) return weak;
-  return strong == Dtype::boolean || is_float(weak) ? promote(strong, weak) : strong;
+  return strong == Dtype::boolean || is_any_float(weak) ? promote(strong, weak) : strong;
 }
 
 struct Groups {
@@ -26,9 +26,9 @@ struct Groups {
         if (t->ndim) join(tensors, t->dtype);
         else if (!t->wrapped_number) join(scalars, t->dtype);
         else
-          join(numbers, is_complex(t->dtype) ? default_complex()
-                        : is_float(t->dtype) ? default_dtype()
-                                             : t->dtype);
+          join(numbers, is_complex(t->dtype)     ? default_complex()
+                        : is_any_float(t->dtype) ? default_dtype()
+                                                 : t->dtype);
         break;
       }
       case Value::tensors:
@@ -58,7 +58,7 @@ Dtype promoted(const Call& c) {
     const Value& v = c.args[i];
     if (v.tag != Value::tensor) {
       if (v.tag == Value::none || !is_operand(c, i)) continue;
-      if (v.tag == Value::real && is_float(first)) continue;  // a number of no higher category
+      if (v.tag == Value::real && is_any_float(first)) continue;  // a number of no higher category
       if (v.tag <= Value::integer && first != Dtype::none && first != Dtype::boolean) continue;
       uniform = false;
       break;

@@ -45,6 +45,7 @@ const Op& relu = def({
           if (c.in(0).dtype() == Dtype::boolean) throw runtime_error("Boolean inputs not supported for relu");
           rule::same(c);
         },
+    .kernel_name = "clamp_min_scalar_cpu",
     .cpu = map<Real>([]<class T>(T x) { return fn::maximum(x, T(0)); }),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{relu_backward(g, c.out())}; },
@@ -131,6 +132,7 @@ const Op& hardtanh = def({
             throw runtime_error("cannot do hardtanh on an unsigned type with negative limits");
           rule::same(c);
         },
+    .kernel_name = "clamp_scalar_cpu",
     .cpu = map<Real>([](auto x, auto lo, auto hi) { return fn::clamp(x, lo, hi); }),
     .saves = save(In0),
     .grad =

@@ -127,6 +127,7 @@ const Op& add = def({
         tensor([11., 12.]))",
     .family = pointwise,
     .rule = add_rule,
+    .kernel_name = "add_stub",
     .cpu =
         [](Call& c) {
           if (is_one(c.arg(2))) run_map(c, static_table<All>([](auto a, auto b) { return a + b; }));
@@ -145,6 +146,7 @@ const Op& sub = def({
     .doc = "Difference input - alpha * other, broadcast against each other. Bool tensors are refused.",
     .family = pointwise,
     .rule = sub_rule,
+    .kernel_name = "add_stub",
     .cpu =
         [](Call& c) {
           if (is_one(c.arg(2))) run_map(c, static_table<Numeric>([](auto a, auto b) { return a - b; }));
@@ -177,6 +179,7 @@ const Op& rsub_tensor = def({
     .family = pointwise,
     .forms = function | method,
     .rule = sub_rule,
+    .kernel_name = "add_stub",
     .cpu = rsub_kernel,
     .grad = rsub_grad,
     .ref = "other - alpha * input",
@@ -188,6 +191,7 @@ const Op& rsub = def({
     .family = pointwise,
     .forms = function | method,
     .rule = sub_rule,
+    .kernel_name = "add_stub",
     .cpu = rsub_kernel,
     .grad = rsub_grad,
     .grad_name = "RsubBackward1",
@@ -200,7 +204,7 @@ const Op& mul = def({
     .doc = "Product of input and other, broadcast against each other.",
     .family = pointwise,
     .rule = rule::broadcast,
-    .cpu = map<All>(product),
+    .cpu = map<AllAndFloat8>(product),
     .saves = {.for0 = In1, .for1 = In0},
     .grad =
         [](const Call& c, const Tensor& g) {
@@ -393,7 +397,7 @@ const Op& abs = def({
     .doc = "Absolute value of each element; of a complex number, its modulus.",
     .family = pointwise,
     .rule = rule::to_real,
-    .cpu = map<Numeric>([](auto x) { return fn::abs(x); }),
+    .cpu = map<Join<Numeric, Types<AnyFloat8>>>([](auto x) { return fn::abs(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{mul(g, sgn(c.in(0)))}; },
     .ref = "np.abs(input)",
@@ -422,6 +426,7 @@ const Op& sgn = def({
     .doc = "sign for real numbers; for complex ones the number of modulus 1 in the same direction, or 0.",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "sign_cpu",
     .cpu = map<All>([]<class T>(T x) {
       if constexpr (is_complex_type<T>) {
         auto r = fn::abs(x);
@@ -462,6 +467,7 @@ const Op& square = def({
           rule::same(c);
           if (c.compute == Dtype::boolean) c.compute = c.meta0.dtype = Dtype::i64;
         },
+    .kernel_name = "pow",
     .cpu = map<Numeric>([](auto x) { return x * x; }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, mul(c.in(0), 2))}; },
@@ -474,6 +480,7 @@ const Op& addcmul = def({
     .doc = "input + value * tensor1 * tensor2.",
     .family = pointwise,
     .rule = rule::broadcast,
+    .kernel_name = "addcmul_cpu_out",
     .cpu = map<Numeric>([]<class T>(T a, T b, T d, T value) { return mul_add(T(value * b), d, a); }),
     .saves = {.for1 = In2, .for2 = In1},
     .grad =
@@ -498,6 +505,7 @@ const Op& addcdiv = def({
                 "multiply by value and add input instead.");
           rule::broadcast(c);
         },
+    .kernel_name = "addcdiv_cpu_out",
     .cpu = map<FloatsAndComplex>([](auto a, auto b, auto d, auto value) { return a + value * b / d; }),
     .saves = {.for1 = In2, .for2 = In1 | In2},
     .grad =

@@ -31,6 +31,7 @@ const Op& lerp_tensor = def({
     .doc = "Linear interpolation: input + weight * (end - input).",
     .family = pointwise,
     .rule = lerp_rule,
+    .kernel_name = "lerp_kernel_tensor",
     .cpu = map<FloatsAndComplex>(lerp_fn),
     .saves = {.for0 = In2, .for1 = In2, .for2 = In0 | In1},
     .grad =
@@ -49,6 +50,7 @@ const Op& lerp = def({
     .doc = "Linear interpolation with one weight: input + weight * (end - input).",
     .family = pointwise,
     .rule = lerp_rule,
+    .kernel_name = "lerp_kernel_scalar",
     .cpu = map<FloatsAndComplex>(lerp_fn),
     .grad =
         [](const Call& c, const Tensor& g) {

@@ -9,7 +9,7 @@ const Op& eq = def({
     .doc = "True where input is equal to other, broadcast against each other.",
     .family = pointwise,
     .rule = rule::compare,
-    .cpu = map<All>([](auto a, auto b) { return a == b; }),
+    .cpu = map<AllAndFloat8>([](auto a, auto b) { return a == b; }),
     .ref = "input == other",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "ties(2,3), 1"},
 });
@@ -19,7 +19,7 @@ const Op& ne = def({
     .doc = "True where input is different from other, broadcast against each other.",
     .family = pointwise,
     .rule = rule::compare,
-    .cpu = map<All>([](auto a, auto b) { return a != b; }),
+    .cpu = map<AllAndFloat8>([](auto a, auto b) { return a != b; }),
     .ref = "input != other",
     .samples = {"x(2,3), y(2,3)", "x(3,1), y(1,4)", "ties(2,3), 1"},
     .aliases = {"not_equal"},
@@ -210,6 +210,7 @@ const Op& clamp_tensor = def({
         "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
     .family = pointwise,
     .rule = clamp_rule,
+    .kernel_name = "clamp_cpu",
     .cpu = clamp_kernel,
     .saves = save(In0 | In1 | In2),
     .grad = clamp_grad,
@@ -225,6 +226,7 @@ const Op& clamp = def({
         "input limited to [min, max]; either bound may be left out. Where min exceeds max the result is max.",
     .family = pointwise,
     .rule = clamp_rule,
+    .kernel_name = "clamp_scalar_cpu",
     .cpu = clamp_kernel,
     .saves = save(In0 | In1 | In2),
     .grad = clamp_grad,
@@ -239,6 +241,7 @@ const Op& clamp_min = def({
     .doc = "The larger of input and min.",
     .family = pointwise,
     .rule = rule::broadcast,
+    .kernel_name = "clamp_min_scalar_cpu",
     .cpu = map<RealAndBool>([](auto x, auto lo) { return fn::maximum(x, lo); }),
     .saves = save(In0 | In1),
     .grad =
@@ -255,6 +258,7 @@ const Op& clamp_max = def({
     .doc = "The smaller of input and max.",
     .family = pointwise,
     .rule = rule::broadcast,
+    .kernel_name = "clamp_max_scalar_cpu",
     .cpu = map<RealAndBool>([](auto x, auto hi) { return fn::minimum(x, hi); }),
     .saves = save(In0 | In1),
     .grad =
@@ -289,7 +293,7 @@ const Op& isnan = def({
     .family = pointwise,
     .forms = function | method,
     .rule = rule::to_bool,
-    .cpu = map<All>([](auto x) { return x != x; }),
+    .cpu = map<AllAndFloat8>([](auto x) { return x != x; }),
     .ref = "np.isnan(input)",
 });
 
@@ -299,6 +303,7 @@ const Op& isinf = def({
     .family = pointwise,
     .forms = function | method,
     .rule = rule::to_bool,
+    .kernel_name = "isinf",
     .cpu = map<All>([]<class T>(T x) -> bool {
       if constexpr (is_complex_type<T>) return is_infinite(x.real()) || is_infinite(x.imag());
       else return is_infinite(x);
@@ -312,6 +317,7 @@ const Op& isfinite = def({
     .family = pointwise,
     .forms = function | method,
     .rule = rule::to_bool,
+    .kernel_name = "isfinite",
     .cpu = map<All>([]<class T>(T x) -> bool {
       if constexpr (is_complex_type<T>) return x.real() - x.real() == 0 && x.imag() - x.imag() == 0;
       else return x - x == 0;  // inf - inf is nan
@@ -363,7 +369,7 @@ const Op& isreal = def({
     .family = pointwise,
     .forms = function | method,
     .rule = rule::to_bool,
-    .cpu = map<All>([]<class T>(T x) -> bool {
+    .cpu = map<AllAndFloat8>([]<class T>(T x) -> bool {
       if constexpr (is_complex_type<T>) return x.imag() == 0;
       else return true;
     }),
@@ -376,12 +382,13 @@ const Op& nan_to_num = def({
            "numbers).",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "nan_to_num",
     .cpu =
         [](Call& c) {
           if (!differentiable(c.compute))
             return run_map(c, static_table<IntegersAndBool>([](auto x) { return x; }));
           double largest = 0;
-          visit(real_of(c.compute), [&]<class T>() {
+          visit(c, real_of(c.compute), [&]<class T>() {
             if constexpr (!is_complex_type<T>) largest = double(std::numeric_limits<T>::max());
           });
           run_map(c, static_table<FloatsAndComplex>([]<class T>(T x, T nan, T high, T low) {

@@ -62,9 +62,9 @@ void check_fits(const Value& v, Dtype d) {
                                 "c10::complex<double>"};
   bool fits = true;
   if (v.tag == Value::complex && v.z[1] != 0) fits = is_complex(d);
-  if (fits && is_integral(d) && d < Dtype::u16) {
+  if (fits && is_integral(d) && has_kernels(d)) {
     int bits = 8 * int(itemsize(d));
-    bool is_signed = d != Dtype::u8;
+    bool is_signed = rushlight::is_signed(d);
     if (v.tag == Value::real || v.tag == Value::complex) {
       double x = v.as_double(), high = std::ldexp(1.0, is_signed ? bits - 1 : bits);
       fits = x > (is_signed ? -high - 1 : -high) &&
@@ -75,8 +75,8 @@ void check_fits(const Value& v, Dtype d) {
     }
   }
   if (!fits)
-    throw runtime_error("value cannot be converted to type ",
-                        int(d) < kernel_dtypes ? names[int(d)] : info(d).name, " without overflow");
+    throw runtime_error("value cannot be converted to type ", has_kernels(d) ? names[int(d)] : info(d).name,
+                        " without overflow");
 }
 
 namespace {
@@ -481,12 +481,13 @@ const Op& eye = def({
           if (m < 0) throw runtime_error("m must be greater or equal to 0, got ", m);
           made(c, Dims{n, m}, 2, default_dtype());
         },
+    .kernel_name = "eye",
     .cpu =
         [](Call& c) {
           const Tensor& out = c.out();
           rushlight::fill(out, Value(0));
           int64_t n = std::min(out.size(0), out.size(1)), step = out.size(1) + 1;
-          visit(out.dtype(), [&]<class T>() {
+          visit_storage(out.dtype(), [&]<class T>() {
             T* to = out.data<T>();
             for (int64_t i = 0; i < n; ++i) to[i * step] = convert<T>(1);
           });

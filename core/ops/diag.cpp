@@ -179,11 +179,12 @@ const Op& trace = def({
             throw runtime_error("trace: expected a matrix, but got tensor with dim ", t.ndim());
           c.out_meta(0, differentiable(t.dtype()) ? t.dtype() : Dtype::i64, Dims());
         },
+    .kernel_name = "trace",
     .cpu =
         [](Call& c) {
           const Tensor& t = c.in(0);
           int64_t n = std::min(t.size(0), t.size(1)), step = t.stride(0) + t.stride(1);
-          visit(t.dtype(), [&]<class T>() {
+          visit(c, t.dtype(), [&]<class T>() {
             const T* from = t.data<T>();
             if constexpr (std::is_integral_v<T>) {
               uint64_t sum = 0;

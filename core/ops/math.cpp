@@ -16,6 +16,7 @@ const Op& exp = def({
         tensor([1.0000, 2.7183]))",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "exp_vml_cpu",
     .cpu = map<FloatsAndComplex>(fn::Exp()),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, c.out())}; },
@@ -27,6 +28,7 @@ const Op& exp2 = def({
     .doc = "2 to the power of each element.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "exp2",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::exp2(x); }),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, mul(c.out(), ln2))}; },
@@ -39,6 +41,7 @@ const Op& expm1 = def({
     .doc = "exp(input) - 1, exact also for tiny elements.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "expm1_vml_cpu",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::expm1(x); }),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain(g, add(c.out(), 1))}; },
@@ -51,6 +54,7 @@ const Op& log = def({
     .doc = "Natural logarithm; -inf at 0, nan below.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "log_vml_cpu",
     .cpu = map<FloatsAndComplex>(fn::Log()),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, c.in(0))}; },
@@ -63,6 +67,7 @@ const Op& log2 = def({
     .doc = "Logarithm to base 2.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "log2_vml_cpu",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::log2(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, mul(c.in(0), ln2))}; },
@@ -75,6 +80,7 @@ const Op& log10 = def({
     .doc = "Logarithm to base 10.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "log10_vml_cpu",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::log10(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, mul(c.in(0), ln10))}; },
@@ -87,6 +93,7 @@ const Op& log1p = def({
     .doc = "log(1 + input), exact also for tiny elements.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "log1p_vml_cpu",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::log1p(x); }),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, add(c.in(0), 1))}; },
@@ -200,6 +207,7 @@ const Op& floor = def({
     .doc = "The largest integer not above each element.",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "floor_vml_cpu",
     .cpu = map<Real>([]<class T>(T x) {
       if constexpr (std::floating_point<T>) return fn::floor(x);
       else return x;
@@ -213,6 +221,7 @@ const Op& ceil = def({
     .doc = "The smallest integer not below each element.",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "ceil_vml_cpu",
     .cpu = map<Real>([]<class T>(T x) {
       if constexpr (std::floating_point<T>) return fn::ceil(x);
       else return x;
@@ -226,6 +235,7 @@ const Op& trunc = def({
     .doc = "Each element without its fractional part.",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "trunc_vml_cpu",
     .cpu = map<Real>([]<class T>(T x) {
       if constexpr (std::floating_point<T>) return fn::trunc(x);
       else return x;
@@ -250,6 +260,7 @@ const Op& round = def({
     .doc = "Each element rounded to `decimals` places; halves go to the even neighbour.",
     .family = pointwise,
     .rule = rule::same,
+    .kernel_name = "round_vml_cpu",
     .cpu =
         [](Call& c) {
           int64_t decimals = c.i(1);

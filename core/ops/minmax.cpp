@@ -20,8 +20,7 @@ template <class T, bool Max> struct Extreme {
                                  std::conditional_t<std::is_same_v<T, double>, int64_t, T>>;
   using Limits = std::numeric_limits<Acc>;
   RL_INLINE Acc identity() const {
-    if constexpr (std::is_same_v<T, bool>) return !Max;
-    else if constexpr (real)
+    if constexpr (real)
       return lift(Max ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity());
     else return Max ? Limits::lowest() : Limits::max();
   }
@@ -39,9 +38,8 @@ template <class T, bool Max> struct Extreme {
 };
 
 // f<T>() for the dtypes that order; 16-bit floats are compared as float32 (exact).
-template <class F> void visit_ordered(const char* name, Dtype d, F&& f) {
+template <class F> void visit_ordered(const Call& c, Dtype d, F&& f) {
   switch (d) {
-    case Dtype::boolean: return f.template operator()<bool>();
     case Dtype::u8: return f.template operator()<uint8_t>();
     case Dtype::i8: return f.template operator()<int8_t>();
     case Dtype::i16: return f.template operator()<int16_t>();
@@ -49,10 +47,13 @@ template <class F> void visit_ordered(const char* name, Dtype d, F&& f) {
     case Dtype::i64: return f.template operator()<int64_t>();
     case Dtype::f32: return f.template operator()<float>();
     case Dtype::f64: return f.template operator()<double>();
-    default: throw_unsupported(name, d);
+    default: throw_unsupported(c, d);
   }
 }
-Dtype compared_as(Dtype d) { return d == Dtype::f16 || d == Dtype::bf16 ? Dtype::f32 : d; }
+Dtype compared_as(Dtype d) {
+  if (d == Dtype::boolean) return Dtype::u8;  // as 0 and 1
+  return d == Dtype::f16 || d == Dtype::bf16 ? Dtype::f32 : d;
+}
 Tensor comparable(const Tensor& t) {
   Dtype d = compared_as(t.dtype());
   if (d == t.dtype()) return t;
@@ -64,8 +65,7 @@ Tensor comparable(const Tensor& t) {
 template <bool Max> void extreme_kernel(Call& c, const Dims& dims, int out_at) {
   Tensor in = comparable(c.in(0)), out = c.out(out_at);
   Tensor direct = in.dtype() == out.dtype() ? out : empty(out.sizes(), in.dtype());
-  std::string kernel = c.op.name + (c.op.overload.empty() && c.op.name.size() == 3 ? "_all" : "");
-  visit_ordered(kernel.c_str(), in.dtype(), [&]<class T>() {
+  visit_ordered(c, in.dtype(), [&]<class T>() {
     ReducePlan p = plan_reduction(in, dims, false);
     using R = Extreme<T, Max>;
     auto* found = reinterpret_cast<typename R::Acc*>(direct.raw());
@@ -107,7 +107,7 @@ RL_INLINE void extreme_columns(const T* x, int64_t n, int64_t stride, int64_t wi
 }
 
 // First position of the extreme value along dim; nan counts as the extreme.
-template <bool Max> void extreme_index_kernel(const char* name, const Tensor& input, int64_t d,
+template <bool Max> void extreme_index_kernel(const Call& c, const Tensor& input, int64_t d,
                                               const Tensor& values, const Tensor& indices) {
   Tensor in = comparable(input);
   if (!in.contiguous()) copy(in = empty(input.sizes(), in.dtype()), comparable(input));
@@ -119,7 +119,7 @@ template <bool Max> void extreme_index_kernel(const char* name, const Tensor& in
           ? (values.dtype() == in.dtype() && values.contiguous() ? values : empty(values.sizes(), in.dtype()))
           : Tensor();
   int64_t* where = indices.data<int64_t>();
-  visit_ordered(name, in.dtype(), [&]<class T>() {
+  visit_ordered(c, in.dtype(), [&]<class T>() {
     const T* x = in.data<T>();
     T* out = best ? best.data<T>() : nullptr;
     if (inner == 1) {
@@ -208,6 +208,7 @@ template <bool Max> const Op& def_all(const char* sig, const char* doc, const ch
             check_not_empty(c, {}, false);
             c.out_meta(0, c.in(0).dtype(), Dims{});
           },
+      .kernel_name = Max ? "max_all" : "min_all",
       .cpu = [](Call& c) { extreme_kernel<Max>(c, reduced_dims({}, c.in(0).ndim()), 0); },
       .saves = save(In0 | Out),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -233,8 +234,7 @@ template <bool Max> const Op& def_dim(const char* sig, const char* doc, const ch
           },
       .cpu =
           [](Call& c) {
-            extreme_index_kernel<Max>(c.op.name.c_str(), c.in(0), wrap_dim(c.i(1), c.in(0).ndim()), c.out(0),
-                                      c.out(1));
+            extreme_index_kernel<Max>(c, c.in(0), wrap_dim(c.i(1), c.in(0).ndim()), c.out(0), c.out(1));
           },
       .saves = save(Out1),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -255,6 +255,7 @@ template <bool Max> const Op& def_amax(const char* sig, const char* doc, const c
             check_not_empty(c, dims, c.ints(1).size());
             c.out_meta(0, c.in(0).dtype(), reduced_sizes(c.in(0).sizes(), dims, c.b(2)));
           },
+      .kernel_name = Max ? "max_values_cpu" : "min_values_cpu",
       .cpu = [](Call& c) { extreme_kernel<Max>(c, reduced_dims(c.arg(1), c.in(0).ndim()), 0); },
       .saves = save(In0 | Out),
       .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -283,12 +284,11 @@ template <bool Max> const Op& def_arg(const char* sig, const char* doc, const ch
       .cpu =
           [](Call& c) {
             const Tensor& t = c.in(0);
-            if (c.has(1))
-              return extreme_index_kernel<Max>(c.op.name.c_str(), t, wrap_dim(c.i(1), t.ndim()), {}, c.out());
+            if (c.has(1)) return extreme_index_kernel<Max>(c, t, wrap_dim(c.i(1), t.ndim()), {}, c.out());
             Tensor flat = t;
             if (!t.contiguous()) copy(flat = empty(t.sizes(), t.dtype()), t);
             flat = alias(flat, Dims{t.numel()}, Dims{1}, flat.offset());
-            extreme_index_kernel<Max>(c.op.name.c_str(), flat, 0, {}, c.out());
+            extreme_index_kernel<Max>(c, flat, 0, {}, c.out());
           },
       .ref = ref,
       .samples = {"x(2,3)", "x(2,3), 1", "ties(3,4), 0, keepdim=True"},

@@ -62,6 +62,7 @@ const Op& pow = def({
         tensor([1., 4., 9.]))",
     .family = pointwise,
     .rule = rule::broadcast,
+    .kernel_name = "pow",
     .cpu = pow_kernel,
     .saves = {.for0 = In0 | In1, .for1 = In0 | In1 | Out},
     .grad =
@@ -91,6 +92,7 @@ const Op& pow_scalar = def({
           if (!differentiable(c.compute) && c.arg(1).is_number() && c.arg(1).as_double() < 0)
             throw runtime_error("Integers to negative integer powers are not allowed.");
         },
+    .kernel_name = "pow",
     .cpu =
         [](Call& c) {
           const Value& e = c.arg(1);
@@ -114,6 +116,7 @@ const Op& pow_base = def({
     .family = pointwise,
     .forms = function | out_form,
     .rule = rule::broadcast,
+    .kernel_name = "pow",
     .cpu = pow_kernel,
     .saves = save(Out | In1),
     .grad =
@@ -202,6 +205,7 @@ const Op& sqrt = def({
     .doc = "Square root; nan for negative numbers.",
     .family = pointwise,
     .rule = rule::to_float,
+    .kernel_name = "sqrt_vml_cpu",
     .cpu = map<FloatsAndComplex>([](auto x) { return fn::sqrt(x); }),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{chain_over(g, mul(c.out(), 2))}; },

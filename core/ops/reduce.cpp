@@ -143,9 +143,10 @@ template <template <class> class R, class List> void run_reduction(Call& c, cons
     if (!direct) convert_row(held, wanted)(c.out().raw(), reinterpret_cast<const char*>(out), p.kept);
   };
   if (visit_compiled(List{}, as, compute)) return;
+  if (!has_kernels(as)) throw_unsupported(c, as);
   Dtype wider = is_float(as) ? Dtype::f32 : Dtype::i64;
   in = converted(in, wider);
-  if (as >= Dtype::u16 || !visit_compiled(List{}, wider, compute)) throw_unsupported(c.op.name.c_str(), as);
+  if (!visit_compiled(List{}, wider, compute)) throw_unsupported(c, as);
 }
 
 void reduce_rule(Call& c, Dtype dtype, int dims_at, int keepdim_at) {
@@ -233,6 +234,7 @@ const Op& mean = def({
     .doc = "Mean of all elements.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, mean_dtype(c, 1), -1, -1); },
+    .kernel_name = "sum_cpu",
     .cpu =
         [](Call& c) {
           double n = c.in(0).numel();
@@ -249,6 +251,7 @@ const Op& mean_dim = def({
     .doc = "Mean over the dimensions in dim.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, mean_dtype(c, 3), 1, 2); },
+    .kernel_name = "sum_cpu",
     .cpu =
         [](Call& c) {
           Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
@@ -293,6 +296,7 @@ const Op& prod = def({
     .doc = "Product of all elements; integers are multiplied as int64.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 1), -1, -1); },
+    .kernel_name = "prod_out_cpu",
     .cpu =
         [](Call& c) {
           run_reduction<Product, ProductTypes>(c, reduced_dims({}, c.in(0).ndim()),
@@ -310,6 +314,7 @@ const Op& prod_dim = def({
     .doc = "Product over one dimension.",
     .family = reduction,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 3), 1, 2); },
+    .kernel_name = "prod_out_cpu",
     .cpu =
         [](Call& c) {
           run_reduction<Product, ProductTypes>(c, reduced_dims(c.arg(1), c.in(0).ndim()),
@@ -431,7 +436,7 @@ void variance_kernel(Call& c, const Dims& dims, double correction, bool root, bo
                      }
                    });
                  });
-    visit(c.out().dtype(), [&]<class O>() {
+    visit(c, c.out().dtype(), [&]<class O>() {
       for (int64_t k = 0; k < p.kept; ++k) c.out().data<O>()[k] = convert<O>(value[k]);
       if (with_mean)
         for (int64_t k = 0; k < p.kept; ++k) c.out(1).data<O>()[k] = convert<O>(average[k]);

@@ -85,6 +85,11 @@ RL_INLINE void scan_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t
 template <class Step> void scan_kernel(Call& c, Step step) {
   Tensor in = c.in(0);
   const Tensor& out = c.out();
+  if (in.dtype() == Dtype::boolean) {  // as 0 and 1, whatever the bytes are
+    Tensor bytes = empty_like(in, Dtype::u8);
+    copy(bytes, in);
+    in = bytes;
+  }
   if (in.dtype() != out.dtype()) {
     Tensor converted = empty_like(in, out.dtype());
     copy(converted, in);
@@ -97,39 +102,33 @@ template <class Step> void scan_kernel(Call& c, Step step) {
     int64_t n = in.size(d);
     constexpr int64_t width = 128;
     int64_t blocks = (inner + width - 1) / width;
-    visit(
-        out.dtype(),
-        [&]<class T>() {
-          using Acc = typename scan_acc<T>::type;
-          const T* x = in.data<T>();
-          T* y = out.data<T>();
-          parallel_for(in.numel() / (n * inner) * blocks,
-                       std::max<int64_t>(1, pointwise_grain / (n * std::min(inner, width))),
-                       [=](int64_t begin, int64_t end) {
-                         with_isa([=] {
-                           Acc acc[width];
-                           for (int64_t k = begin; k < end; ++k) {
-                             int64_t at = k / blocks * n * inner + k % blocks * width;
-                             scan_columns(x + at, y + at, n, inner,
-                                          std::min(width, inner - k % blocks * width), acc, step);
-                           }
-                         });
-                       });
-        },
-        c.op.name.c_str());
+    visit(c, out.dtype(), [&]<class T>() {
+      using Acc = typename scan_acc<T>::type;
+      const T* x = in.data<T>();
+      T* y = out.data<T>();
+      parallel_for(in.numel() / (n * inner) * blocks,
+                   std::max<int64_t>(1, pointwise_grain / (n * std::min(inner, width))),
+                   [=](int64_t begin, int64_t end) {
+                     with_isa([=] {
+                       Acc acc[width];
+                       for (int64_t k = begin; k < end; ++k) {
+                         int64_t at = k / blocks * n * inner + k % blocks * width;
+                         scan_columns(x + at, y + at, n, inner, std::min(width, inner - k % blocks * width),
+                                      acc, step);
+                       }
+                     });
+                   });
+    });
     return;
   }
   Tensor rows = contiguous_rows(in, d), to = output_rows(out, d);
   int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
-  visit(
-      out.dtype(),
-      [&]<class T>() {
-        const T* x = rows.data<T>();
-        T* y = to.data<T>();
-        each_of_rows(count, n,
-                     [&](int64_t k) { scan_row<typename scan_acc<T>::type>(x + k * n, y + k * n, n, step); });
-      },
-      c.op.name.c_str());
+  visit(c, out.dtype(), [&]<class T>() {
+    const T* x = rows.data<T>();
+    T* y = to.data<T>();
+    each_of_rows(count, n,
+                 [&](int64_t k) { scan_row<typename scan_acc<T>::type>(x + k * n, y + k * n, n, step); });
+  });
   put_rows(out, to, d);
 }
 
@@ -148,6 +147,7 @@ const Op& cumsum = def({
     .doc = "Running sum along dim; integers are summed as int64.",
     .forms = Forms::function | Forms::method | Forms::inplace | Forms::out_form,
     .rule = scan_rule,
+    .kernel_name = "cumsum_out_cpu",
     .cpu = [](Call& c) { scan_kernel(c, [](auto a, auto b) { return a + b; }); },
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       return {reversed_cumsum(g, wrap_dim(c.i(1), g.ndim()))};
@@ -160,6 +160,7 @@ const Op& cumprod = def({
     .doc = "Running product along dim; integers are multiplied as int64.",
     .forms = Forms::function | Forms::method | Forms::inplace | Forms::out_form,
     .rule = scan_rule,
+    .kernel_name = "cumprod_out_cpu",
     .cpu = [](Call& c) { scan_kernel(c, [](auto a, auto b) { return a * b; }); },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -208,7 +209,7 @@ const Op& logcumsumexp = def({
           int64_t d = wrap_dim(c.i(1), c.in(0).ndim());
           Tensor rows = contiguous_rows(c.in(0), d), to = output_rows(c.out(), d);
           int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
-          visit(c.out().dtype(), [&]<class T>() {
+          visit(c, c.out().dtype(), [&]<class T>() {
             if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, half> ||
                           std::is_same_v<T, bfloat16>) {
               const T* x = rows.data<T>();
@@ -254,7 +255,7 @@ template <bool Max> const Op& def_cumulative(const char* sig, const char* doc) {
                    at = output_rows(c.out(1), d);
             int64_t n = rows.size(-1), count = n ? rows.numel() / n : 0;
             int64_t* where = at.data<int64_t>();
-            visit(rows.dtype(), [&]<class T>() {
+            visit(c, rows.dtype(), [&]<class T>() {
               if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
                 throw_unsupported("cummax_cummin_cpu", dtype_of<T>);
               else {
@@ -263,9 +264,10 @@ template <bool Max> const Op& def_cumulative(const char* sig, const char* doc) {
                 each_of_rows(count, n, [&](int64_t k) {
                   int64_t best = 0;
                   for (int64_t i = 0; i < n; ++i) {
-                    auto v = convert<double>(x[k * n + i]), b = convert<double>(x[k * n + best]);
+                    auto v = convert<double>(load(x + k * n + i)),
+                         b = convert<double>(load(x + k * n + best));
                     if (v != v || (b == b && (Max ? v >= b : v <= b))) best = i;
-                    y[k * n + i] = x[k * n + best];
+                    y[k * n + i] = load(x + k * n + best);
                     where[k * n + i] = best;
                   }
                 });

@@ -360,6 +360,7 @@ Value neutral(Reduce how, Dtype d) {
 void scatter_reduce_into(Call& c) {
   Reduce how = named_reduce(c.s(4));
   const Tensor& t = c.out();
+  if (!has_kernels(t.dtype())) throw_unsupported(c, t.dtype());
   int64_t d = wrap_dim(c.i(1), t.ndim());
   Tensor source = apart(c.in(3), t);
   if (!c.b(5))

@@ -306,6 +306,7 @@ const Op& selu = def({
     .family = pointwise,
     .forms = function | inplace,
     .rule = rule::same,
+    .kernel_name = "elu_cpu",
     .cpu = [](Call& c) { run_map(c, static_table<Floats>(elu_fn), {c.arg(0), selu_alpha, selu_scale, 1}); },
     .saves = save(In0),
     .grad = [](const Call& c,
@@ -324,6 +325,7 @@ const Op& celu = def({
           if (c.d(1) == 0) throw runtime_error("ZeroDivisionError: alpha cannot be 0 for CELU");
           rule::same(c);
         },
+    .kernel_name = "elu_cpu",
     .cpu = [](Call& c) { run_map(c, static_table<Floats>(elu_fn), {c.arg(0), c.arg(1), 1, 1 / c.d(1)}); },
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{elu_grad(g, c.in(0), c.d(1), 1, 1 / c.d(1))}; },

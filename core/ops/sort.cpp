@@ -19,9 +19,8 @@ template <class T> bool before(T a, T b) {
   else return a < b;
 }
 
-template <class F> void visit_sortable(const char* name, Dtype d, F&& f) {
+template <class F> void visit_sortable(const Call& c, Dtype d, F&& f) {
   switch (d) {
-    case Dtype::boolean: return f.template operator()<uint8_t>();  // 0 and 1 order as bytes
     case Dtype::u8: return f.template operator()<uint8_t>();
     case Dtype::i8: return f.template operator()<int8_t>();
     case Dtype::i16: return f.template operator()<int16_t>();
@@ -29,12 +28,14 @@ template <class F> void visit_sortable(const char* name, Dtype d, F&& f) {
     case Dtype::i64: return f.template operator()<int64_t>();
     case Dtype::f32: return f.template operator()<float>();
     case Dtype::f64: return f.template operator()<double>();
-    default: throw_unsupported(name, d);
+    default: throw_unsupported(c, d);
   }
 }
+// The same order in a dtype that is sorted: bools as 0 and 1.
 Tensor sortable(const Tensor& t) {
-  if (t.dtype() != Dtype::f16 && t.dtype() != Dtype::bf16) return t;
-  Tensor out = empty_like(t, Dtype::f32);
+  bool narrow = t.dtype() == Dtype::f16 || t.dtype() == Dtype::bf16;
+  if (!narrow && t.dtype() != Dtype::boolean) return t;
+  Tensor out = empty_like(t, narrow ? Dtype::f32 : Dtype::u8);
   copy(out, t);
   return out;
 }
@@ -51,7 +52,7 @@ template <class F> void along_dim(Call& c, int64_t d, int64_t m, F&& f) {
   sizes.back() = m;
   Tensor values = empty(sizes, rows.dtype()), indices = empty(sizes, Dtype::i64);
   int64_t* where = indices.data<int64_t>();
-  visit_sortable(c.op.name.c_str(), rows.dtype(), [&]<class T>() {
+  visit_sortable(c, rows.dtype(), [&]<class T>() {
     const T* x = rows.data<T>();
     T* y = values.data<T>();
     each_of_rows(count, 8 * n, [&](int64_t k) { f(x + k * n, n, y + k * m, where + k * m); });
@@ -180,6 +181,7 @@ const Op& sort = def({
           wrap_dim(c.i(1), c.in(0).ndim());
           two_outputs(c, Dims(c.in(0).sizes()));
         },
+    .kernel_name = "sorting_kernel_method_name",
     .cpu = [](Call& c) { sort_kernel(c, 1, 2); },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -196,6 +198,7 @@ const Op& sort_stable = def({
           wrap_dim(c.i(2), c.in(0).ndim());
           two_outputs(c, Dims(c.in(0).sizes()));
         },
+    .kernel_name = "sorting_kernel_method_name",
     .cpu = [](Call& c) { sort_kernel(c, 2, 3); },
     .saves = save(Out1),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
@@ -322,7 +325,7 @@ template <bool Skip> const Op& def_median(const char* sig, const char* doc, cons
             }
             Tensor flat = in;
             if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
-            visit_sortable("median", in.dtype(), [&]<class T>() {
+            visit_sortable(c, in.dtype(), [&]<class T>() {
               T value;
               int64_t index;
               Median<Skip>{}(flat.data<T>(), flat.numel(), &value, &index);
@@ -385,6 +388,7 @@ const Op& unique_flat = def({
            "they occur.",
     .forms = Forms::function,
     .rule = [](Call& c) { refuse_complex(c); },
+    .kernel_name = "unique",
     .cpu =
         [](Call& c) {
           Tensor in = sortable(c.in(0)), flat = in;
@@ -394,7 +398,7 @@ const Op& unique_flat = def({
           Tensor inverse = empty(c.in(0).sizes(), Dtype::i64);
           std::vector<int64_t> firsts, lengths;
           Tensor values;
-          visit_sortable("unique", flat.dtype(), [&]<class T>() {
+          visit_sortable(c, flat.dtype(), [&]<class T>() {
             const T* x = flat.data<T>();
             std::vector<int64_t> order(n);
             std::vector<T> sorted(n);

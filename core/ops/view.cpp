@@ -79,6 +79,7 @@ const Op& view_dtype = def({
         [](Call& c) {
           const Tensor& t = c.in(0);
           Dtype to = c.dtype(1, t.dtype());
+          check_storable(to);
           int64_t from_size = t.itemsize(), to_size = itemsize(to);
           Dims sizes(t.sizes()), strides(t.strides());
           int64_t offset = t.offset();

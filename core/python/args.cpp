@@ -49,7 +49,7 @@ bool int_value(PyObject* o, int64_t& out) {
     Tensor t = as_tensor(o);
     if (t.numel() != 1 || t.ndim() != 0 || !is_integral(t.dtype()) || t.is_meta() || t->delegate)
       return false;
-    visit(t.dtype(), [&]<class T>() { out = convert<int64_t>(*t.data<T>()); });
+    visit_storage(t.dtype(), [&]<class T>() { out = convert<int64_t>(*t.data<T>()); });
     return true;
   }
   if (!PyIndex_Check(o)) return false;

@@ -85,7 +85,7 @@ template <class T> T leaf_value(PyObject* o) {
       Py item(scalar_to_python(t));
       return leaf_value<T>(item.get());
     }
-    return visit(t.dtype(), [&]<class S>() { return convert<T>(*t.data<S>()); });
+    return visit_storage(t.dtype(), [&]<class S>() { return convert<T>(load(t.data<S>())); });
   }
   Value v;
   try {
@@ -125,18 +125,15 @@ template <class T> void store(PyObject* o, const Dims& shape, size_t dim, T*& ou
 
 template <class T> PyObject* element(T x) {
   if constexpr (std::is_same_v<T, bool>) return PyBool_FromLong(x);
-  else if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>)
-    return PyFloat_FromDouble(float(x));
+  else if constexpr (NarrowFloat<T>) return PyFloat_FromDouble(float(x));
   else if constexpr (std::is_floating_point_v<T>) return PyFloat_FromDouble(x);
+  else if constexpr (std::is_same_v<T, uint64_t>) return PyLong_FromUnsignedLongLong(x);
   else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(x);
   else return PyComplex_FromDoubles(x.real(), x.imag());
 }
 
 template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides) {
-  if constexpr (std::is_same_v<T, bool>) {  // a view of other memory may hold more than 0 and 1
-    if (sizes.empty()) return PyBool_FromLong(*reinterpret_cast<const unsigned char*>(p) != 0);
-  }
-  if (sizes.empty()) return element(*p);
+  if (sizes.empty()) return element(load(p));
   Py list(checked(PyList_New(sizes[0])));
   for (int64_t i = 0; i < sizes[0]; ++i) {
     PyObject* item = list_of(p + i * strides[0], sizes.subspan(1), strides.subspan(1));
@@ -147,21 +144,6 @@ template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides)
 
 void check_readable(const Tensor& t) {
   if (t.is_meta()) throw not_implemented("Cannot copy out of meta tensor; no data!");
-}
-
-// The wide unsigned types have no kernels: read them as their bytes say.
-PyObject* wide_unsigned(const Tensor& t, const char* p) {
-  if (t.dtype() == Dtype::u16) return PyLong_FromLong(*reinterpret_cast<const uint16_t*>(p));
-  if (t.dtype() == Dtype::u32) return PyLong_FromUnsignedLong(*reinterpret_cast<const uint32_t*>(p));
-  return PyLong_FromUnsignedLongLong(*reinterpret_cast<const uint64_t*>(p));
-}
-PyObject* wide_list(const Tensor& t, const char* p, int64_t dim) {
-  if (dim == t.ndim()) return wide_unsigned(t, p);
-  Py list(checked(PyList_New(t.size(dim))));
-  for (int64_t i = 0; i < t.size(dim); ++i)
-    PyList_SET_ITEM(list.get(), i,
-                    checked(wide_list(t, p + i * t.stride(dim) * int64_t(t.itemsize()), dim + 1)));
-  return list.release();
 }
 
 PyObject* m_item(PyObject* o, PyObject*) {
@@ -177,8 +159,7 @@ PyObject* m_tolist(PyObject* o, PyObject*) {
     Tensor t = as_tensor(o);
     if (t->delegate) return ask_delegate(t, "tolist").release();
     check_readable(t);
-    if (t.dtype() >= Dtype::u16) return wide_list(t, t.raw(), 0);
-    return visit(t.dtype(), [&]<class T>() { return list_of(t.data<T>(), t.sizes(), t.strides()); });
+    return visit_storage(t.dtype(), [&]<class T>() { return list_of(t.data<T>(), t.sizes(), t.strides()); });
   });
 }
 PyMethodDef tensor_methods[] = {
@@ -248,8 +229,7 @@ PyMethodDef functions[] = {
 PyObject* scalar_to_python(const Tensor& t) {
   if (t->delegate) return ask_delegate(t, "item").release();
   check_readable(t);
-  if (t.dtype() >= Dtype::u16) return wide_unsigned(t, t.raw());
-  return visit(t.dtype(), [&]<class T>() { return element(*t.data<T>()); });
+  return visit_storage(t.dtype(), [&]<class T>() { return element(load(t.data<T>())); });
 }
 
 Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device) {
@@ -275,13 +255,10 @@ Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device) {
     }
     t = empty(shape, dtype);
     if (t.numel() || shape.size() > 1)
-      visit(
-          dtype,
-          [&]<class T>() {
-            T* out = t.data<T>();
-            store<T>(data, shape, 0, out);
-          },
-          "tensor");
+      visit_storage(dtype, [&]<class T>() {
+        T* out = t.data<T>();
+        store<T>(data, shape, 0, out);
+      });
   }
   if (device.type == Device::meta) return empty(t.sizes(), t.dtype(), device);
   return t;

@@ -139,14 +139,17 @@ Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size) {
 
 namespace {
 
-// _with_delegate(sizes, dtype, delegate): a tensor of which no kernel can read the values
+// _with_delegate(sizes, dtype, delegate, strides=None, offset=0): a tensor of which no kernel can read the values
 PyObject* with_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 3) throw type_error("_with_delegate expects sizes, dtype, delegate");
-    Dims sizes = to_dims(a[0]);
-    // By way of a small tensor: the product of the sizes may be larger than any storage. The strides are 0, as in PyTorch.
-    Tensor t = alias(empty(Dims{0}, to_dtype(a[1])), sizes, Dims(sizes.size()), 0);
+    if (n != 3 && n != 5) throw type_error("_with_delegate expects sizes, dtype, delegate, strides, offset");
+    Dims sizes = to_dims(a[0]), strides = n == 5 ? to_dims(a[3]) : Dims(sizes.size());  // 0, as in PyTorch
+    if (strides.size() != sizes.size())
+      throw value_error("_with_delegate: as many strides as sizes are needed");
+    // By way of a small tensor: the product of the sizes may be larger than any storage.
+    Tensor t = alias(empty(Dims{0}, Dtype::u8), sizes, strides, n == 5 ? to_int(a[4]) : 0);
     set_storage(t, StorageRef());
+    t->dtype = to_dtype(a[1]);
     t->delegate = Py_NewRef(a[2]);
     t->inference = modes().inference;
     track(t);

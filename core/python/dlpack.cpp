@@ -40,18 +40,36 @@ struct DLManagedTensorVersioned {
 };
 constexpr int32_t dl_cpu = 1, dl_cpu_pinned = 3;
 constexpr uint64_t flag_read_only = 1, flag_copied = 2;
-enum Code : uint8_t { dl_int = 0, dl_uint = 1, dl_float = 2, dl_bfloat = 4, dl_complex = 5, dl_bool = 6 };
+enum Code : uint8_t {
+  dl_int = 0,
+  dl_uint = 1,
+  dl_float = 2,
+  dl_bfloat = 4,
+  dl_complex = 5,
+  dl_bool = 6,
+  dl_float8_e4m3fn = 10,
+  dl_float8_e4m3fnuz = 11,
+  dl_float8_e5m2 = 12,
+  dl_float8_e5m2fnuz = 13
+};
 
 Code code_of(Dtype d) {
-  if (d == Dtype::boolean) return dl_bool;
-  if (d == Dtype::bf16) return dl_bfloat;
+  switch (d) {
+    case Dtype::boolean: return dl_bool;
+    case Dtype::bf16: return dl_bfloat;
+    case Dtype::f8_e4m3fn: return dl_float8_e4m3fn;
+    case Dtype::f8_e4m3fnuz: return dl_float8_e4m3fnuz;
+    case Dtype::f8_e5m2: return dl_float8_e5m2;
+    case Dtype::f8_e5m2fnuz: return dl_float8_e5m2fnuz;
+    default: break;
+  }
   if (is_complex(d)) return dl_complex;
   if (is_float(d)) return dl_float;
-  return d == Dtype::u8 || d >= Dtype::u16 ? dl_uint : dl_int;
+  return is_unsigned(d) ? dl_uint : dl_int;
 }
 Dtype dtype_of(DLDataType t) {
   if (t.lanes == 1)
-    for (int d = 0; d < dtype_count; ++d)
+    for (int d = 0; d < storage_dtypes; ++d)
       if (code_of(Dtype(d)) == t.code && itemsize(Dtype(d)) * 8 == t.bits) return Dtype(d);
   throw runtime_error("Unsupported DLPack element type: code ", int(t.code), ", ", int(t.bits), " bits, ",
                       t.lanes, " lanes");

@@ -379,11 +379,15 @@ PyObject* m_data_ptr(PyObject* o, PyObject*) {
   });
 }
 PyObject* m_element_size(PyObject* o, PyObject*) { return PyLong_FromLong(ref(o).itemsize()); }
-PyObject* m_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromLong(is_float(ref(o).dtype())); }
+PyObject* m_is_floating_point(PyObject* o, PyObject*) {
+  return PyBool_FromLong(is_any_float(ref(o).dtype()));
+}
 PyObject* m_is_complex(PyObject* o, PyObject*) { return PyBool_FromLong(is_complex(ref(o).dtype())); }
 PyObject* m_is_signed(PyObject* o, PyObject*) {
-  Dtype d = ref(o).dtype();
-  return PyBool_FromLong(d != Dtype::boolean && d != Dtype::u8 && d < Dtype::u16);
+  return guarded([&] {
+    if (is_quantized(ref(o).dtype())) throw runtime_error("isSignedType not supported for quantized types");
+    return PyBool_FromLong(is_signed(ref(o).dtype()));
+  });
 }
 PyObject* m_get_device(PyObject* o, PyObject*) {
   return PyLong_FromLong(ref(o).device().type == Device::cuda ? ref(o).device().index : -1);

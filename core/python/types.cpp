@@ -24,12 +24,16 @@ Dtype of(PyObject* o) { return reinterpret_cast<DtypeObject*>(o)->value; }
 PyObject* dtype_repr(PyObject* o) { return PyUnicode_FromFormat("torch.%s", info(of(o)).name); }
 PyObject* dtype_reduce(PyObject* o, PyObject*) { return PyUnicode_FromString(info(of(o)).name); }
 PyObject* dtype_module(PyObject*, void*) { return PyUnicode_FromString("rushlight"); }
-PyObject* dtype_is_float(PyObject* o, void*) { return PyBool_FromLong(is_float(of(o))); }
+PyObject* dtype_is_float(PyObject* o, void*) { return PyBool_FromLong(is_any_float(of(o))); }
 PyObject* dtype_is_complex(PyObject* o, void*) { return PyBool_FromLong(is_complex(of(o))); }
 PyObject* dtype_is_signed(PyObject* o, void*) {
-  Dtype d = of(o);
-  return PyBool_FromLong(d != Dtype::boolean && d != Dtype::u8 && d < Dtype::u16);
+  return guarded([&] {
+    if (is_quantized(of(o))) throw runtime_error("isSignedType not supported for quantized types");
+    return PyBool_FromLong(is_signed(of(o)));
+  });
 }
+PyObject* dtype_type_name(PyObject* o, void*) { return PyUnicode_FromString(info(of(o)).type_name); }
+PyObject* dtype_scalar_name(PyObject* o, void*) { return PyUnicode_FromString(info(of(o)).scalar_name); }
 PyObject* dtype_itemsize(PyObject* o, void*) { return PyLong_FromLong(itemsize(of(o))); }
 PyObject* dtype_to_real(PyObject* o, PyObject*) { return to_python(real_of(of(o))); }
 PyObject* dtype_to_complex(PyObject* o, PyObject*) {
@@ -44,6 +48,8 @@ PyGetSetDef dtype_getset[] = {{"is_floating_point", dtype_is_float, nullptr, nul
                               {"is_complex", dtype_is_complex, nullptr, nullptr, nullptr},
                               {"is_signed", dtype_is_signed, nullptr, nullptr, nullptr},
                               {"itemsize", dtype_itemsize, nullptr, "bytes per element", nullptr},
+                              {"_scalar_name", dtype_scalar_name, nullptr, "as in error texts", nullptr},
+                              {"_type_name", dtype_type_name, nullptr, "as in Tensor.type()", nullptr},
                               {"__module__", dtype_module, nullptr, nullptr, nullptr},
                               {}};
 PyType_Slot dtype_slots[] = {{Py_tp_repr, (void*)dtype_repr},
@@ -185,6 +191,8 @@ PyType_Spec layout_spec = {"rushlight.layout", sizeof(NamedObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
 PyType_Spec format_spec = {"rushlight.memory_format", sizeof(NamedObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
+PyType_Spec qscheme_spec = {"rushlight.qscheme", sizeof(NamedObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, named_slots};
 
 void add_names(PyObject* module, PyType_Spec* spec, std::initializer_list<const char*> names) {
   auto* type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(spec)));
@@ -270,7 +278,6 @@ PyObject* set_default_dtype_py(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_dtype(o))
       throw type_error("invalid dtype object: only floating-point types are supported as the default type");
-    if (!is_float(of(o))) throw type_error("only floating-point types are supported as the default type");
     set_default_dtype(of(o));
     Py_RETURN_NONE;
   });
@@ -397,6 +404,9 @@ void add_types(PyObject* module) {
             {"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged"});
   add_names(module, &format_spec,
             {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"});
+  add_names(module, &qscheme_spec,
+            {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",
+             "per_channel_affine_float_qparams"});
   print_as_torch(dtype_type);
   print_as_torch(device_type);
   Py bases(PyTuple_Pack(1, &PyTuple_Type));

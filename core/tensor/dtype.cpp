@@ -24,13 +24,21 @@ constexpr DtypeInfo table[] = {
     {"uint16", "UInt16", "UInt16Tensor", "short unsigned int", "<u2", 2, integer_category},
     {"uint32", "UInt32", "UInt32Tensor", "unsigned int", "<u4", 4, integer_category},
     {"uint64", "UInt64", "UInt64Tensor", "long unsigned int", "<u8", 8, integer_category},
+    {"float8_e4m3fn", "Float8_e4m3fn", "Float8_e4m3fnTensor", "c10::Float8_e4m3fn", nullptr, 1,
+     float_category},
+    {"float8_e5m2", "Float8_e5m2", "Float8_e5m2Tensor", "c10::Float8_e5m2", nullptr, 1, float_category},
+    {"float8_e4m3fnuz", "Float8_e4m3fnuz", "Float8_e4m3fnuzTensor", "c10::Float8_e4m3fnuz", nullptr, 1,
+     float_category},
+    {"float8_e5m2fnuz", "Float8_e5m2fnuz", "Float8_e5m2fnuzTensor", "c10::Float8_e5m2fnuz", nullptr, 1,
+     float_category},
+    {"qint8", "QInt8", "quantized.QInt8Tensor", "c10::qint8", nullptr, 1, integer_category},
+    {"quint8", "QUInt8", "quantized.QUInt8Tensor", "c10::quint8", nullptr, 1, integer_category},
+    {"qint32", "QInt32", "quantized.QInt32Tensor", "c10::qint32", nullptr, 4, integer_category},
     {"undefined", "Undefined", "UndefinedTensor", "void", nullptr, 0, bool_category},
 };
 static_assert(std::size(table) == dtype_count + 1);
 
 Dtype default_dtype_ = Dtype::f32;
-
-bool is_wide_unsigned(Dtype d) { return d == Dtype::u16 || d == Dtype::u32 || d == Dtype::u64; }
 
 }  // namespace
 
@@ -38,6 +46,15 @@ const DtypeInfo& info(Dtype d) { return table[int(d)]; }
 
 Dtype promote(Dtype a, Dtype b) {
   if (a == b) return a;
+  if (is_quantized(a) || is_quantized(b))
+    throw runtime_error(
+        "promoteTypes with quantized numbers is not handled yet; figure out what the correct rules should "
+        "be, "
+        "offending types: ",
+        info(a).scalar_name, " ", info(b).scalar_name);
+  if (is_float8(a) || is_float8(b))
+    throw runtime_error("Promotion for Float8 Types is not supported, attempted to promote ",
+                        info(a).scalar_name, " and ", info(b).scalar_name);
   if (is_wide_unsigned(a) || is_wide_unsigned(b)) {
     if (is_float(a)) return a;
     if (is_float(b)) return b;
@@ -55,16 +72,26 @@ Dtype promote(Dtype a, Dtype b) {
 
 bool can_cast(Dtype from, Dtype to) {
   if (is_complex(from) && !is_complex(to)) return false;
-  if (is_float(from) && is_integral(to)) return false;
+  if (is_any_float(from) && is_integral(to)) return false;
   return to != Dtype::boolean || from == Dtype::boolean;
 }
 
 Dtype real_of(Dtype d) { return d == Dtype::c64 ? Dtype::f32 : d == Dtype::c128 ? Dtype::f64 : d; }
 // There is no 32-bit complex type: the 16-bit floats go with complex64.
-Dtype complex_of(Dtype d) { return d == Dtype::f64 || d == Dtype::c128 ? Dtype::c128 : Dtype::c64; }
+Dtype complex_of(Dtype d) {
+  if (is_float8(d)) throw runtime_error("Unknown Complex ScalarType for ", info(d).scalar_name);
+  return d == Dtype::f64 || d == Dtype::c128 ? Dtype::c128 : Dtype::c64;
+}
+
+void check_storable(Dtype d) {
+  if (is_quantized(d))
+    throw not_implemented("a tensor of ", info(d).name, " needs a scale: quantize_per_tensor() and ",
+                          "quantize_per_channel() make such tensors");
+}
 
 Dtype default_dtype() { return default_dtype_; }
 void set_default_dtype(Dtype d) {
+  if (is_float8(d)) throw type_error("couldn't find storage object ", info(d).scalar_name, "Storage");
   if (!is_float(d)) throw type_error("only floating-point types are supported as the default type");
   default_dtype_ = d;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/float8.h"
 #include "kernels/half.h"
 
 namespace rushlight {
@@ -11,7 +12,8 @@ namespace rushlight {
 using c64 = std::complex<float>;
 using c128 = std::complex<double>;
 
-// The last three have storage and conversion to NumPy only; kernels refuse them.
+// Those after complex128 are stored, moved, converted and printed; few kernels take them (see float8 in kernels/map.h).
+// The quantised ones at the end are names only: such a tensor has a delegate, and an ordinary tensor of integers in it.
 enum class Dtype : uint8_t {
   boolean,
   u8,
@@ -28,10 +30,18 @@ enum class Dtype : uint8_t {
   u16,
   u32,
   u64,
+  f8_e4m3fn,
+  f8_e5m2,
+  f8_e4m3fnuz,
+  f8_e5m2fnuz,
+  q8,
+  qu8,
+  q32,
   none
 };
-constexpr int kernel_dtypes = 12;  // boolean .. c128 have kernels
-constexpr int dtype_count = 15;
+constexpr int kernel_dtypes = 12;   // boolean .. c128 have kernels
+constexpr int storage_dtypes = 19;  // boolean .. f8_e5m2fnuz can lie in a storage
+constexpr int dtype_count = 22;
 
 struct DtypeInfo {
   const char* name;         // "float32", as in rl.float32
@@ -43,16 +53,25 @@ struct DtypeInfo {
   uint8_t category;  // 0 bool, 1 integer, 2 floating, 3 complex
 };
 const DtypeInfo& info(Dtype d);
-constexpr size_t itemsize_table[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16, 2, 4, 8, 0};
+constexpr size_t itemsize_table[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16, 2, 4, 8, 1, 1, 1, 1, 1, 1, 4, 0};
 inline size_t itemsize(Dtype d) { return itemsize_table[int(d)]; }
 
 enum Category { bool_category, integer_category, float_category, complex_category };
 inline Category category(Dtype d) { return Category(info(d).category); }
+// Floats that kernels compute with; the 8-bit ones are apart, so that a kernel's own check refuses them.
 inline bool is_float(Dtype d) { return d >= Dtype::f16 && d <= Dtype::f64; }
+inline bool is_float8(Dtype d) { return d >= Dtype::f8_e4m3fn && d <= Dtype::f8_e5m2fnuz; }
+inline bool is_any_float(Dtype d) { return is_float(d) || is_float8(d); }
 inline bool is_complex(Dtype d) { return d == Dtype::c64 || d == Dtype::c128; }
-inline bool is_integral(Dtype d) { return (d >= Dtype::u8 && d <= Dtype::i64) || d >= Dtype::u16; }
-inline bool differentiable(Dtype d) { return d >= Dtype::f16 && d <= Dtype::c128; }
-Dtype promote(Dtype a, Dtype b);  // torch.promote_types; throws for the wide unsigned types where torch does
+inline bool is_wide_unsigned(Dtype d) { return d >= Dtype::u16 && d <= Dtype::u64; }
+inline bool is_unsigned(Dtype d) { return d == Dtype::u8 || is_wide_unsigned(d); }
+inline bool is_integral(Dtype d) { return (d >= Dtype::u8 && d <= Dtype::i64) || is_wide_unsigned(d); }
+inline bool is_signed(Dtype d) { return d != Dtype::boolean && !is_unsigned(d); }
+inline bool is_quantized(Dtype d) { return d >= Dtype::q8 && d <= Dtype::q32; }
+void check_storable(Dtype d);  // throws for the quantised ones
+inline bool has_kernels(Dtype d) { return int(d) < kernel_dtypes; }
+inline bool differentiable(Dtype d) { return (d >= Dtype::f16 && d <= Dtype::c128) || is_float8(d); }
+Dtype promote(Dtype a, Dtype b);      // torch.promote_types; throws for the types that do not promote
 bool can_cast(Dtype from, Dtype to);  // torch.can_cast
 Dtype real_of(Dtype d);               // complex64 -> float32, others unchanged
 Dtype complex_of(Dtype d);            // float32 -> complex64, float64 -> complex128
@@ -77,6 +96,13 @@ RL_DTYPE(float, f32);
 RL_DTYPE(double, f64);
 RL_DTYPE(c64, c64);
 RL_DTYPE(c128, c128);
+RL_DTYPE(uint16_t, u16);
+RL_DTYPE(uint32_t, u32);
+RL_DTYPE(uint64_t, u64);
+RL_DTYPE(float8_e4m3fn, f8_e4m3fn);
+RL_DTYPE(float8_e5m2, f8_e5m2);
+RL_DTYPE(float8_e4m3fnuz, f8_e4m3fnuz);
+RL_DTYPE(float8_e5m2fnuz, f8_e5m2fnuz);
 #undef RL_DTYPE
 template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
 
@@ -100,6 +126,19 @@ template <class F> decltype(auto) visit(Dtype d, F&& f, const char* what = "oper
     default: throw_unsupported(what, d);
   }
 }
+// All dtypes that lie in storages, for code that stores and converts.
+template <class F> decltype(auto) visit_storage(Dtype d, F&& f) {
+  switch (d) {
+    case Dtype::u16: return f.template operator()<uint16_t>();
+    case Dtype::u32: return f.template operator()<uint32_t>();
+    case Dtype::u64: return f.template operator()<uint64_t>();
+    case Dtype::f8_e4m3fn: return f.template operator()<float8_e4m3fn>();
+    case Dtype::f8_e5m2: return f.template operator()<float8_e5m2>();
+    case Dtype::f8_e4m3fnuz: return f.template operator()<float8_e4m3fnuz>();
+    case Dtype::f8_e5m2fnuz: return f.template operator()<float8_e5m2fnuz>();
+    default: return visit(d, f, "copy_");
+  }
+}
 // float and double only; others raise.
 template <class F> decltype(auto) visit_float(Dtype d, F&& f, const char* what = "operator") {
   if (d == Dtype::f32) return f.template operator()<float>();
@@ -117,16 +156,25 @@ template <class F> decltype(auto) visit_size(size_t itemsize, F&& f) {
   }
 }
 
+// An element out of memory. A bool may come from a view of other bytes: every byte but 0 is true.
+template <class T> inline T load(const T* p) {
+  if constexpr (std::is_same_v<T, bool>) return *reinterpret_cast<const unsigned char*>(p) != 0;
+  else return *p;
+}
+
+// Floats narrower than float: converted by way of it.
+template <class T>
+concept NarrowFloat = HalfPrecision<T> || Float8<T>;
+
 // Value conversion with PyTorch's rules: truncation, modular integers, complex -> real part, nan -> true.
 template <class To, class From> inline To convert(From x) {
   if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (std::is_same_v<From, half> || std::is_same_v<From, bfloat16>)
-    return convert<To>(float(x));
+  else if constexpr (NarrowFloat<From>) return convert<To>(float(x));
   else if constexpr (std::is_same_v<From, c64> || std::is_same_v<From, c128>) {
     if constexpr (std::is_same_v<To, bool>) return x.real() != 0 || x.imag() != 0;
     else if constexpr (std::is_same_v<To, c64> || std::is_same_v<To, c128>) return To(x.real(), x.imag());
     else return convert<To>(x.real());
-  } else if constexpr (std::is_same_v<To, half> || std::is_same_v<To, bfloat16>) return To(float(x));
+  } else if constexpr (NarrowFloat<To>) return To(float(x));
   else if constexpr (std::is_same_v<To, c64>) return c64(float(x), 0);
   else if constexpr (std::is_same_v<To, c128>) return c128(double(x), 0);
   else if constexpr (std::is_same_v<To, bool>) return x != From(0);

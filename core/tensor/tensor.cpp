@@ -88,6 +88,7 @@ void fill_layout(TensorObject* t, IntSpan sizes, IntSpan strides, int64_t offset
 }
 
 Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype dtype, Device device) {
+  check_storable(dtype);
   int64_t bytes;
   if (__builtin_mul_overflow(span, int64_t(itemsize(dtype)), &bytes)) throw_too_large(sizes, strides);
   Tensor t = Tensor::steal(new_tensor_object());
@@ -101,6 +102,8 @@ Tensor make(IntSpan sizes, IntSpan strides, int64_t numel, int64_t span, Dtype d
 
 // The same for a few sizes (whose product is numel) in row-major order, which needs no checks.
 Tensor make_contiguous(IntSpan sizes, int64_t numel, Dtype dtype, Device device) {
+  if (is_quantized(dtype)) [[unlikely]]
+    check_storable(dtype);
   int64_t bytes;
   if (__builtin_mul_overflow(numel, int64_t(itemsize(dtype)), &bytes))
     throw_too_large(sizes, contiguous_strides(sizes));
@@ -155,17 +158,18 @@ Tensor empty_like(const Tensor& t) { return empty_like(t, t.dtype()); }
 
 Tensor full(IntSpan sizes, Dtype dtype, double value) {
   Tensor t = empty(sizes, dtype);
-  visit(dtype, [&]<class T>() { std::fill_n(t.data<T>(), t.numel(), convert<T>(value)); });
+  visit_storage(dtype, [&]<class T>() { std::fill_n(t.data<T>(), t.numel(), convert<T>(value)); });
   return t;
 }
 Tensor scalar_tensor(double value, Dtype dtype) { return full({}, dtype, value); }
 Tensor scalar_tensor(int64_t value, Dtype dtype) {
   Tensor t = empty({}, dtype);
-  visit(dtype, [&]<class T>() { *t.data<T>() = convert<T>(value); });
+  visit_storage(dtype, [&]<class T>() { *t.data<T>() = convert<T>(value); });
   return t;
 }
 
 Tensor on_storage(StorageRef storage, Dtype dtype, IntSpan sizes, IntSpan strides, int64_t offset) {
+  check_storable(dtype);
   Tensor t = Tensor::steal(new_tensor_object());
   t->dtype = dtype;
   t->device = storage->device;

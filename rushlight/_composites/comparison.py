@@ -15,7 +15,7 @@ __all__ = ["allclose", "dist", "equal", "isclose", "isin", "nextafter", "pdist",
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Element-wise |input - other| <= atol + rtol * |other|."""
     if input.dtype is not other.dtype:
-        raise RuntimeError(f"{_scalar_name(input)} did not match {_scalar_name(other)}")
+        raise RuntimeError(f"{input.dtype._scalar_name} did not match {other.dtype._scalar_name}")
     close = input == other
     if equal_nan and (input.is_floating_point() or input.is_complex()):
         close = close | (_C.isnan(input) & _C.isnan(other))
@@ -25,13 +25,6 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
         input, other = input.to(_C.float64), other.to(_C.float64)
     difference = (input - other).abs()
     return close | (_C.isfinite(difference) & (difference <= atol + rtol * other.abs()))
-
-
-def _scalar_name(tensor):
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
-             "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat",
-             "complex128": "ComplexDouble"}  # fmt: skip
-    return names[repr(tensor.dtype)[6:]]
 
 
 @_method
@@ -86,7 +79,7 @@ def nextafter(input, other, *, out=None):
     """The next number after input towards other that the dtype can hold."""
     dtype = _C._result_type(input, other)
     if dtype not in (_C.float32, _C.float64):
-        raise NotImplementedError(f"\"nextafter_cpu\" not implemented for '{_scalar_name(input)}'")
+        raise NotImplementedError(f"\"nextafter_cpu\" not implemented for '{input.dtype._scalar_name}'")
     a, b = (x.detach().to(dtype).numpy() for x in (input, other))
     return given(_C.from_numpy(np.array(np.nextafter(a, b))), out)
 

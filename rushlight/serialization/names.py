@@ -87,7 +87,7 @@ def is_storage(module, name):
 def torch_globals():
     """PyTorch's names -> our objects, for everything whose module or kind differs here."""
     from .. import _utils
-    from ..storage import QUANTIZED_STORAGES, STORAGE_DTYPES, StorageType
+    from ..storage import PACKED_STORAGES, STORAGE_DTYPES, StorageType
     from .safe_globals import _get_layout
 
     table = {
@@ -99,10 +99,11 @@ def torch_globals():
         "torch._tensor._rebuild_from_type_v2": _utils._rebuild_from_type_v2,
     }
     table.update((f"torch._utils.{name}", getattr(_utils, name)) for name in _REBUILD)
-    for name in (*STORAGE_DTYPES, *QUANTIZED_STORAGES):
+    for name in (*STORAGE_DTYPES, *PACKED_STORAGES):
         table[f"torch.{name}"] = table[f"torch.cuda.{name}"] = StorageType(name)
     table["torch.storage.UntypedStorage"] = table["torch.UntypedStorage"] = StorageType("UntypedStorage")
     table.update((f"torch.{name}", getattr(rl, name, None)) for name in _DTYPES)
+    table.update((repr(scheme), scheme) for scheme in vars(rl._C).values() if isinstance(scheme, rl.qscheme))
     table.update((f"torch.{kind}Tensor", getattr(rl, f"{kind}Tensor", None)) for kind in _TENSOR_TYPES)
     return table
 

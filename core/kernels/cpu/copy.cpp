@@ -19,12 +19,12 @@ namespace {
 
 constexpr int64_t block = 512;  // elements converted at a time, through buffers that stay in L1
 
-// ---- conversions: all pairs of the 15 storage types ----
+// ---- conversions: all pairs of dtypes that lie in storages ----
 template <class To, class From> RL_INLINE void convert_loop(char* to, const char* from, int64_t n) {
   auto* t = reinterpret_cast<To*>(to);
   auto* f = reinterpret_cast<const From*>(from);
   RL_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(f[i]);
+  for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(load(f + i));
 }
 #if defined(__x86_64__)
 // The processor's own half conversions, which every v3 machine has.
@@ -69,12 +69,13 @@ template <class To, class From> struct Conversion {
   }
 };
 
-using ConversionTable = std::array<std::array<ConvertRow, dtype_count>, dtype_count>;
+using ConversionTable = std::array<std::array<ConvertRow, storage_dtypes>, storage_dtypes>;
 template <class... T> struct TypeList {};
-using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double,
-                              c64, c128, uint16_t, uint32_t, uint64_t>;
-template <class From, class... To> constexpr std::array<ConvertRow, dtype_count> table_row(int level,
-                                                                                           TypeList<To...>) {
+using StorageTypes =
+    TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double, c64, c128,
+             uint16_t, uint32_t, uint64_t, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz>;
+template <class From, class... To> constexpr std::array<ConvertRow, storage_dtypes> table_row(
+    int level, TypeList<To...>) {
   return {Conversion<To, From>::pick(level)...};
 }
 template <class... From> constexpr ConversionTable make_table(int level, TypeList<From...> all) {
@@ -82,15 +83,6 @@ template <class... From> constexpr ConversionTable make_table(int level, TypeLis
 }
 constexpr ConversionTable conversions[3] = {make_table(0, StorageTypes()), make_table(1, StorageTypes()),
                                             make_table(2, StorageTypes())};
-
-template <class F> void visit_storage(Dtype d, F&& f) {
-  switch (d) {
-    case Dtype::u16: return f.template operator()<uint16_t>();
-    case Dtype::u32: return f.template operator()<uint32_t>();
-    case Dtype::u64: return f.template operator()<uint64_t>();
-    default: return visit(d, f, "copy_");
-  }
-}
 
 // ---- transposes: dst runs along one dimension, src along another ----
 template <class T>

@@ -302,15 +302,18 @@ bool run_short(const Tensor& out, const MapTable& t, Dtype entry, const Value* o
 void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) {
   const Tensor& out = c.out();
   Dtype compute = c.compute;
-  Dtype entry = compute == Dtype::f16 || compute == Dtype::bf16 ? Dtype::f32 : compute;
-  if (int(entry) >= kernel_dtypes || !t.rows[int(entry)][0])
-    throw_unsupported(kernel ? kernel : (c.op.name + "_cpu").c_str(), compute);
+  bool narrow = compute == Dtype::f16 || compute == Dtype::bf16 || (t.float8 && is_float8(compute));
+  Dtype entry = narrow ? Dtype::f32 : compute;
+  if (!has_kernels(entry) || !t.rows[int(entry)][0]) {
+    if (kernel) throw_unsupported(kernel, compute);
+    throw_unsupported(c, compute);
+  }
   int64_t n = out.numel();
   if (n == 0 || (entry == compute && run_short(out, t, entry, operands))) return;
 
   Work w{c, t.rows[int(entry)][isa_level()], t.result[int(entry)]};
   w.nin = t.nin;
-  // Comparing 16-bit floats with a number: the number is rounded like them, so that bfloat16(0.1) == 0.1.
+  // Comparing narrow floats with a number: the number is rounded like them, so that bfloat16(0.1) == 0.1.
   bool rounds = entry != compute && w.result == Dtype::boolean;
   Buffer numbers[max_inputs];  // touched only where there are numbers
   for (int k = 0; k < t.nin; ++k) {
