@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -184,3 +185,35 @@ def test_lesser_instruction_sets_pass_the_value_tests(isa):
     ]
     done = subprocess.run(command, env={**os.environ, "RUSHLIGHT_CPU": isa}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_python_threads_compute_what_one_computes():
+    """Four threads train nets of their own at the same time; each comes to the bits that it reaches alone."""
+
+    def train(seed):
+        generator = rl.Generator().manual_seed(seed)
+        w = rl.randn(300, 200, generator=generator).requires_grad_()
+        kernel = rl.randn(8, 3, 3, 3, generator=generator).requires_grad_()
+        x = rl.randn(128, 300, generator=generator)
+        image = rl.randn(4, 3, 40, 40, generator=generator)
+        optimizer = rl.optim.Adam([w, kernel], lr=1e-3)
+        for _ in range(8):
+            optimizer.zero_grad()
+            y = rl.nn.functional.conv2d(image, kernel).tanh()
+            loss = (x @ w).softmax(1).square().sum() + y.mean()
+            loss.backward()
+            optimizer.step()
+        return digest([w, kernel, loss])
+
+    alone = [train(seed) for seed in range(4)]
+    together = [None] * 4
+
+    def run_thread(seed):
+        together[seed] = train(seed)
+
+    threads = [threading.Thread(target=run_thread, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
