@@ -4,7 +4,7 @@ import importlib
 
 GROUPS = [
     "overhead", "small", "elementwise", "reductions", "indexing", "matmul", "conv", "attention", "pooling", "models",
-    "inference", "optimizers", "data", "package", "memory",
+    "inference", "optimizers", "sparse", "data", "package", "memory",
 ]  # fmt: skip
 
 
