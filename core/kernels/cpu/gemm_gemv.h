@@ -35,6 +35,40 @@ void strip(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* y,
   }
 }
 
+// sums[n] += x[k] * B[k, n], n a multiple of the width: `rows` rows of B at a time, in long pieces that memory delivers well.
+template <class T, int rows>
+void sweep(int64_t k, const T* x, int64_t x_step, const T* b, int64_t ldb, T* sums, int64_t n) {
+  int64_t p = 0;
+  for (; p + rows <= k; p += rows, b += rows * ldb) {
+    Vec<T> xv[rows];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) xv[r] = splat(x[(p + r) * x_step]);
+    for (int64_t j = 0; j < n; j += width<T>) {
+      Vec<T> sum = load(sums + j);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++) sum = fma(xv[r], load(b + r * ldb + j), sum);
+      store(sums + j, sum);
+    }
+  }
+  if constexpr (rows > 1) sweep<T, 1>(k - p, x + p * x_step, x_step, b, ldb, sums, n);
+}
+
+template <class T>
+constexpr int64_t long_piece = 4096 / static_cast<int64_t>(sizeof(T));
+
+// Columns [j, j + n) of the product of a row and contiguous rows, n < 2 * long_piece.
+template <class T>
+void row_times_piece(const Product& g, int64_t j, int64_t n) {
+  const T *x = static_cast<const T*>(g.a), *b = static_cast<const T*>(g.b) + j;
+  T *y = static_cast<T*>(g.c) + j, sums[2 * long_piece<T>];
+  for (int64_t p = 0; p < g.k; p += k_block) {
+    for (int64_t i = 0; i < n; i++) sums[i] = 0;
+    sweep<T, 8>(least(k_block, g.k - p), x + p * g.a_col, g.a_col, b + p * g.b_row, g.b_row, sums, n);
+    const bool add = g.add || p > 0;
+    for (int64_t i = 0; i < n; i++) y[i] = add ? y[i] + sums[i] : sums[i];
+  }
+}
+
 // m == 1, rows of B contiguous.
 template <class T>
 void row_times_rows(const Product& g) {
@@ -42,6 +76,20 @@ void row_times_rows(const Product& g) {
   const auto* x = static_cast<const T*>(g.a);
   const auto* b = static_cast<const T*>(g.b);
   auto* y = static_cast<T*>(g.c);
+  if (g.n >= 2 * long_piece<T>) {
+    const int64_t pieces = g.n / long_piece<T>;  // the last one takes what is left, up to whole vectors
+    parallel_for(pieces, gemv_grain(pieces, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
+      for (int64_t piece = begin; piece < end; piece++) {
+        const int64_t j = piece * long_piece<T>;
+        row_times_piece<T>(g, j, piece + 1 < pieces ? long_piece<T> : g.n / w * w - j);
+      }
+    });
+    if (const int64_t rest = g.n % w)
+      for (int64_t p = 0, j = g.n - rest; p < g.k; p += k_block)
+        strip<T, 1, true>(least(k_block, g.k - p), x + p * g.a_col, g.a_col, b + p * g.b_row + j, g.b_row,
+                          y + j, g.add || p > 0, static_cast<int>(rest));
+    return;
+  }
   const int64_t strips = ceil_div(g.n, wide * w);
   parallel_for(strips, gemv_grain(strips, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++)
