@@ -1,10 +1,10 @@
-"""Models from repositories. Local folders with a hubconf.py work; nothing is downloaded."""
+"""Models from local folders with a hubconf.py, and checkpoints from addresses (https://, file://)."""
 
 import importlib.util
 import os
 import sys
 
-__all__ = ["get_dir", "help", "list", "load", "set_dir"]
+__all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
 _state = {"dir": None}
 
@@ -65,3 +65,57 @@ def list(github, force_reload=False, skip_validation=False, trust_repo=None, ver
 def help(github, model, force_reload=False, skip_validation=False, trust_repo=None):  # noqa: A001
     """Help text of an entry point of a local folder's hubconf.py."""
     return _entry(_module(github if os.path.isdir(github) else _folder(github, "github")), model).__doc__
+
+
+# ---- checkpoints from addresses
+
+
+def download_url_to_file(url, dst, hash_prefix=None, progress=True):
+    """Fetch an address into a file, which appears only when all of it has arrived.
+
+    Args:
+        hash_prefix: the first digits that the SHA-256 of the content must have; RuntimeError if it has others.
+        progress: accepted for PyTorch's sake; nothing is printed.
+    """
+    import hashlib
+    from urllib.request import Request, urlopen
+
+    from .serialization.files import written_atomically
+
+    digest = hashlib.sha256()
+    with (
+        urlopen(Request(url, headers={"User-Agent": "torch.hub"})) as source,
+        written_atomically(os.path.expanduser(dst)) as file,
+    ):
+        while block := source.read(1 << 20):
+            digest.update(block)
+            file.write(block)
+        found = digest.hexdigest()
+        if hash_prefix is not None and not found.startswith(hash_prefix):
+            raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{found}")')
+
+
+def load_state_dict_from_url(
+    url, model_dir=None, map_location=None, progress=True, check_hash=False, file_name=None, weights_only=False
+):
+    """The object of a checkpoint at an address. It is fetched once and then read from model_dir.
+
+    Args:
+        model_dir: by default the folder "checkpoints" in get_dir().
+        check_hash: the name has the form name-<digits>.ext, with the first digits of the content's SHA-256.
+        file_name: the name in model_dir, by default that in the address.
+    """
+    import re
+    from urllib.parse import urlparse
+
+    from .serialization import load as load_checkpoint
+
+    folder = os.path.join(get_dir(), "checkpoints") if model_dir is None else model_dir
+    os.makedirs(folder, exist_ok=True)
+    name = file_name if file_name is not None else os.path.basename(urlparse(url).path)
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        print(f'Downloading: "{url}" to {path}', file=sys.stderr)
+        digits = re.search(r"-([a-f0-9]*)\.", name) if check_hash else None
+        download_url_to_file(url, path, digits.group(1) if digits else None, progress)
+    return load_checkpoint(path, map_location=map_location, weights_only=weights_only)

@@ -47,5 +47,8 @@ def fork_rng(devices=None, enabled=True, _caller="fork_rng", _devices_kw="device
 
 
 def thread_safe_generator():
-    """The generator of the current data-loading worker; None outside of one."""
-    return None
+    """The generator of the current data-loading worker, if that is a thread; None elsewhere."""
+    from .utils.data import get_worker_info
+
+    info = get_worker_info()
+    return info.rng.torch_generator if info is not None and info.rng is not None else None

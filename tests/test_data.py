@@ -134,6 +134,17 @@ def test_random_split_draws_one_permutation():
         random_split([1], [0.5, 0.5])
 
 
+def test_datapipes_are_named_as_missing():
+    assert not isinstance(Stream(2), data.IterDataPipe)
+    with pytest.raises(NotImplementedError, match="datapipes are not part of rushlight"):
+
+        class Pipe(data.IterDataPipe):
+            pass
+
+    with pytest.raises(NotImplementedError, match="datapipes are not part of rushlight"):
+        data.MapDataPipe()
+
+
 # ---- samplers
 
 
@@ -660,7 +671,9 @@ def test_thread_workers():
 
         def __getitem__(self, i):
             info = get_worker_info()
-            assert info.dataset is self and info.num_workers == 3
+            assert info.dataset is self and info.num_workers == 3 and info.worker_method == "thread"
+            assert torch.random.thread_safe_generator() is info.rng.torch_generator
+            assert info.rng.torch_generator.initial_seed() == info.seed
             return i, info.id, os.getpid(), threading.get_ident()
 
     loader = DataLoader(Here(), batch_size=4, num_workers=3, worker_kind="thread", collate_fn=list)

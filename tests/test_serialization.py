@@ -10,6 +10,7 @@ import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rushlight as torch
@@ -376,6 +377,47 @@ def test_mmap(tmp_path):
     assert x[0] == 5 and path.read_bytes() == before
     with pytest.raises(ValueError, match="f must be a file path in order to use the mmap argument"):
         torch.load(io.BytesIO(before), mmap=True)
+
+
+def test_mmap_by_default(tmp_path, monkeypatch):
+    torch.save([torch.arange(1000.0)], tmp_path / "x.pt")
+    monkeypatch.setattr(torch.utils.serialization.config.load, "mmap", True)
+    (x,) = torch.load(tmp_path / "x.pt")
+    assert x[999] == 999 and not x.untyped_storage().resizable()
+    with pytest.raises(ValueError, match="f must be a file path in order to use the mmap argument"):
+        torch.load(io.BytesIO((tmp_path / "x.pt").read_bytes()))
+
+
+def test_npz(tmp_path):
+    tensors = {"w": torch.arange(6).view(2, 3).t(), "file": torch.tensor(1.5), "none": torch.empty(0, 2)}
+    torch.serialization.save_npz(tmp_path / "x.npz", tensors)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert {name: arrays[name].tolist() for name in arrays} == {k: v.tolist() for k, v in tensors.items()}
+    np.savez_compressed(tmp_path / "y.npz", a=np.arange(3, dtype=">i4"), b=np.asfortranarray(np.ones((2, 3))))
+    for load in (torch.load, torch.serialization.load_npz):
+        back = load(tmp_path / "y.npz")
+        assert back["a"].tolist() == [0, 1, 2] and back["a"].dtype == torch.int32 and back["b"].shape == (2, 3)
+    np.savez(tmp_path / "z.npz", a=np.array([{}]))
+    with pytest.raises(RuntimeError, match="array a.npy holds Python objects, which are not loaded"):
+        torch.load(tmp_path / "z.npz")
+
+
+def test_load_from_an_address(tmp_path, capsys):
+    import hashlib
+
+    torch.save({"w": torch.ones(2)}, tmp_path / "x.pt")
+    digest = hashlib.sha256((tmp_path / "x.pt").read_bytes()).hexdigest()
+    good, bad = tmp_path / f"net-{digest[:8]}.pt", tmp_path / "net-00000000.pt"
+    for path in (good, bad):
+        path.write_bytes((tmp_path / "x.pt").read_bytes())
+    folder = tmp_path / "models"
+    for _ in range(2):
+        state = torch.hub.load_state_dict_from_url(good.as_uri(), model_dir=str(folder), check_hash=True)
+        assert state["w"].tolist() == [1, 1]
+    assert capsys.readouterr().err.count("Downloading:") == 1
+    with pytest.raises(RuntimeError, match='invalid hash value .expected "00000000", got'):
+        torch.hub.load_state_dict_from_url(bad.as_uri(), model_dir=str(folder), check_hash=True)
+    assert os.listdir(folder) == [good.name]
 
 
 def test_file_objects_and_paths(tmp_path):

@@ -81,7 +81,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
             (storage, location) -> storage.
         weights_only: True (the default) builds only tensors, containers and numbers, and what add_safe_globals
             allows; no code of the file runs. False unpickles anything: only for files you trust.
-        mmap: map the file into memory instead of reading it (paths in the zip format only).
+        mmap: map the file into memory instead of reading it (paths in the zip format only); None: as
+            utils.serialization.config.load.mmap says.
     """
     weights_only = _decide_weights_only(weights_only, pickle_module)
     if is_path(f) and os.fspath(f).endswith(".safetensors"):
@@ -89,6 +90,10 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
 
         return safetensors.load_file(f, device=map_location if map_location is not None else "cpu")
     pickle_load_args.setdefault("encoding", "utf-8")
+    if mmap is None:
+        from ..utils.serialization import config
+
+        mmap = config.load.mmap
     if mmap and not is_path(f):
         raise ValueError("f must be a file path in order to use the mmap argument")
     restore = restorer(map_location)

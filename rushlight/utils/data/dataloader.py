@@ -206,7 +206,7 @@ class DataLoader:
             iterator = self._iterator
             iterator._restart(self)
         else:
-            iterator = (_WorkersIterator if self.num_workers else _SingleProcessIterator)(self, resume)
+            iterator = (_MultiProcessingDataLoaderIter if self.num_workers else _SingleProcessDataLoaderIter)(self, resume)
             if self.persistent_workers:
                 self._iterator = iterator
         self._latest = weakref.ref(iterator)
@@ -287,7 +287,7 @@ class DataLoader:
             )
 
 
-class _Iterator:
+class _BaseDataLoaderIter:
     """One pass: draws the base seed first, the sampler's own draws follow with the first batch.
 
     Args:
@@ -347,6 +347,9 @@ class _Iterator:
     def __iter__(self):
         return self
 
+    def __getstate__(self):
+        raise NotImplementedError("{} cannot be pickled", type(self).__name__)
+
     def __len__(self):
         return len(self._index_sampler)
 
@@ -376,7 +379,10 @@ class _Iterator:
             warnings.warn(text, stacklevel=3)
 
 
-class _SingleProcessIterator(_Iterator):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
+    def _open(self, loader, resume):
+        assert loader.timeout == 0, "_SingleProcessDataLoaderIter requires timeout == 0"
+
     def _begin_pass(self, position, ahead):
         loader = self._loader
         fetcher = IterableFetcher if loader._iterable else MapFetcher
@@ -393,7 +399,7 @@ class _SingleProcessIterator(_Iterator):
         return self._yielded, []
 
 
-class _WorkersIterator(_Iterator):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     _pool = None
 
     def _open(self, loader, resume):

@@ -99,6 +99,14 @@ class ConcatDataset(Dataset):
     def __len__(self):
         return self.cumulative_sizes[-1]
 
+    @property
+    def cummulative_sizes(self):
+        """The old name of cumulative_sizes."""
+        warnings.warn(
+            "`cummulative_sizes` is deprecated, use `cumulative_sizes` instead", FutureWarning, stacklevel=2
+        )
+        return self.cumulative_sizes
+
     def __getitem__(self, index):
         if index < 0:
             if -index > len(self):

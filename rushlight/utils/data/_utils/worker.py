@@ -8,6 +8,7 @@ import os
 import queue
 import random
 import threading
+from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 
 import numpy as np
@@ -23,15 +24,25 @@ _worker_info = None  # of a worker process
 _of_thread = threading.local()  # .worker_info of a worker thread
 
 
+@dataclass(frozen=True, slots=True)
+class _RNG:
+    """Random streams of a worker that is a thread; those of the process are everybody's."""
+
+    random_generator: random.Random
+    torch_generator: rl.Generator
+    numpy_generator: np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Which worker this is: id, num_workers, seed and dataset (the worker's own copy)."""
+    """Which worker this is, and its dataset (a worker process has its own copy)."""
 
-    def __init__(self, id, num_workers, seed, dataset):
-        self.id, self.num_workers, self.seed, self.dataset = id, num_workers, seed, dataset
-
-    def __repr__(self):
-        fields = ", ".join(f"{name}={value}" for name, value in vars(self).items())
-        return f"WorkerInfo({fields})"
+    id: int
+    num_workers: int
+    seed: int
+    dataset: object
+    rng: _RNG | None = None
+    worker_method: str | None = "multiprocessing"
 
 
 def get_worker_info():
@@ -70,8 +81,12 @@ def _send_results(results, outbox):
 def _seed_everything(seed, base_seed, worker_id):
     random.seed(seed)
     rl.manual_seed(seed)
+    np.random.seed(_numpy_seed(base_seed, worker_id))
+
+
+def _numpy_seed(base_seed, worker_id):
     words = [worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
-    np.random.seed(np.random.SeedSequence(words).generate_state(4))
+    return np.random.SeedSequence(words).generate_state(4)
 
 
 def worker_main(requests, results, setup):
@@ -116,9 +131,16 @@ def worker_main(requests, results, setup):
 
 
 def thread_main(inbox, outbox, setup):
-    """The main function of a worker that is a thread: the same without seeds, which belong to the process."""
+    """The main function of a worker that is a thread. It leaves the process's random streams alone: those of its own
+    are in get_worker_info().rng."""
     seed = setup.base_seed + setup.worker_id
-    _of_thread.worker_info = WorkerInfo(setup.worker_id, setup.num_workers, seed, setup.dataset)
+    rng = _RNG(
+        random.Random(seed),
+        rl.Generator().manual_seed(seed),
+        np.random.default_rng(_numpy_seed(setup.base_seed, setup.worker_id)),
+    )
+    info = WorkerInfo(setup.worker_id, setup.num_workers, seed, setup.dataset, rng, "thread")
+    _of_thread.worker_info = info
 
     def prepare():
         if setup.init_fn is not None:
