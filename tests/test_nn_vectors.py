@@ -97,8 +97,8 @@ KNOWN = {
         ("bad_hook", ""): "the name of the function in the text",
     },
     "module_api": {
-        ("mf", "[1]"): "convolutions give contiguous results also for channels_last weights",
-        ("uninit3", ""): "the function's name in the text",
+        ("channels_last_convolution", "[1]"): "convolutions give contiguous results also for channels_last weights",
+        ("lazy_arithmetic", ""): "the function's name in the text",
     },
 }
 

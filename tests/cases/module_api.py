@@ -26,7 +26,7 @@ def answers(torch):
 
 
 @case
-def compile1(torch):
+def compiled_call(torch):
     m = layer(torch)
     m.compile(backend="eager")
     y = m(torch.ones(2))
@@ -39,7 +39,7 @@ def compile1(torch):
 
 
 @case
-def meta(torch):
+def built_on_meta(torch):
     with torch.device("meta"):
         m = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     r = m[0].weight, m[1].running_mean.device, str(m.state_dict()["0.weight"])
@@ -48,19 +48,19 @@ def meta(torch):
 
 
 @case
-def meta2(torch):
+def from_meta_to_cpu(torch):
     m = torch.nn.Linear(2, 3, device="meta")
     return m.to("cpu")
 
 
 @case
-def meta3(torch):
+def assigned_on_meta(torch):
     m = torch.nn.Linear(2, 3, device="meta")
     return m.load_state_dict(layer(torch, 2, 3).state_dict(), assign=True), m.weight
 
 
 @case
-def meta4(torch):
+def copied_into_meta(torch):
     m = torch.nn.Linear(2, 3, device="meta")
     with warnings.catch_warnings(record=True) as w:
         warnings.simplefilter("always")
@@ -69,36 +69,36 @@ def meta4(torch):
 
 
 @case
-def lsd1(torch):
+def load_with_errors(torch):
     return layer(torch).load_state_dict({"weight": torch.ones(3, 3), "foo": torch.ones(1)})
 
 
 @case
-def lsd2(torch):
+def load_not_strict(torch):
     return layer(torch).load_state_dict({"weight": torch.ones(2, 2), "foo": torch.ones(1)}, strict=False)
 
 
 @case
-def lsd3(torch):
+def load_no_dictionary(torch):
     return layer(torch).load_state_dict([1])
 
 
 @case
-def lsd4(torch):
+def load_no_tensor(torch):
     return torch.nn.Sequential(layer(torch), layer(torch)).load_state_dict(
         {"0.weight": 3, "0.bias": torch.ones(2)}
     )
 
 
 @case
-def lsd5(torch):
+def assign_other_dtype(torch):
     m = layer(torch)
     m.load_state_dict({"weight": torch.ones(2, 2, dtype=torch.float64), "bias": torch.ones(2)}, assign=True)
     return m.weight.dtype, type(m.weight).__name__, m.weight.requires_grad
 
 
 @case
-def lsd6(torch):
+def assign_keeps_requires_grad(torch):
     m = layer(torch)
     m.weight.requires_grad_(False)
     m.load_state_dict({"weight": torch.nn.Parameter(torch.ones(2, 2)), "bias": torch.ones(2)}, assign=True)
@@ -106,20 +106,20 @@ def lsd6(torch):
 
 
 @case
-def lsd7(torch):
+def load_casts(torch):
     m = layer(torch).double()
     m.load_state_dict(layer(torch).state_dict())
     return m.weight.dtype
 
 
 @case
-def lsd8(torch):
+def load_into_nothing(torch):
     m = torch.nn.Sequential()
     return m.load_state_dict({"a": torch.ones(1)})
 
 
 @case
-def hooks(torch):
+def state_dict_hooks(torch):
     out = []
     m = torch.nn.Sequential(layer(torch), layer(torch))
     h = [
@@ -140,28 +140,28 @@ def hooks(torch):
 
 
 @case
-def hooks2(torch):
+def load_hook_with_result(torch):
     m = layer(torch)
     m.register_load_state_dict_post_hook(lambda mod, k: 3)
     return m.load_state_dict(m.state_dict())
 
 
 @case
-def hooks3(torch):
+def private_hook_replaces(torch):
     m = layer(torch)
     m._register_state_dict_hook(lambda mod, d, p, meta: {"z": 1})
     return m.state_dict()
 
 
 @case
-def hooks4(torch):
+def public_hook_with_result(torch):
     m = layer(torch)
     m.register_state_dict_post_hook(lambda mod, d, p, meta: {"z": 1})
     return m.state_dict()
 
 
 @case
-def hooks5(torch):
+def same_hook_twice(torch):
     m = layer(torch)
     h = lambda mod, d, p, meta: None
     m._register_state_dict_hook(h)
@@ -170,7 +170,7 @@ def hooks5(torch):
 
 
 @case
-def hooks5b(torch):
+def same_hook_twice_again(torch):
     m = layer(torch)
     h = lambda mod, d, p, meta: None
     m.register_state_dict_post_hook(h)
@@ -179,7 +179,7 @@ def hooks5b(torch):
 
 
 @case
-def hooks6(torch):
+def global_hooks(torch):
     out = []
     g = torch.nn.modules.module
     hs = [
@@ -198,14 +198,14 @@ def hooks6(torch):
 
 
 @case
-def hooks7(torch):
+def pre_hook_with_bad_result(torch):
     m = layer(torch)
     m.register_forward_pre_hook(lambda m, a, k: (a, 3, 4), with_kwargs=True)
     return m(torch.ones(1, 2))
 
 
 @case
-def hooks8(torch):
+def backward_hook_replaces(torch):
     m = layer(torch)
     m.register_full_backward_hook(lambda m, a, b: (a[0] * 2,))
     x = torch.ones(1, 2, requires_grad=True)
@@ -214,7 +214,7 @@ def hooks8(torch):
 
 
 @case
-def hooks9(torch):
+def backward_hook_with_bad_result(torch):
     m = layer(torch)
     m.register_full_backward_hook(lambda m, a, b: (a[0] * 2, a[0]))
     x = torch.ones(1, 2, requires_grad=True)
@@ -223,7 +223,7 @@ def hooks9(torch):
 
 
 @case
-def hooks10(torch):
+def backward_hook_in_place(torch):
     m = torch.nn.ReLU(inplace=True)
     m.register_full_backward_hook(lambda m, a, b: None)
     x = torch.ones(1, 2, requires_grad=True)
@@ -232,7 +232,7 @@ def hooks10(torch):
 
 
 @case
-def extra(torch):
+def extra_state(torch):
     class E(torch.nn.Linear):
         def get_extra_state(self):
             return {"a": 1}
@@ -247,22 +247,22 @@ def extra(torch):
 
 
 @case
-def extra2(torch):
+def unexpected_extra_state(torch):
     return layer(torch).load_state_dict({**layer(torch).state_dict(), "_extra_state": 1})
 
 
 @case
-def extra3(torch):
+def no_get_extra_state(torch):
     return layer(torch).get_extra_state()
 
 
 @case
-def extra4(torch):
+def no_set_extra_state(torch):
     return layer(torch).set_extra_state(1)
 
 
 @case
-def sd(torch):
+def state_dict_metadata(torch):
     m = layer(torch)
     return (
         m.state_dict()._metadata,
@@ -271,7 +271,7 @@ def sd(torch):
 
 
 @case
-def sd2(torch):
+def state_dict_positional(torch):
     with warnings.catch_warnings(record=True) as w:
         warnings.simplefilter("always")
         r = list(layer(torch).state_dict(OrderedDict(), "p.", False))
@@ -279,7 +279,7 @@ def sd2(torch):
 
 
 @case
-def sd3(torch):
+def sharing_memory(torch):
     with warnings.catch_warnings(record=True) as w:
         warnings.simplefilter("always")
         m = layer(torch)
@@ -289,28 +289,28 @@ def sd3(torch):
 
 
 @case
-def mf(torch):
+def channels_last_convolution(torch):
     m = torch.nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
     return m.weight.stride(), m(torch.ones(1, 2, 4, 4)).stride()
 
 
 @case
-def mf2(torch):
+def channels_last_linear(torch):
     return torch.nn.Linear(2, 2).to(memory_format=torch.channels_last).weight.stride()
 
 
 @case
-def to1(torch):
+def to_integer(torch):
     return layer(torch).to(torch.int32)
 
 
 @case
-def to2(torch):
+def to_too_many_arguments(torch):
     return layer(torch).to(1, 2, 3, 4)
 
 
 @case
-def to3(torch):
+def to_forms(torch):
     return (
         layer(torch).to(torch.ones(1, dtype=torch.float64)).weight.dtype,
         layer(torch).to("cpu", torch.float16).weight.dtype,
@@ -320,17 +320,17 @@ def to3(torch):
 
 
 @case
-def to4(torch):
+def to_cuda(torch):
     return layer(torch).cuda()
 
 
 @case
-def to5(torch):
+def to_xpu(torch):
     return layer(torch).xpu()
 
 
 @case
-def fc(torch):
+def functional_call(torch):
     m = layer(torch)
     f = torch.func.functional_call
     return (
@@ -341,28 +341,28 @@ def fc(torch):
 
 
 @case
-def fc2(torch):
+def functional_call_unknown_name(torch):
     return torch.func.functional_call(
         layer(torch), {"foo": torch.zeros(2, 2)}, (torch.ones(1, 2),), strict=True
     )
 
 
 @case
-def fc3(torch):
+def functional_call_missing_name(torch):
     return torch.func.functional_call(
         layer(torch), {"weight": torch.zeros(2, 2)}, (torch.ones(1, 2),), strict=True
     )
 
 
 @case
-def fc4(torch):
+def stateless_functional_call(torch):
     return torch.nn.utils.stateless.functional_call(
         layer(torch), {"weight": torch.zeros(2, 2)}, torch.ones(1, 2)
     )
 
 
 @case
-def fc5(torch):
+def functional_call_tied(torch):
     m = torch.nn.Sequential(layer(torch), layer(torch))
     m[1].weight = m[0].weight
     return torch.func.functional_call(
@@ -371,7 +371,7 @@ def fc5(torch):
 
 
 @case
-def fc6(torch):
+def functional_call_buffers(torch):
     m = torch.nn.BatchNorm1d(2)
     b = {"running_mean": torch.zeros(2), "running_var": torch.ones(2), "num_batches_tracked": torch.tensor(0)}
     torch.func.functional_call(m, b, torch.randn(4, 2))
@@ -379,66 +379,66 @@ def fc6(torch):
 
 
 @case
-def sm(torch):
+def stacked_state(torch):
     p, b = torch.func.stack_module_state([layer(torch), layer(torch)])
     return {k: v.shape for k, v in p.items()}, b
 
 
 @case
-def attr1(torch):
+def unknown_attribute(torch):
     return layer(torch).foo
 
 
 @case
-def attr2(torch):
+def number_for_parameter(torch):
     m = layer(torch)
     m.weight = 3
 
 
 @case
-def attr3(torch):
+def number_for_child(torch):
     m = torch.nn.Sequential(layer(torch))
     setattr(m, "0", 3)
 
 
 @case
-def attr4(torch):
+def buffer_named_as_parameter(torch):
     m = layer(torch)
     m.register_buffer("weight", torch.ones(1))
 
 
 @case
-def attr5(torch):
+def parameter_name_with_dot(torch):
     m = layer(torch)
     m.register_parameter("a.b", None)
 
 
 @case
-def attr6(torch):
+def parameter_name_empty(torch):
     m = layer(torch)
     m.register_parameter("", None)
 
 
 @case
-def attr7(torch):
+def parameter_no_parameter(torch):
     m = layer(torch)
     m.register_parameter("w", torch.ones(1))
 
 
 @case
-def attr8(torch):
+def parameter_no_leaf(torch):
     m = layer(torch)
     m.register_parameter("w", torch.nn.Parameter(torch.ones(1)) * 2)
 
 
 @case
-def attr9(torch):
+def child_no_module(torch):
     m = layer(torch)
     m.add_module("x", 3)
 
 
 @case
-def attr10(torch):
+def child_before_init(torch):
     class A(torch.nn.Module):
         def __init__(self):
             self.a = torch.nn.Linear(2, 2)
@@ -447,7 +447,7 @@ def attr10(torch):
 
 
 @case
-def attr11(torch):
+def no_forward(torch):
     class A(torch.nn.Module):
         pass
 
@@ -455,89 +455,89 @@ def attr11(torch):
 
 
 @case
-def attr12(torch):
+def init_with_argument(torch):
     return torch.nn.Module(3)
 
 
 @case
-def attr13(torch):
+def init_with_keyword(torch):
     return torch.nn.Module(a=3)
 
 
 @case
-def getsub(torch):
+def get_submodule(torch):
     m = torch.nn.Sequential(layer(torch))
     return m.get_submodule("0"), m.get_parameter("0.weight").shape
 
 
 @case
-def getsub2(torch):
+def get_submodule_of_parameter(torch):
     return torch.nn.Sequential(layer(torch)).get_submodule("0.weight")
 
 
 @case
-def getsub3(torch):
+def get_submodule_unknown(torch):
     return torch.nn.Sequential(layer(torch)).get_submodule("1.x")
 
 
 @case
-def getpar(torch):
+def get_parameter_unknown(torch):
     return torch.nn.Sequential(layer(torch)).get_parameter("0.foo")
 
 
 @case
-def getbuf(torch):
+def get_buffer_of_parameter(torch):
     return torch.nn.Sequential(layer(torch)).get_buffer("0.weight")
 
 
 @case
-def setsub(torch):
+def set_submodule(torch):
     m = torch.nn.Sequential(layer(torch))
     m.set_submodule("0", torch.nn.ReLU())
     return m
 
 
 @case
-def setsub2(torch):
+def set_submodule_below(torch):
     m = torch.nn.Sequential(layer(torch))
     m.set_submodule("0.a", torch.nn.ReLU())
     return m
 
 
 @case
-def setsub3(torch):
+def set_submodule_strict(torch):
     m = torch.nn.Sequential(layer(torch))
     m.set_submodule("0.a", torch.nn.ReLU(), strict=True)
     return m
 
 
 @case
-def setsub4(torch):
+def set_submodule_no_name(torch):
     m = torch.nn.Sequential(layer(torch))
     m.set_submodule("", torch.nn.ReLU())
     return m
 
 
 @case
-def train(torch):
+def train_no_bool(torch):
     return layer(torch).train("x")
 
 
 @case
-def requires(torch):
+def requires_grad_(torch):
     m = layer(torch).requires_grad_(False)
     return [p.requires_grad for p in m.parameters()]
 
 
 @case
-def consume(torch):
+def consume_prefix(torch):
     d = {"module.a": 1, "module.b.c": 2, "x": 3}
     torch.nn.modules.utils.consume_prefix_in_state_dict_if_present(d, "module.")
     return d
 
 
 @case
-def named(torch):
+def named_members(torch):
     m = torch.nn.Sequential(layer(torch), layer(torch))
     m[1].weight = m[0].weight
     return (
@@ -550,39 +550,39 @@ def named(torch):
 
 
 @case
-def fuse(torch):
+def fused(torch):
     c = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3)).eval()
     f = torch.nn.utils.fuse_conv_bn_eval(c[0], c[1])
     return f
 
 
 @case
-def fuse2(torch):
+def fused_in_training(torch):
     return torch.nn.utils.fuse_conv_bn_eval(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
 
 
 @case
-def fuse3(torch):
+def fused_sizes(torch):
     return torch.nn.utils.fuse_linear_bn_eval(torch.nn.Linear(2, 3).eval(), torch.nn.BatchNorm1d(4).eval())
 
 
 @case
-def skip(torch):
+def skip_init(torch):
     return torch.nn.utils.skip_init(torch.nn.Linear, 2, 3).weight.shape
 
 
 @case
-def skip2(torch):
+def skip_init_without_device(torch):
     return torch.nn.utils.skip_init(torch.nn.ReLU)
 
 
 @case
-def skip3(torch):
+def skip_init_no_module(torch):
     return torch.nn.utils.skip_init(int, 3)
 
 
 @case
-def buf(torch):
+def buffers(torch):
     class A(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -601,7 +601,7 @@ def buf(torch):
 
 
 @case
-def dct(torch):
+def containers(torch):
     return (
         torch.nn.ModuleDict({"a": layer(torch)}),
         torch.nn.ParameterDict({"a": torch.ones(2), "b": 3}),
@@ -611,24 +611,24 @@ def dct(torch):
 
 
 @case
-def pl(torch):
+def parameter_list(torch):
     m = torch.nn.ParameterList([torch.ones(2), "x"])
     return m.state_dict(), m[1], len(m)
 
 
 @case
-def float_conv(torch):
+def to_complex(torch):
     m = torch.nn.Linear(2, 2).to(torch.complex64)
     return m.weight.dtype
 
 
 @case
-def half(torch):
+def half_precision(torch):
     return (torch.nn.Linear(2, 2).half()(torch.ones(1, 2).half()).dtype,)
 
 
 @case
-def uninit(torch):
+def lazy_linear(torch):
     return (
         torch.nn.LazyLinear(3)(torch.ones(2, 5)).shape,
         torch.nn.LazyLinear(3),
@@ -637,34 +637,34 @@ def uninit(torch):
 
 
 @case
-def uninit2(torch):
+def lazy_shape(torch):
     return torch.nn.LazyLinear(3).weight.shape
 
 
 @case
-def uninit3(torch):
+def lazy_arithmetic(torch):
     return torch.nn.LazyLinear(3).weight + 1
 
 
 @case
-def uninit4(torch):
+def lazy_state_dict(torch):
     return list(torch.nn.LazyBatchNorm1d().state_dict().items())
 
 
 @case
-def uninit5(torch):
+def lazy_in_optimizer(torch):
     m = torch.nn.LazyConv2d(3, 2)
     torch.optim.SGD(m.parameters(), lr=1)
     return m
 
 
 @case
-def uninit6(torch):
+def lazy_copies(torch):
     return copy.deepcopy(torch.nn.LazyLinear(3)), pickle.loads(pickle.dumps(torch.nn.LazyLinear(3)))
 
 
 @case
-def zero(torch):
+def zero_grad(torch):
     m = layer(torch)
     m(torch.ones(2)).sum().backward()
     m.zero_grad(False)
