@@ -93,7 +93,8 @@ template <class T> struct NanSum : Sum<T> {
   }
 };
 template <class T> struct Product {
-  using Acc = Wide<T>;
+  // float in double: partial products neither overflow nor become subnormal, which is slow
+  using Acc = std::conditional_t<std::is_same_v<T, float>, double, Wide<T>>;
   RL_INLINE Acc identity() const { return Acc(1); }
   RL_INLINE Acc lift(T x) const { return Acc(x); }
   RL_INLINE Acc combine(Acc a, Acc b) const {

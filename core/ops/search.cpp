@@ -27,7 +27,21 @@ void search_rows(const Tensor& sorted, const int64_t* order, const Tensor& value
   const T *sequence = sorted.data<T>(), *from = values.data<T>();
   Out* to = out.data<Out>();
   parallel_for(values.numel(), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+    constexpr int together = 8;
+    int64_t i = begin;
+    // Several values step by step side by side: while one waits for memory, so do the others.
+    for (; sorted.ndim() == 1 && !order && length > 0 && i + together <= end; i += together) {
+      int64_t low[together] = {}, left = length;
+      auto is_before = [&](int64_t place, int k) {
+        auto x = comparable(sequence[place]), value = comparable(from[i + k]);
+        return right ? !(x > value) : !(x >= value);
+      };
+      for (; left > 1; left -= left / 2)
+        for (int k = 0; k < together; ++k)
+          low[k] += -int64_t(is_before(low[k] + left / 2 - 1, k)) & (left / 2);
+      for (int k = 0; k < together; ++k) to[i + k] = Out(low[k] + is_before(low[k], k));
+    }
+    for (; i < end; ++i) {
       int64_t base = sorted.ndim() == 1 ? 0 : i / per_row * length;
       auto value = comparable(from[i]);
       int64_t low = 0, left = length;

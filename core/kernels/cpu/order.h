@@ -8,6 +8,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "device/allocator.h"
 #include "kernels/target.h"
 #include "kernels/with_isa.h"
 
@@ -56,8 +57,15 @@ template <class T> void rank_row(const T* row, int64_t n, bool descending, Ranke
   with_isa([=] { rank_loop(row, n, descending, out); });
 }
 
-// Memory that is written before it is read.
-template <class T> std::unique_ptr<T[]> scratch(int64_t n) { return std::unique_ptr<T[]>(new T[n]); }
+// Memory that is written before it is read; from the cache of blocks, where pages are large.
+struct GiveBack {
+  size_t bytes;
+  void operator()(void* p) const { release(p, bytes); }
+};
+template <class T> std::unique_ptr<T[], GiveBack> scratch(int64_t n) {
+  const size_t bytes = size_t(n) * sizeof(T);
+  return {static_cast<T*>(allocate(bytes)), GiveBack{bytes}};
+}
 
 // ---- sorting ----
 
