@@ -155,6 +155,8 @@ class Pass {
     }
   }
 
+  bool selective() const { return selective_; }
+
   TensorList run(std::span<const Tensor> roots, std::span<const Tensor> gradients,
                  std::span<const Tensor> inputs, bool accumulate, bool allow_unused) {
     try {
@@ -467,6 +469,8 @@ TensorList run_backward(std::span<const Tensor> roots, std::span<const Tensor> g
   } restore{inference};
   return Pass(retain_graph, since).run(roots, gradients, inputs, accumulate, allow_unused);
 }
+
+bool in_plain_backward() { return current_pass && !current_pass->selective(); }
 
 bool queue_callback(PyObject* callable) {
   if (!current_pass) return false;

@@ -81,8 +81,8 @@ struct CopySlices final : Node {
   GradMeta output_meta(uint32_t) const override { return {base.sizes, base.dtype, base.device}; }
   TensorList apply(TensorList grads, uint64_t wanted) override {
     if (!grads[0]) return TensorList(nedges);
-    Tensor result = base.make();
-    write(result, grads[0]);
+    Tensor result = grads[0]->delegate ? laid_out_alike(grads[0]) : base.make();
+    if (!grads[0]->delegate) write(result, grads[0]);
     Tensor part = part_of(result, view);
     static const Op& clone = find_op("clone");
     TensorList results = fn->apply({clone(part)}, wanted);
@@ -93,6 +93,15 @@ struct CopySlices final : Node {
       results[slot] = result;
     }
     return results;
+  }
+  // A copy whose elements lie as in the base, for a tensor that carries out its operators itself.
+  Tensor laid_out_alike(const Tensor& g) const {
+    static const Op& clone = find_op("clone");
+    Tensor copy = clone(g);
+    if (!same(copy.strides(), base.strides))
+      throw not_implemented(
+          "vmap: backward through an in-place write on a view of a tensor that is not contiguous");
+    return copy;
   }
   void release_saved() override {
     fn->released = true;

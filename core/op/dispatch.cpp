@@ -5,6 +5,7 @@
 #include "autograd/forward.h"
 #include "autograd/node.h"
 #include "kernels/copy.h"
+#include "op/batching.h"
 #include "op/op.h"
 #include "op/profile.h"
 
@@ -97,6 +98,8 @@ void run_functional(Call& c) {
   const Spec& spec = c.op.spec;
   if (delegated(c)) [[unlikely]]
     return run_delegated(c);
+  if (batching && drawn_by_vmap(c)) [[unlikely]]
+    return;
   if (spec.composite) {
     spec.cpu.fn(c, spec.cpu.data);
     return;
@@ -123,6 +126,8 @@ void run_writing(Call& c) {
   const Tensor target = c.in(0);
   if (delegated(c)) [[unlikely]]
     return run_delegated(c);
+  if (batching && drawn_by_vmap(c)) [[unlikely]]
+    return;
   bool recording = needs_record(c);
   if (op.mutates && op.spec.composite) {
     op.spec.cpu.fn(c, op.spec.cpu.data);

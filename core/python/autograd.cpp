@@ -363,6 +363,8 @@ PyObject* set_anomaly(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 PyObject* anomaly_enabled(PyObject*, PyObject*) { return PyBool_FromLong(modes().anomaly); }
 PyObject* anomaly_check_nan(PyObject*, PyObject*) { return PyBool_FromLong(modes().anomaly_check_nan); }
 
+PyObject* plain_backward(PyObject*, PyObject*) { return PyBool_FromLong(in_plain_backward()); }
+
 PyObject* queue_callback_function(PyObject*, PyObject* callable) {
   if (queue_callback(callable)) return Py_NewRef(Py_None);
   PyErr_SetString(PyExc_RuntimeError, "Final callbacks can only be installed during backward pass.");
@@ -406,6 +408,7 @@ PyMethodDef functions[] = {
     {"_set_anomaly_enabled", (PyCFunction)(void (*)(void))set_anomaly, METH_FASTCALL, nullptr},
     {"is_anomaly_enabled", anomaly_enabled, METH_NOARGS, nullptr},
     {"is_anomaly_check_nan_enabled", anomaly_check_nan, METH_NOARGS, nullptr},
+    {"_in_plain_backward", plain_backward, METH_NOARGS, nullptr},
     {"_queue_callback", queue_callback_function, METH_O, nullptr},
     {"_set_package_prefix", set_prefix, METH_O, nullptr},
     {"_gradient_edge", gradient_edge_function, METH_O, nullptr},

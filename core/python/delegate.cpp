@@ -6,6 +6,7 @@
 
 #include "autograd/forward.h"
 #include "autograd/node.h"
+#include "op/batching.h"
 #include "python/autograd.h"
 
 namespace rushlight {
@@ -121,9 +122,16 @@ void run_delegated(Call& c) {
                         c.op.nouts);
   bool has_history = false;
   for (auto& out : c.outs) has_history |= out && out.needs_grad();
-  if (!(recording || tangents) || has_history) return;
-  for (auto& out : c.outs)
-    if (out && is_argument(c, out)) out = alias(out);  // the history belongs to the output alone
+  bool makes_views = c.op.spec.family == view;
+  if (!(recording || tangents || makes_views) || has_history) return;
+  for (auto& out : c.outs) {
+    if (!out) continue;
+    if (is_argument(c, out)) out = alias(out);  // the history belongs to the output alone
+    if (c.op.spec.family == view && out->delegate && c.in(0)->delegate && c.in(0)->storage) {
+      set_storage(out, StorageRef::share(c.in(0)->storage));  // one version counter, as for any view
+      make_view(out, c.in(0), c.op);
+    }
+  }
   if (tangents) push_tangents(c);
   if (recording) record(c);
 }
@@ -139,16 +147,18 @@ Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size) {
 
 namespace {
 
-// _with_delegate(sizes, dtype, delegate, strides=None, offset=0): a tensor of which no kernel can read the values
+// _with_delegate(sizes, dtype, delegate, strides=None, offset=0, counts=False): a tensor of which no kernel can read the
+// values. With counts it has an empty storage, which counts the in-place writes on it and on its views.
 PyObject* with_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 3 && n != 5) throw type_error("_with_delegate expects sizes, dtype, delegate, strides, offset");
-    Dims sizes = to_dims(a[0]), strides = n == 5 ? to_dims(a[3]) : Dims(sizes.size());  // 0, as in PyTorch
+    if (n != 3 && n != 5 && n != 6)
+      throw type_error("_with_delegate expects sizes, dtype, delegate, strides, offset, counts");
+    Dims sizes = to_dims(a[0]), strides = n >= 5 ? to_dims(a[3]) : Dims(sizes.size());  // 0, as in PyTorch
     if (strides.size() != sizes.size())
       throw value_error("_with_delegate: as many strides as sizes are needed");
     // By way of a small tensor: the product of the sizes may be larger than any storage.
-    Tensor t = alias(empty(Dims{0}, Dtype::u8), sizes, strides, n == 5 ? to_int(a[4]) : 0);
-    set_storage(t, StorageRef());
+    Tensor t = alias(empty(Dims{0}, Dtype::u8), sizes, strides, n >= 5 ? to_int(a[4]) : 0);
+    if (n < 6 || a[5] != Py_True) set_storage(t, StorageRef());
     t->dtype = to_dtype(a[1]);
     t->delegate = Py_NewRef(a[2]);
     t->inference = modes().inference;
@@ -176,7 +186,18 @@ PyObject* set_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
   });
 }
 
+thread_local PyObject* random_hook = nullptr;
+
+// _set_random_hook(f or None) -> the hook before. Inside vmap f(name, args) is asked about calls without batched
+// arguments; NotImplemented means that the call goes its ordinary way.
+PyObject* set_random_hook(PyObject*, PyObject* f) {
+  PyObject* before = std::exchange(random_hook, f == Py_None ? nullptr : Py_NewRef(f));
+  batching = random_hook;
+  return before ? before : Py_NewRef(Py_None);
+}
+
 PyMethodDef functions[] = {
+    {"_set_random_hook", set_random_hook, METH_O, nullptr},
     {"_with_delegate", (PyCFunction)(void (*)(void))with_delegate, METH_FASTCALL, nullptr},
     {"_delegate_of", delegate_of, METH_O, nullptr},
     {"_set_delegate", (PyCFunction)(void (*)(void))set_delegate, METH_FASTCALL, nullptr},
@@ -184,6 +205,17 @@ PyMethodDef functions[] = {
 };
 
 }  // namespace
+
+constinit thread_local bool batching = false;
+
+bool drawn_by_vmap(Call& c) {
+  if (c.op.spec.family != random_fill && c.op.spec.family != create) return false;
+  Py hook = Py::share(random_hook), args = tuple_from(c.args, argument);
+  Py result(checked(PyObject_CallFunction(hook.get(), "sO", full_name(c).c_str(), args.get())));
+  if (result.get() == Py_NotImplemented) return false;
+  take_outputs(c, result.get());
+  return true;
+}
 
 void add_delegates(PyObject* module) {
   if (PyModule_AddFunctions(module, functions) < 0) throw PythonError();

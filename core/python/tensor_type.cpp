@@ -254,7 +254,7 @@ int nb_bool(PyObject* o) {
     Tensor t = self_of(o);
     if (t.numel() == 0) throw runtime_error("Boolean value of Tensor with no values is ambiguous");
     if (t.numel() > 1) throw runtime_error("Boolean value of Tensor with more than one value is ambiguous");
-    Py x(scalar_to_python(t));
+    Py x(t->delegate ? ask_delegate(t, "bool").release() : scalar_to_python(t));
     return PyObject_IsTrue(x.get());
   });
 }

@@ -136,7 +136,7 @@ def tolist(tensor):
     raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
 
 
-@operator("item")
+@operator("item", "bool")
 def item(tensor):
     return to_dense(tensor).item()
 

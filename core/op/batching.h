@@ -1,0 +1,11 @@
+// vmap's say in calls without a batched argument: python/delegate.cpp.
+#pragma once
+#include "op/op.h"
+
+namespace rushlight {
+
+extern constinit thread_local bool batching;  // inside vmap
+// True where the call draws random numbers and vmap has seen to it.
+bool drawn_by_vmap(Call& c);
+
+}  // namespace rushlight
