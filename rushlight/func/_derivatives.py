@@ -10,6 +10,7 @@ from .. import _C
 from ..autograd import enable_grad
 from ..autograd import grad as _grad
 from ..autograd.forward_ad import _check_size
+from ._batched import Batched, batched_of, lifted
 from ._tree import describe, flatten, leaves_of, map_tree, same_structure
 
 Tensor = _C.Tensor
@@ -24,6 +25,7 @@ def fresh(tree, leaves):
     def change(x):
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
+        x = lifted(x)
         if x.requires_grad:
             return x.view_as(x)
         leaf = x.detach()
@@ -41,7 +43,15 @@ def released(tree, leaves):
     own = {id(leaf) for leaf in leaves}
 
     def change(x):
-        if isinstance(x, Tensor) and x.requires_grad and not _reaches_others(x, own):
+        if not isinstance(x, Tensor):
+            return x
+        delegate = batched_of(x)
+        if delegate is not None:  # what the slices were computed from
+            value = change(delegate.value)
+            if value is not delegate.value:
+                same = x.view_as(x)
+                x = _C._set_delegate(same, Batched(value, delegate.level, delegate.batched))
+        if x.requires_grad and not _reaches_others(x, own):
             bare = x.detach()
             for level in _C._forward_levels():
                 tangent = _C._tangent(x, level)
