@@ -297,7 +297,7 @@ def _fill_(tensor, value):
     return _copy_(tensor, _C.tensor(float(value), dtype=_C.float32))
 
 
-@_operator("item")
+@_operator("item", "bool")
 def _item(tensor):
     return _numbers(tensor).item()
 

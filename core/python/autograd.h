@@ -16,8 +16,8 @@ struct NodeObject {
 extern PyTypeObject* node_type;      // base of all grad_fn types
 extern PyTypeObject* function_type;  // base of the contexts of custom Functions
 
-PyObject* node_object(Node* n);       // new reference; None for null
-Node* node_of(PyObject* o);           // throws where the graph is gone
+PyObject* node_object(Node* n);  // new reference; None for null
+Node* node_of(PyObject* o);      // throws where the graph is gone
 // A backward pass is running, and it goes to all leaves: backward() without inputs (engine.cpp).
 bool in_plain_backward();
 Tensor variable_of(Node* n);          // of an AccumulateGrad node, else empty

@@ -60,6 +60,7 @@ def wrap(value, level, batched=True):
         Batched(value, level, batched),
         tuple(value.stride()[first:]),
         value.storage_offset(),
+        True,
     )
 
 
