@@ -44,7 +44,7 @@ def test_values(expression, expected):
     lambda x: torch.gradient(x)[0], lambda x: torch.quantile(x, 0.3), lambda x: torch.diff(x, 2), lambda x: torch.cov(x.reshape(3, 4)),
     lambda x: torch.index_reduce(torch.ones(2, dtype=torch.float64), 0, T([0, 1, 0]), x[:3], "prod"),
     lambda x: torch.permute_copy(x.reshape(3, 4), (1, 0)),
-    lambda x: torch.lstm_cell(x[:2], (x[2:4], x[4:6]), x[:8, None] * x[:2], x[:8, None] * x[4:6])[0],
+    lambda x: torch.lstm_cell(x[None, :2], (x[None, 2:4], x[None, 4:6]), x[:8, None] * x[:2], x[:8, None] * x[4:6])[0],
 ])  # fmt: skip
 def test_derivatives(function):
     assert gradcheck(function, (ramp(12, dtype=torch.float64).requires_grad_(),))
@@ -101,6 +101,20 @@ def test_grad_nests():
     assert float(w.grad) == 4.0
 
 
+def test_recurrent_cells_check_shapes():
+    x, h, w = torch.ones(1, 2), torch.ones(1, 2), torch.ones(8, 2)
+    for kind, text, call in (
+        (IndexError, "shape (2,)", lambda: torch.lstm_cell(x[0], (h, h), w, w)),
+        (RuntimeError, "input has inconsistent input_size: got 3 expected 2", lambda: torch.lstm_cell(torch.ones(1, 3), (h, h), w, w)),
+        (RuntimeError, "weight_ih first dim must be 4 * hidden_size = 8, but got 6", lambda: torch.lstm_cell(x, (h, h), w[:6], w)),
+        (RuntimeError, "weight_hh first dim must be 3 * hidden_size = 6, but got 8", lambda: torch.gru_cell(x, h, w[:6], w)),
+        (RuntimeError, "states of shape (1, hidden_size)", lambda: torch.gru_cell(x, torch.ones(2, 2), w[:6], w[:6])),
+    ):
+        with pytest.raises(kind) as info:
+            call()
+        assert text in str(info.value)
+
+
 def test_jacobians():
     x = T([1.0, 2.0])
     f = lambda x: torch.stack([x.prod(), x.sum(), x[0] ** 2])  # noqa: E731
@@ -112,7 +126,7 @@ def test_jacobians():
     assert pull(T([1.0, 1.0, 0.0]))[0].tolist() == [3.0, 2.0] and not value.requires_grad
     assert func.hessian(lambda x: (x**3).sum())(x).tolist() == [[6.0, 0.0], [0.0, 12.0]]
     assert func.grad_and_value(lambda x: (x * x, "aux"), has_aux=True)(T(3.0)) == (6.0, (9.0, "aux"))
-    with pytest.raises(RuntimeError, match="scalar tensor"):
+    with pytest.raises(RuntimeError, match="return a scalar Tensor"):
         func.grad(lambda x: x * 2)(x)
 
 

@@ -108,10 +108,24 @@ __all__ += ["instance_norm", "max_pool1d_with_indices", "poisson_nll_loss", "tri
 # ---- one step of recurrent networks ----
 
 
-def _cell(mode, *args):
+def _cell(mode, input, state, w_ih, w_hh, b_ih, b_hh):
     from rushlight.nn.modules._recurrent import cell
 
-    return cell(mode, *args)
+    if input.dim() != 2:
+        raise IndexError(f"recurrent cells expect a batch of shape (batch, input_size), got an input of shape {tuple(input.shape)}")
+    hidden = state[0].shape[-1] if state[0].dim() == 2 else None
+    if any(s.shape != (input.shape[0], hidden) for s in state):
+        raise RuntimeError(
+            f"recurrent cells expect states of shape ({input.shape[0]}, hidden_size), got {[tuple(s.shape) for s in state]}"
+        )
+    gates = {"LSTM": 4, "GRU": 3}.get(mode, 1)
+    factor = f"{gates} * " if gates > 1 else ""
+    for name, weight in ("weight_ih", w_ih), ("weight_hh", w_hh):
+        if weight.dim() != 2 or weight.shape[0] != gates * hidden:
+            raise RuntimeError(f"{name} first dim must be {factor}hidden_size = {gates * hidden}, but got {weight.shape[0]}")
+    if w_ih.shape[1] != input.shape[1]:
+        raise RuntimeError(f"input has inconsistent input_size: got {input.shape[1]} expected {w_ih.shape[1]}")
+    return cell(mode, input, state, w_ih, w_hh, b_ih, b_hh)
 
 
 def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):

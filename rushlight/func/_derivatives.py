@@ -174,7 +174,7 @@ def grad(func, argnums=0, has_aux=False):
 
 
 def vjp(func, *primals, has_aux=False):
-    """(func(*primals), function of a vector: its product with the Jacobian)."""
+    """(func(*primals), function of a vector: its products with the Jacobian, a tuple with one for each primal)."""
     leaves = []
     with enable_grad():
         inputs = fresh(primals, leaves)
@@ -198,8 +198,7 @@ def vjp(func, *primals, has_aux=False):
                 )
         with enable_grad():
             result = build(iter(gradients(flat_out, flat_in, vectors)))
-        result = released(result, leaves)
-        return result[0] if len(primals) == 1 else result
+        return released(result, leaves)
 
     value = released(output, leaves)
     return (value, product, released(aux, leaves)) if has_aux else (value, product)
