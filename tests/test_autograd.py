@@ -555,6 +555,7 @@ class TestAnomaly:
     def test_check_nan_off(self):
         x = torch.ones(1, requires_grad=True)
         with torch.autograd.set_detect_anomaly(True, check_nan=False):
+            assert torch.is_anomaly_enabled()
             (x * float("nan")).log().sum().backward()
         assert np.isnan(x.grad.item())
 

@@ -90,7 +90,7 @@ def sym_sqrt(a):
 
 def is_anomaly_enabled():
     """Whether backward looks for nan."""
-    return bool(_C._is_anomaly_enabled()) if hasattr(_C, "_is_anomaly_enabled") else False
+    return _C.is_anomaly_enabled()
 
 
 def is_autocast_enabled(device_type=None):
