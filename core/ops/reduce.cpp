@@ -83,7 +83,10 @@ template <class T> struct Sum {
   using Acc = Wide<T>;
   RL_INLINE Acc identity() const { return Acc(0); }
   RL_INLINE Acc lift(T x) const { return Acc(x); }
-  RL_INLINE Acc combine(Acc a, Acc b) const { return a + b; }
+  RL_INLINE Acc combine(Acc a, Acc b) const {
+    if constexpr (std::is_integral_v<Acc>) return Acc(uint64_t(a) + uint64_t(b));  // wraps
+    else return a + b;
+  }
 };
 template <class T> struct NanSum : Sum<T> {
   using Acc = Wide<T>;

@@ -23,8 +23,15 @@ constexpr int64_t block = 512;  // elements converted at a time, through buffers
 template <class To, class From> RL_INLINE void convert_loop(char* to, const char* from, int64_t n) {
   auto* t = reinterpret_cast<To*>(to);
   auto* f = reinterpret_cast<const From*>(from);
-  RL_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(load(f + i));
+  if constexpr (std::is_same_v<From, bool> && sizeof(To) > 1) {
+    // 0 for the byte 0, else 1, without a comparison: that would be carried to the width of To before it becomes a number
+    auto* bytes = reinterpret_cast<const uint8_t*>(from);
+    RL_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(uint8_t((bytes[i] + 255u) >> 8));
+  } else {
+    RL_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) t[i] = convert<To>(load(f + i));
+  }
 }
 #if defined(__x86_64__)
 // The processor's own half conversions, which every v3 machine has.
