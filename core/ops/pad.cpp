@@ -134,7 +134,7 @@ const Op& pad_backward = def({
                            for (int64_t r = begin * per_block; r < end * per_block; ++r) {
                              T* row = to + r / per_block * map.in_block + map.rows[r % per_block];
                              for (int64_t i = 0; i < width; ++i)
-                               cpu::add_to(row[map.columns[i]], from[r * width + i]);
+                               cpu::add_to(row[map.columns[i]], load(from + r * width + i));
                            }
                          });
           });

@@ -164,14 +164,15 @@ void scatter_values(const Tensor& t, const Tensor& given_index, const Tensor& so
       [&]<class T>() {
         auto run = [&](auto write) { scatter_rows<T>(t, index, source, one, d, write); };
         switch (how) {
-          case Reduce::prod: return run([](T& a, const T& b) { a = scaled(a, b); });
+          case Reduce::prod: return run([](T& a, const T& b) { a = scaled(load(&a), load(&b)); });
           case Reduce::amax:
           case Reduce::amin:
             if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
               throw_unsupported("scatter_reduce", t.dtype());
-            else if (how == Reduce::amax) return run([](T& a, const T& b) { a = extreme<true>(a, b); });
-            else return run([](T& a, const T& b) { a = extreme<false>(a, b); });
-          default: return run([](T& a, const T& b) { cpu::add_to(a, b); });
+            else if (how == Reduce::amax)
+              return run([](T& a, const T& b) { a = extreme<true>(load(&a), load(&b)); });
+            else return run([](T& a, const T& b) { a = extreme<false>(load(&a), load(&b)); });
+          default: return run([](T& a, const T& b) { cpu::add_to(a, load(&b)); });
         }
       },
       "scatter");

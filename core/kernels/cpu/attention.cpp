@@ -20,7 +20,7 @@ template <class T>
 constexpr Kind kind = std::is_same_v<T, float> ? Kind::f32 : Kind::f64;
 // Hides in a row of scores what the mask (with element stride `step`) says.
 template <class T>
-RL_INLINE void mask_row(int64_t n, const T* added, const bool* seen, int64_t step, T* row) {
+RL_INLINE void mask_row(int64_t n, const T* added, const uint8_t* seen, int64_t step, T* row) {
   if (seen)
     for (int64_t j = 0; j < n; ++j) row[j] = seen[j * step] ? row[j] : minus_infinity<T>;
   if (added && step == 1)
@@ -72,8 +72,8 @@ struct Head {
         T* row = to + (i - begin) * keys;
         const int64_t at = i * s.mask_stride[2];
         mask_row(keys, mask && !s.bool_mask ? reinterpret_cast<const T*>(mask) + at : nullptr,
-                 mask && s.bool_mask ? reinterpret_cast<const bool*>(mask) + at : nullptr, s.mask_stride[3],
-                 row);
+                 mask && s.bool_mask ? reinterpret_cast<const uint8_t*>(mask) + at : nullptr,
+                 s.mask_stride[3], row);
         if (s.causal && i + 1 < keys) std::fill_n(row + i + 1, keys - i - 1, minus_infinity<T>);
       }
     });

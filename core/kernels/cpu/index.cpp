@@ -238,7 +238,10 @@ void put_elements(const Tensor& t, const Selection& s, const Tensor& values, boo
   if (count(s.sizes) == 0) return;
   if (accumulate)
     visit(
-        t.dtype(), [&]<class T>() { put_typed<T>(t, s, values, [](T& a, const T& b) { add_to(a, b); }); },
+        t.dtype(),
+        [&]<class T>() {
+          put_typed<T>(t, s, values, [](T& a, const T& b) { add_to(a, rushlight::load(&b)); });
+        },
         "index_put_");
   else
     visit_size(t.itemsize(), [&]<class T>() { put_typed<T>(t, s, values, [](T& a, const T& b) { a = b; }); });

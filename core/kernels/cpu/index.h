@@ -11,7 +11,7 @@ int64_t first_outside(const int64_t* index, int64_t n, int64_t low, int64_t high
 
 // a = a + b in the dtype's own arithmetic: integers wrap, bool is "or".
 template <class T> inline void add_to(T& a, T b) {
-  if constexpr (std::is_same_v<T, bool>) a = a || b;
+  if constexpr (std::is_same_v<T, bool>) a = rushlight::load(&a) || b;
   else if constexpr (std::is_integral_v<T>) a = T(std::make_unsigned_t<T>(a) + std::make_unsigned_t<T>(b));
   else if constexpr (HalfPrecision<T>) a = T(float(a) + float(b));
   else a += b;
