@@ -64,7 +64,7 @@ def test_queues_share_tensors(method):
     for _ in range(3):
         base = torch.arange(10_000, dtype=torch.float64)
         inbox.put((base, base[2:5], nn.Parameter(torch.ones(2))))
-        values, shared, kind, needs_grad, total = outbox.get()
+        values, shared, kind, needs_grad, total = outbox.get(timeout=120)  # a process that died never answers
         assert values == [3, 4, 5] and shared and kind == "Parameter" and needs_grad
         assert base[2:5].tolist() == [3, 4, 5] and total.item() == base.sum().item()
     inbox.put(None)
