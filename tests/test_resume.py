@@ -1,12 +1,10 @@
 """Resuming: loaders inside a pass, and whole training runs after they were killed."""
 
 import itertools
-import os
 import pickle
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +20,6 @@ from rushlight.utils.data import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:.*use of fork")
-ROOT = Path(__file__).parent.parent
 
 
 class Noisy(Dataset):
@@ -196,7 +193,6 @@ def test_a_killed_training_ends_in_the_same_bits(workers, tmp_path):
             [sys.executable, "-W", "ignore", "-c", TRAINING, str(tmp_path / name), str(workers), str(kill_at)],
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 
     whole = train("whole.pt", -1)

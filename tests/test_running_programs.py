@@ -1,26 +1,17 @@
 """`python -m rushlight program`, install_as_torch: PyTorch's names, and everything else as python has it."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-
 
 def python(*arguments, cwd, **options):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    }
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -178,11 +169,9 @@ def test_install_as_torch(tmp_path):
 
 def test_interrupt(tmp_path):
     name = program(tmp_path, "import time\nprint('on', flush=True)\ntime.sleep(60)\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "rushlight", name],
         cwd=tmp_path,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -27,7 +27,6 @@ mkdir -p "$site"
 cp -r rushlight "$site/"
 find "$site" \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
 cp "$build"/_C*.so "$site/rushlight/"
-ln -s "$top/tests" "$site/tests"  # processes that a test starts find its functions there
 
 compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
 runtime=$("$compiler" -print-file-name=libasan.so)
