@@ -499,6 +499,8 @@ def test_long_run():
 
 
 FOUND = [  # calls that once crashed, read foreign memory or changed an argument before they raised
+    "function('_scale_', [T('float32', (3,), 'plain', 'small', 0), T('float32', (3,), 'plain', 'small', 1)], T('int64', (), 'plain', 'index', 1))",
+    "method('mvlgamma', T('int8', (0, 3), 'plain', 'small', 0), 9223372036854775807)",
     "function('_only_row', T('bool', (), 'plain', 'small', 0))",
     "method('unfold', T('complex128', (2, 1, 2), 'offset', 'zero', 0), 0, 2, 9223372036854775807)",
     "function('aminmax', T('bool', (), 'plain', 'small', 0), out=(T('bool', (), 'plain', 'zero', 0), T('bool', (0,), 'plain', 'small', 0)))",

@@ -163,11 +163,27 @@ const Op& total_norm = def({
 
 const Op& scale_ = def({
     .sig = "_scale_(Tensor[] tensors, Tensor factor) -> Tensor[]",
-    .doc = "Multiplies every tensor by a factor, in place.",
+    .doc = "Multiplies every floating point tensor by a factor without dimensions, in place.",
     .forms = Forms::function,
     .cpu =
         [](Call& c) {
-          for (auto& t : c.tensors(0)) mul.call_inplace({t, c.in(1)});
+          const Tensor& factor = c.in(1);
+          // whatever could stop a product is asked before the first tensor is written
+          if (factor.ndim() || is_complex(factor.dtype()))
+            throw runtime_error("_scale_ expects a real factor without dimensions, got one of sizes ",
+                                show(factor.sizes()), " and dtype ", info(factor.dtype()).name);
+          for (auto& t : c.tensors(0)) {
+            if (!is_float(t.dtype()) && !is_complex(t.dtype()))
+              throw runtime_error("_scale_ expects floating point tensors, got ", info(t.dtype()).name);
+            check_inplace(t, grad_enabled() && (t.needs_grad() || factor.needs_grad()));
+            if (t->delegate) continue;
+            if (t.device().type != factor.device().type || overlap(factor, t) != Overlap::none ||
+                (!t.contiguous() && overlaps_itself(t.sizes(), t.strides())))
+              throw runtime_error(
+                  "_scale_ expects tensors on the factor's device that share no memory with it, "
+                  "nor any two of their elements");
+          }
+          for (auto& t : c.tensors(0)) mul.call_inplace({t, factor});
           give_back(c, c.tensors(0));
         },
     .composite = true,

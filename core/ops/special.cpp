@@ -163,6 +163,7 @@ const Op& mvlgamma = def({
         [](Call& c) {
           int64_t p = c.i(1);
           if (p < 1) throw runtime_error("p has to be greater than or equal to 1");
+          if (p > 1 << 20) throw not_implemented("mvlgamma with p above 1048576, got p = ", p);
           static const Op& log_gamma = find_op("lgamma");
           Tensor sum = log_gamma(c.in(0));
           for (int64_t k = 1; k < p; ++k) sum = add(sum, log_gamma(sub(c.in(0), 0.5 * k)));
