@@ -261,6 +261,7 @@ class Timer:
 
     def repetitions(self, block):
         """How many runs fill one block of time, and the time of one (warms the code up, too)."""
+        self.seconds(1)  # the first call of a library sets things up, and says nothing about the next
         count = 1
         while True:
             seconds = self.seconds(count)
