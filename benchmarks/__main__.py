@@ -9,6 +9,14 @@ from contextlib import nullcontext
 from . import cases, limits, report
 from .timing import Worker, busy_cores, compare, under_contention
 
+# What limits rushlight, PyTorch's own kernels and the libraries that it calls to AVX2.
+AVX2 = {
+    "RUSHLIGHT_CPU": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+AVX2_TITLE = ", both with AVX2"
 CONTENTION_HEAD = ["case", "default", "1 thread", "ratio", "", "", "", "asked", "", ""]
 
 
@@ -25,6 +33,7 @@ def parse():
     )
     parser.add_argument("--alone", action="store_true", help="do not compare with torch")
     parser.add_argument("--contention", action="store_true", help="default threads beside one, on busy cores")
+    parser.add_argument("--avx2", action="store_true", help="both sides limited to the instructions of AVX2")
     parser.add_argument("--budget", type=float, default=0.4, help="seconds per case and number of threads")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument(
@@ -52,10 +61,11 @@ def chosen(args):
 def start_workers(args):
     """Rushlight's process, and torch's where there is one."""
     python = sys.executable if args.against == "torch" else args.against
-    workers = [Worker(python, "rushlight")]
+    variables = AVX2 if args.avx2 else {}
+    workers = [Worker(python, "rushlight", variables)]
     if args.alone or args.contention or (args.against == "torch" and not importlib.util.find_spec("torch")):
         return workers
-    return [*workers, Worker(python, "torch")]
+    return [*workers, Worker(python, "torch", variables)]
 
 
 def run(args, workers, peaks):
@@ -72,6 +82,8 @@ def run(args, workers, peaks):
             case.floor, case.limit, case.flop, case.traffic = 1 / 1.2, None, None, None
             result = under_contention(group, case, workers[0])
         else:
+            if args.avx2:
+                case.floor, case.limit = (1.3 if group == "matmul" else 1.0), None
             result = compare(group, case, workers, args.budget)
         results[group].append(result)
         print(report.line(report.cells(result, peaks)), flush=True)
@@ -104,7 +116,7 @@ def main():
     versions = [f"{w.module} {w.version}" for w in workers]
     print(f"{report.machine()}\n{', '.join(versions)}, {workers[0].threads} threads by default")
     peaks = {}
-    if args.write or any(case.flop or case.traffic for _, case in chosen(args)):
+    if not args.avx2 and (args.write or any(case.flop or case.traffic for _, case in chosen(args))):
         peaks = limits.measure(workers[0].threads)
         for name, (one, all_) in peaks.items():
             print(
@@ -121,11 +133,14 @@ def main():
         if args.contention:
             everything = [r for list_ in results.values() for r in list_]
             sections["contention"] = report.section("contention", everything, {}, CONTENTION_HEAD, note)
+        elif args.avx2:
+            for group, list_ in results.items():
+                sections[group + AVX2_TITLE] = report.section(group + AVX2_TITLE, list_, {}, report.HEAD, note)
         else:
             sections["limits"] = report.limits_section(peaks, note)
             for group, list_ in results.items():
-                sections[group] = report.section(group, list_, peaks, report.HEAD, note)
-        report.write(sections, ["limits", *cases.GROUPS, "contention"])
+                sections[group] = report.section(group, list_, peaks, report.HEAD, note, cases.short(group))
+        report.write(sections, ["limits", *cases.GROUPS, *[g + AVX2_TITLE for g in cases.GROUPS], "contention"])
         print(f"written: {report.PAGE.name}")
     return 0
 

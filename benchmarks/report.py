@@ -91,13 +91,14 @@ def line(row):
     return (f"{first:{WIDTHS[0]}s}" + " ".join(f"{c:>{w}s}" for c, w in zip(rest, WIDTHS[1:]))).rstrip()
 
 
-def section(title, results, peaks, heading, note):
-    """The Markdown of one group."""
+def section(title, results, peaks, heading, note, short=""):
+    """The Markdown of one group; `short` says what limits the rows that fall short."""
     rows = ["| " + " | ".join(heading) + " |", "|---" + "|---:" * 6 + "|---|---|---|"]
     for result in results:
         first, *rest = cells(result, peaks)
         rows.append("| `" + first + "` | " + " | ".join(rest) + " |")
-    return "\n".join([f"## {title}", "", note, "", *rows, ""])
+    short = [short, ""] if short and any(result.held() is False for result in results) else []
+    return "\n".join([f"## {title}", "", note, "", *rows, "", *short])
 
 
 def limits_section(peaks, note):

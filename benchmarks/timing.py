@@ -76,13 +76,14 @@ class Result:
 
 
 class Worker:
-    """A live process that has imported one of the libraries."""
+    """A live process that has imported one of the libraries; `variables` are added to its environment."""
 
-    def __init__(self, python, module):
+    def __init__(self, python, module, variables=None):
         self.python, self.module = python, module
+        self.environment = {**environment(), **(variables or {})}
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.timing", module],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOP, env=environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TOP, env=self.environment,
         )  # fmt: skip
         hello = self.ask()
         self.version, self.threads = hello["version"], hello["threads"]
@@ -210,7 +211,7 @@ def run_fresh(worker, group, case):
         f"exec({case.setup!r}, names)\nexec({case.stmt!r}, names)\nprint(names['result'])"
     )
     done = subprocess.run(
-        [worker.python, "-c", code], capture_output=True, text=True, cwd=TOP, env=environment()
+        [worker.python, "-c", code], capture_output=True, text=True, cwd=TOP, env=worker.environment
     )
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no error text")

@@ -1,4 +1,5 @@
-"""The benchmarks, one group per file: each has a list CASES. The files import neither rushlight nor torch."""
+"""The benchmarks, one group per file: each has a list CASES, and a text SHORT where some of them fall short: what was
+tried, and what limits them. The files import neither rushlight nor torch."""
 
 import importlib
 
@@ -11,3 +12,8 @@ GROUPS = [
 def load(group):
     """The cases of one group."""
     return importlib.import_module(f"benchmarks.cases.{group}").CASES
+
+
+def short(group):
+    """What there is to say about the cases of one group that fall short, as Markdown."""
+    return getattr(importlib.import_module(f"benchmarks.cases.{group}"), "SHORT", "").strip()
