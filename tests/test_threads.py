@@ -129,6 +129,71 @@ def all_sums():
     return found
 
 
+def trained(build, batch, classes):
+    """A digest of the parameters after 50 steps of Adam on random data."""
+    rl.manual_seed(0)
+    net = build()
+    optimizer = rl.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(50):
+        x = batch()
+        logits = net(x)
+        loss = rl.nn.functional.cross_entropy(logits, rl.randint(0, classes, logits.shape[:1]))
+        optimizer.zero_grad()
+        loss.backward()
+        rl.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+    assert all(p.isfinite().all() for p in net.parameters())
+    return digest(list(net.parameters()))
+
+
+def cnn():
+    """Convolutions of several kinds, with more channels and pixels than fit one chunk of work."""
+    nn = rl.nn
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=64), nn.Conv2d(64, 32, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.1), nn.Linear(512, 10),
+    )  # fmt: skip
+
+
+class GPT(rl.nn.Module):
+    """Two layers of causal attention; the logits of every place of the sequence are rows of one matrix."""
+
+    def __init__(self, width=64, heads=4, context=48, tokens=96):
+        super().__init__()
+        nn = rl.nn
+        self.tokens, self.places = nn.Embedding(tokens, width), nn.Embedding(context, width)
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.1, "gelu", batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(width, tokens)
+
+    def forward(self, ids):
+        n = ids.shape[1]
+        mask = rl.nn.Transformer.generate_square_subsequent_mask(n)
+        x = self.tokens(ids) + self.places(rl.arange(n))
+        return self.head(self.blocks(x, mask, is_causal=True)).flatten(0, 1)
+
+
+def trained_nets():
+    return [
+        trained(cnn, lambda: rl.randn(16, 3, 24, 24), 10),
+        trained(GPT, lambda: rl.randint(0, 96, (8, 48)), 96),
+    ]
+
+
+def test_training_gives_the_same_bits_for_any_number_of_threads():
+    before = rl.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3, 8):
+            rl.set_num_threads(threads)
+            found.append(trained_nets())
+        assert all(f == found[0] for f in found)
+    finally:
+        rl.set_num_threads(before)
+
+
 def ask(isa, function):
     """What a function of this file gives in a process with that instruction set."""
     code = "import json, runpy; print(json.dumps(runpy.run_path(%r)[%r]()))" % (__file__, function)
@@ -150,6 +215,11 @@ def test_same_bits_on_every_instruction_set():
     assert len(v4) > 200
     different = sorted(key for key in v4 if v4[key] != v3.get(key))
     assert not different
+
+
+@needs_avx512
+def test_training_gives_the_same_bits_on_every_instruction_set():
+    assert ask("v4", "trained_nets") == ask("v3", "trained_nets")
 
 
 @needs_avx512
