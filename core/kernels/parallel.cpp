@@ -1,11 +1,15 @@
-// The thread pool behind parallel_for. Chunks are claimed one by one by the workers and the caller, so a
-// thread that the system has put aside delays only the chunk it holds; there is no barrier at which all must
-// arrive.
+// The thread pool behind parallel_for. Chunks are claimed one by one by the workers and the caller, each beginning with a
+// stretch of his own, so a thread that the system has put aside delays only the chunk it holds; there is no barrier at
+// which all must arrive.
 #include "parallel.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -94,18 +98,83 @@ inline void pause() {
 #endif
 }
 
+double now_us() {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 // Spins until ready() or the time is over; says whether ready() held.
 template <class Ready>
-bool spin(int microseconds, Ready ready) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
+bool spin(double microseconds, Ready ready) {
+  const double end = now_us() + microseconds;
   do {
     for (int i = 0; i < 16; i++) {
       if (ready()) return true;
       pause();
     }
-  } while (std::chrono::steady_clock::now() < end);
+  } while (now_us() < end);
   return false;
 }
+
+// Where the caller of parallel_for runs. A scheduler that wakes a worker likes to put it on its caller's core, where it
+// only gets in the way, and takes milliseconds to mend that.
+class CallersPlace {
+ public:
+  // Called by the caller.
+  void note() {
+#if defined(__linux__)
+    thread_local const pid_t self = static_cast<pid_t>(syscall(SYS_gettid));
+    place_.store(uint64_t(self) << 32 | uint32_t(sched_getcpu()), std::memory_order_relaxed);
+#endif
+  }
+  // Called by a worker: moves to another core that the caller may use, if there is one.
+  void avoid() const {
+#if defined(__linux__)
+    const uint64_t place = place_.load(std::memory_order_relaxed);
+    const int cpu = sched_getcpu();
+    if (cpu < 0 || cpu != static_cast<int>(static_cast<uint32_t>(place))) return;
+    cpu_set_t cores;  // systems with more than its 1,024 say EINVAL: the worker stays where it is
+    if (sched_getaffinity(static_cast<pid_t>(place >> 32), sizeof cores, &cores) != 0) return;
+    CPU_CLR(cpu, &cores);
+    if (CPU_COUNT(&cores) > 0) sched_setaffinity(0, sizeof cores, &cores);
+#endif
+  }
+
+ private:
+  std::atomic<uint64_t> place_{UINT64_MAX};  // thread << 32 | core
+};
+
+// How a worker waits for the next job. To wake a sleeping thread takes longer than many a job, so it spins for as long
+// as jobs have come quickly before. Spinning, it offers the core to others every few microseconds; where somebody
+// takes it, cores are scarce: it sleeps, and spins less for the next while.
+class Patience {
+ public:
+  template <class Ready, class Sleep>
+  void wait(Ready ready, Sleep sleep) {
+    const double start = now_us();
+    double before = start;
+    while (before - start < limit_) {
+      if (spin(5, ready)) {
+        limit_ = std::min(longest, 2 * limit_);
+        return;
+      }
+      sched_yield();
+      const double after = now_us();
+      if (after - before > taken_away) {
+        limit_ = shortest;
+        break;
+      }
+      before = after;
+    }
+    if (ready()) return;
+    sleep();
+    limit_ = now_us() - start < longest ? std::min(longest, 2 * limit_) : std::max(shortest, limit_ / 2);
+  }
+
+ private:
+  static constexpr double shortest = 20, longest = 1000, taken_away = 100;  // microseconds
+  double limit_ = 200;
+};
 
 // One call of parallel_for; lives on the caller's stack.
 struct Job {
@@ -132,25 +201,41 @@ struct Job {
 
 thread_local bool inside = false;
 
+// A stretch of the claims. `ticket` is generation << 32 | next claim: whoever wants one reads the ticket, then the
+// job's fields, then takes the claim with a compare-and-swap: if the job changed in between, so has the generation,
+// and the swap fails.
+struct alignas(64) Stretch {
+  std::atomic<uint64_t> ticket{0};
+};
+
 struct Pool {
-  // `ticket` is generation << 32 | next claim. A worker reads the ticket, then the job's fields, then takes
-  // the claim with a compare-and-swap: if the job changed in between, so has the generation, and the swap
-  // fails.
-  alignas(64) std::atomic<uint64_t> ticket{0};
-  std::atomic<Job*> job{nullptr};
-  std::atomic<uint32_t> claims{0};
-  std::atomic<int> active{0};  // workers with an index below this take part
+  // Everybody takes the claims of a stretch of his own, in order, before he helps the next one out: what a thread
+  // has written in one job is in the cache of its core in the next one over the same memory.
+  Stretch stretches[max_threads];
+  alignas(64) std::atomic<Job*> job{nullptr};
+  std::atomic<uint64_t> shape{0};  // of the job: number of threads << 32 | number of claims
   alignas(64) std::atomic<uint32_t> done{0};
   alignas(64) std::atomic<uint32_t> epoch{0};
   std::atomic<int> sleepers{0};
   std::atomic<bool> busy{false};
-  int workers = 0;  // only touched while busy is held
+  CallersPlace caller;
+  int workers = 0;  // only touched while busy is held, as is
+  uint32_t generation = 0;
 
-  bool run_one() {
+  // The first claim of a stretch; that of the one behind the last is the number of claims.
+  static uint32_t first_claim(uint32_t count, int stretch, int threads) {
+    return static_cast<uint32_t>(uint64_t{count} * stretch / threads);
+  }
+
+  // Runs one claim of a stretch; false where none is left.
+  bool run_one(int stretch) {
+    std::atomic<uint64_t>& ticket = stretches[stretch].ticket;
     uint64_t seen = ticket.load(std::memory_order_acquire);
-    const uint32_t count = claims.load(std::memory_order_acquire);
+    const uint64_t now = shape.load(std::memory_order_acquire);
+    const auto count = static_cast<uint32_t>(now);
+    const int threads = static_cast<int>(now >> 32);
     const auto claim = static_cast<uint32_t>(seen);
-    if (claim >= count) return false;
+    if (stretch >= threads || claim >= first_claim(count, stretch + 1, threads)) return false;
     Job* current = job.load(std::memory_order_acquire);
     if (!ticket.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel)) return true;
     current->run_claim(claim);
@@ -158,17 +243,24 @@ struct Pool {
     return true;
   }
 
+  void run_all(int own) {
+    const int threads = static_cast<int>(shape.load(std::memory_order_acquire) >> 32);
+    for (int i = 0; own < threads && i < threads; i++)
+      while (run_one((own + i) % threads)) {}
+  }
+
   void work(int index) {
     inside = true;
+    Patience patience;
     for (uint32_t seen = 0;;) {
-      if (index < active.load(std::memory_order_relaxed))
-        while (run_one()) {}
-      const auto changed = [&] { return epoch.load(std::memory_order_acquire) != seen; };
-      if (!spin(30, changed)) {
-        sleepers.fetch_add(1);
-        epoch.wait(seen);
-        sleepers.fetch_sub(1);
-      }
+      caller.avoid();
+      run_all(index + 1);
+      patience.wait([&] { return epoch.load(std::memory_order_acquire) != seen; },
+                    [&] {
+                      sleepers.fetch_add(1);
+                      epoch.wait(seen);
+                      sleepers.fetch_sub(1);
+                    });
       seen = epoch.load(std::memory_order_acquire);
     }
   }
@@ -188,16 +280,19 @@ struct Pool {
   }
 
   void run(Job& next, int threads) {
+    caller.note();
     grow(threads - 1);
-    active.store(threads - 1, std::memory_order_relaxed);
     const int64_t chunks = (next.n + next.grain - 1) / next.grain;
     next.chunks_per_claim = std::max<int64_t>(1, chunks / (int64_t{64} * threads));
     const auto count = static_cast<uint32_t>((chunks + next.chunks_per_claim - 1) / next.chunks_per_claim);
-    claims.store(0, std::memory_order_relaxed);
+    shape.store(0, std::memory_order_relaxed);
     job.store(&next, std::memory_order_relaxed);
     done.store(0, std::memory_order_relaxed);
-    ticket.store(((ticket.load(std::memory_order_relaxed) >> 32) + 1) << 32, std::memory_order_release);
-    claims.store(count, std::memory_order_release);
+    generation++;
+    for (int i = 0; i < threads; i++)
+      stretches[i].ticket.store(uint64_t{generation} << 32 | first_claim(count, i, threads),
+                                std::memory_order_release);
+    shape.store(uint64_t(threads) << 32 | count, std::memory_order_release);
     epoch.fetch_add(1);
     if (sleepers.load() > 0) {
       if (static_cast<int>(count) - 1 < workers)
@@ -205,7 +300,7 @@ struct Pool {
       else epoch.notify_all();
     }
     inside = true;
-    while (run_one()) {}
+    run_all(0);
     inside = false;
     if (!spin(50, [&] { return done.load(std::memory_order_acquire) == count; }))
       for (uint32_t now; (now = done.load(std::memory_order_acquire)) != count;) done.wait(now);
