@@ -129,7 +129,10 @@ def __getattr__(name):
         from . import storage
 
         return getattr(storage, name)
-    raise AttributeError(f"module 'rushlight' has no attribute '{name}'")
+    import sys
+
+    own = "torch" if sys.modules.get("torch") is sys.modules[__name__] else "rushlight"  # as the program named it
+    raise AttributeError(f"module '{own}' has no attribute '{name}'")
 
 
 def __dir__():

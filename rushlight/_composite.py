@@ -4,6 +4,8 @@
 `core` and `core_first` fetch the C++ core's operators for Python code.
 """
 
+import functools
+
 from . import _C
 
 COMPOSITES = []  # (function, samples, reference)
@@ -18,6 +20,19 @@ def sampled(*samples, ref=None):
         return function
 
     return record
+
+
+def shown_as(name):
+    """Decorates a composite whose result has one grad_fn in PyTorch: that name is shown, whatever the last operator was."""
+
+    def name_result(composite):
+        @functools.wraps(composite)
+        def call(*args, **kwargs):
+            return _C._show_history_as(composite(*args, **kwargs), name)
+
+        return call
+
+    return name_result
 
 
 def core(name):

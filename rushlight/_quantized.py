@@ -80,6 +80,15 @@ def _parts(tensor, name):
     return found
 
 
+def _warn_deprecated():
+    _C._warn_once(
+        "torch.quantize_per_tensor, torch.quantize_per_channel and other quantized tensor creation functions that produce "
+        "tensors with dtype torch.quint8, torch.qint8, and torch.qint32 are deprecated and will be removed in a future "
+        "PyTorch release. Please see https://github.com/pytorch/pytorch/issues/184982 for more information.",
+        2,
+    )
+
+
 def _integers(input, scale, zero_point, dtype, fused):
     """round(input / scale + zero_point), limited to the range of dtype, in float32 as PyTorch computes it. fused: product and
     sum are rounded once (float64 is wide enough for that), not each."""
@@ -127,6 +136,7 @@ def quantize_per_tensor(input, scale, zero_point, dtype):
     >>> rl.quantize_per_tensor(rl.tensor([1.0, 2.0]), 0.1, 0, rl.qint8).int_repr()
     tensor([10, 20], dtype=torch.int8)
     """
+    _warn_deprecated()
     if isinstance(input, (list, tuple)):
         return tuple(
             quantize_per_tensor(x, s, z, dtype) for x, s, z in zip(input, scale.tolist(), zero_point.tolist(), strict=True)
@@ -144,6 +154,7 @@ def quantize_per_channel(input, scales, zero_points, axis, dtype):
     Args:
         scales, zero_points: 1-d tensors of input.shape[axis] elements; zero_points of an integer dtype.
     """
+    _warn_deprecated()
     _check(input, dtype, "quantize_per_channel")
     if zero_points.is_floating_point():
         raise NotImplementedError("quantize_per_channel: zero points that are not whole numbers are not implemented")

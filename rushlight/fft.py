@@ -11,6 +11,7 @@ import numpy as np
 from . import _C
 from ._composite import sampled
 from .autograd import Function
+from .autograd.function import recorded_as
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft",
@@ -29,6 +30,7 @@ _COMPLEX_OF = {_C.float32: _C.complex64, _C.float64: _C.complex128}
 _REAL_OF = {_C.complex64: _C.float32, _C.complex128: _C.float64}
 
 
+@recorded_as("FftC2CBackward0")
 class FftC2C(Function):
     """Complex to complex over dims: sums with exp(-i...), or exp(+i...) when inverse."""
 
@@ -46,6 +48,12 @@ class FftC2C(Function):
         return FftC2C.apply(grad, ctx.dims, not ctx.inverse), None, None
 
 
+@recorded_as("FftR2CBackward0")
+class FftC2COfReal(FftC2C):
+    """All frequencies of real numbers, which come as complex ones; PyTorch names it by what it was given."""
+
+
+@recorded_as("FftR2CBackward0")
 class FftR2C(Function):
     """Real to the first half of the spectrum, over one dimension."""
 
@@ -61,6 +69,7 @@ class FftR2C(Function):
         return FftC2C.apply(_resized(grad, ctx.dim, ctx.length), (ctx.dim,), True).real, None
 
 
+@recorded_as("FftC2RBackward0")
 class FftC2R(Function):
     """Half spectrum to n real numbers, over one dimension, with exp(+i...)."""
 
@@ -156,8 +165,13 @@ def _scaled(out, norm, count, inverse):
     if norm not in (None, "backward", "forward", "ortho"):
         raise RuntimeError(f'Invalid normalization mode: "{norm}"')
     if norm == "ortho":
-        return out * (1 / math.sqrt(count))
-    return out * (1 / count) if (norm == "forward") != inverse else out
+        factor = 1 / math.sqrt(count)
+    elif (norm == "forward") != inverse:
+        factor = 1 / count
+    else:
+        return out
+    history = type(out.grad_fn).__name__  # PyTorch scales inside the transform
+    return _C._show_history_as(out * factor, history)
 
 
 def _given(result, out):
@@ -175,12 +189,14 @@ def _one(n, dim):
 
 
 def _complex(name, x, s, dim, norm, inverse, out):
+    real = not x.is_complex() if isinstance(x, _C.Tensor) else False
     x = _floating(x, name, "complex")
     dims, lengths = _sizes(x, s, dim)
     for d, n in zip(dims, lengths):
         x = _resized(x, d, _checked_length(x.shape[d] if n is None else n))
     count = math.prod(x.shape[d] for d in dims)
-    result = FftC2C.apply(x, tuple(dims), inverse) if dims else x.clone()
+    transform = FftC2COfReal if real and not inverse and len(dims) == 1 else FftC2C
+    result = transform.apply(x, tuple(dims), inverse) if dims else x.clone()
     return _given(_scaled(result, norm, count, inverse), out)
 
 

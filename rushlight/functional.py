@@ -7,7 +7,7 @@ import warnings
 
 from . import _C
 from ._C import Tensor
-from ._composite import sampled
+from ._composite import sampled, shown_as
 from ._linalg.aliases import *  # noqa: F403
 from ._linalg.aliases import __all__ as _aliases
 from ._linalg.einsum import einsum
@@ -39,17 +39,12 @@ def broadcast_shapes(*shapes):
     result = [1] * max((len(shape) for shape in shapes), default=0)
     for shape in shapes:
         for i in range(-1, -1 - len(shape), -1):
-            if shape[i] < 0:
-                raise RuntimeError(
-                    f"Trying to create tensor with negative dimension ({shape[i]}): ({shape[i]})"
-                )
             if shape[i] == 1 or shape[i] == result[i]:
                 continue
-            if result[i] != 1:
+            if result[i] != 1 or shape[i] < 0:
                 raise RuntimeError(
-                    "Shape mismatch: objects cannot be broadcast to a single shape. Attempting to broadcast a dimension "
-                    f"of length {shape[i]} at {len(result) + i}! Mismatching argument at index {shapes.index(shape)} had "
-                    f"{tuple(shape)}; but expected shape should be broadcastable to {tuple(result)}"
+                    f"Attempting to broadcast a dimension of length {shape[i]} at {i}! Mismatching argument at index "
+                    f"{shapes.index(shape)} had {shape}; but expected shape should be broadcastable to {result}"
                 )
             result[i] = shape[i]
     return _C.Size(result)
@@ -107,6 +102,17 @@ def atleast_3d(*tensors):
 # ---- grids and combinations ----
 
 
+def _plain_text(t):
+    """A matrix as PyTorch's core prints it in messages: all rows, and a line with type and sizes."""
+    if t.dim() != 2 or t.is_complex() or not bool(t.isfinite().all()):
+        return repr(t)
+    whole = bool((t == t.trunc()).all()) if t.is_floating_point() else True
+    texts = [[str(int(v)) if whole else f"{v:.4f}" for v in row] for row in t.tolist()]
+    width = 1 + max((len(text) for row in texts for text in row), default=0)
+    rows = "".join(" ".join(text.rjust(width) for text in row) + "\n" for row in texts if row)
+    return f"{rows}[ torch.{t.dtype._type_name}{{{t.shape[0]},{t.shape[1]}}} ]"
+
+
 def meshgrid(*tensors, indexing=None):
     """Coordinates of the grid that vectors span: one tensor per vector, all of the grid's shape.
 
@@ -130,7 +136,7 @@ def meshgrid(*tensors, indexing=None):
         if t.dim() > 1:
             raise RuntimeError(
                 "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: "
-                + "".join(f" {n} " for n in t.shape)
+                + _plain_text(t)
             )
     if len({t.dtype for t in tensors}) > 1:
         raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
@@ -186,6 +192,7 @@ def unravel_index(indices, shape):
     return tuple(reversed(coordinates))
 
 
+@shown_as("BlockDiagBackward0")
 def block_diag(*tensors):
     """A matrix with the given matrices along its diagonal and zeros elsewhere."""
     tensors = _listed(tensors)
@@ -260,6 +267,7 @@ def tensordot(a, b, dims=2, out=None):
 
 
 @sampled("x(3,4), y(2,4)", "x(2,3,4), y(2,2,4), p=1.0", ref=None)
+@shown_as("CdistBackward0")
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     """p-norm distances between every row of x1 and every row of x2: (..., n, k) and (..., m, k) give (..., n, m)."""
     for name, x in (("X1", x1), ("X2", x2)):

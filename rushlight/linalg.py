@@ -5,6 +5,7 @@ from functools import cache as _cache
 
 from . import _C
 from ._C import _LinAlgError as LinAlgError  # noqa: F401
+from ._composite import shown_as as _shown_as
 from ._linalg.norms import cond, matrix_norm, matrix_rank, norm, vector_norm  # noqa: F401
 from ._linalg.products import cross as _cross
 from ._linalg.products import multi_dot  # noqa: F401
@@ -157,6 +158,7 @@ def tensorsolve(A, B, dims=None, *, out=None):
     return _result(solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape), out)
 
 
+@_shown_as("LinalgMatrixExpBackward0")
 def matrix_exp(A):
     """Exponential of square matrices, by scaling and squaring with a Pade approximant (Higham 2005)."""
     coefficients = (64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,

@@ -278,6 +278,7 @@ def set_flush_denormal(mode):
 def set_warn_always(b):
     """Whether warnings that appear once should appear always."""
     _state["warn_always"] = bool(b)
+    _C._set_warn_always(b)
 
 
 def is_warn_always_enabled():
@@ -289,6 +290,11 @@ def set_default_tensor_type(t):
     """Set the default dtype by the name of a legacy tensor type."""
     from ._legacy import dtype_of_name
 
+    _C._warn_once(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+        "torch.set_default_device() as alternatives.",
+        1,
+    )
     _C.set_default_dtype(dtype_of_name(t))
 
 

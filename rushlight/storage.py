@@ -4,6 +4,8 @@ import warnings
 
 import rushlight as rl
 
+from .misc import is_warn_always_enabled
+
 # class name in checkpoints -> dtype name; every other dtype is written as an UntypedStorage plus the dtype
 STORAGE_DTYPES = {
     "DoubleStorage": "float64",
@@ -83,7 +85,7 @@ _warned = []
 
 def _warn():
     """Once per process, when a program (not this package) reads a TypedStorage."""
-    if not _warned:
+    if not _warned or is_warn_always_enabled():
         _warned.append(True)
         warnings.warn(_DEPRECATED, UserWarning, stacklevel=3)
 

@@ -3,6 +3,8 @@
 Importing this module attaches them to the C type.
 """
 
+import warnings
+
 from . import _C
 from ._C import Tensor
 
@@ -289,6 +291,14 @@ def is_shared(self):
 @_method
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
     """A tensor of data with this tensor's dtype unless another is given."""
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than tensor.new_tensor(sourceTensor).",
+            stacklevel=2,
+        )
+        data = data.detach().to(dtype or self.dtype, copy=True)
+        return data.to(device or data.device).requires_grad_(requires_grad)
     return _C.tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
 
@@ -354,19 +364,25 @@ def expand_as(self, other):
 
 def _in_place_view(name, view):
     def change(self, *args, **kwargs):
-        if self.requires_grad and self.is_leaf and _C._is_grad_enabled():
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        out = getattr(self.detach(), view)(*args, **kwargs)
-        if self.requires_grad:
-            raise NotImplementedError(f"{name} on a tensor that is part of a graph is not implemented")
-        return self.set_(out)
+        if self.layout is not _C.strided or self.is_quantized:
+            return self.set_(getattr(self.detach(), view)(*args, **kwargs))
+        out = getattr(self, view)(*args, **kwargs)
+        _C._become_view(self, out)
+        shown = _IN_PLACE_HISTORY[view]
+        if view == "squeeze":
+            shown = "SqueezeBackward3" if not args and not kwargs else "SqueezeBackward4"
+        return _C._show_history_as(self, shown)
 
     change.__name__ = name
     change.__doc__ = f"{view} in place: the geometry of this tensor itself changes."
     setattr(Tensor, name, change)
 
 
-for _name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims"):
+_IN_PLACE_HISTORY = {
+    "t": "TBackward1", "transpose": "TransposeBackward1", "squeeze": "SqueezeBackward3", "unsqueeze": "UnsqueezeBackward1",
+    "swapaxes": "TransposeBackward1", "swapdims": "TransposeBackward1",
+}  # fmt: skip  (what PyTorch calls the derivatives)
+for _name in _IN_PLACE_HISTORY:
     _in_place_view(_name + "_", _name)
 
 

@@ -175,7 +175,8 @@ class TestModifiedSavedTensor:
         y.add_(3)
         with pytest.raises(RuntimeError) as error:
             y.sum().backward()
-        text = str(error.value)
+        assert str(error.value).endswith("set_detect_anomaly(True, check_nan=False).")
+        text = "".join(error.value.__notes__)
         assert "y = x.sigmoid()  # the saving line" in text
         assert "y.mul_(2)  # the changing line" in text and "y.add_(3)" not in text
         assert text.count(f'File "{__file__}", line ') == 2
@@ -346,6 +347,44 @@ class TestHistory:
         x = leaf(1.0)
         y = x * 2
         assert y.detach_() is y and y.is_leaf and not y.requires_grad
+
+
+class TestGeometry:
+    """t_(), transpose_(), squeeze_(), unsqueeze_(): the tensor itself becomes a view of what it was."""
+
+    def test_gradient(self):
+        x = torch.arange(6.0).reshape(2, 3).clone().requires_grad_()
+        y = x * 1
+        y.t_().unsqueeze_(0)
+        assert y.shape == (1, 3, 2) and name(y) == "UnsqueezeBackward1" and y._version == 2
+        (y * torch.arange(6.0).reshape(1, 3, 2)).sum().backward()
+        assert x.grad.tolist() == [[0, 2, 4], [1, 3, 5]]
+
+    def test_view_and_write(self):
+        x = torch.ones(3, 2, requires_grad=True)
+        y = x * 1
+        part = y[:2]
+        part.t_()
+        part.mul_(3)
+        y.sum().backward()
+        assert x.grad.tolist() == [[3, 3], [3, 3], [1, 1]]
+
+    def test_saved_output_counts_as_changed(self):
+        y = torch.ones(2, 3, requires_grad=True).exp()
+        y.transpose_(0, 1)
+        with pytest.raises(RuntimeError, match="output 0 of Exp, is at version 1; expected version 0"):
+            y.sum().backward()
+
+    def test_refused(self):
+        x = torch.ones(2, 3, requires_grad=True)
+        with pytest.raises(RuntimeError, match=LEAF):
+            x.t_()
+        with pytest.raises(RuntimeError, match=LEAF_VIEW):
+            x[0].unsqueeze_(0)
+        with pytest.raises(RuntimeError, match="returns multiple views"):
+            x.exp().unbind(0)[0].unsqueeze_(0)
+        with torch.no_grad():
+            assert x.t_().shape == (3, 2) and x.is_leaf
 
 
 class TestData:

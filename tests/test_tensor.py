@@ -382,8 +382,12 @@ def test_numpy_functions_and_operators():
 def test_read_only_arrays_warn_and_survive():
     a = np.arange(3.0)
     a.flags.writeable = False
-    with pytest.warns(UserWarning, match="not writable"):
-        rl.from_numpy(a)
+    rl.set_warn_always(True)
+    try:
+        with pytest.warns(UserWarning, match="not writable"):
+            rl.from_numpy(a)
+    finally:
+        rl.set_warn_always(False)
     assert rl.tensor(a).tolist() == [0, 1, 2]
 
 

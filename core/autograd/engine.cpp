@@ -6,6 +6,7 @@
 
 #include "autograd/hooks.h"
 #include "autograd/node.h"
+#include "autograd/saved.h"
 #include "op/profile.h"
 #include "python/python.h"
 
@@ -405,9 +406,11 @@ TensorList Pass::apply_watched(Node* n, TensorList gradients, uint64_t wanted) {
     if (n->hooks && n->hooks->after) run_after_hooks(n, results, kept);
     if (modes().anomaly_check_nan)
       for (uint32_t k = 0; k < n->nedges; ++k)
-        if (results[k] && has_nan(results[k]))
-          throw runtime_error("Function '", n->name(), "' returned nan values in its ", k, "th output.",
-                              n->site ? "\nIt was recorded here:\n" + describe(n->site) : "");
+        if (results[k] && has_nan(results[k])) {
+          Error e = runtime_error("Function '", n->name(), "' returned nan values in its ", k, "th output.");
+          if (!n->site) throw e;
+          throw_with_note(e, "It was recorded here:\n" + describe(n->site));
+        }
     return results;
   } catch (const PythonError&) {
     PyObject *type, *value, *trace;

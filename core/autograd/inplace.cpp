@@ -1,5 +1,6 @@
 // In-place writes and views: what is forbidden, how a write into a view becomes part of its base's history
 // (CopySlices), and how a view finds its history again after its base changed.
+#include "autograd/history.h"
 #include "autograd/hooks.h"
 #include "autograd/node.h"
 #include "autograd/saved.h"
@@ -222,6 +223,18 @@ void rebase_history(const Tensor& t, NodeRef node, uint32_t nr, uint32_t slot) {
   if (base->retains_grad) move_retain(base.get(), base->grad_fn, slices.get(), 0);
   set_history(base, std::move(slices), 0);
   regenerate(t);
+}
+
+void become_view(const Tensor& t, const Tensor& view) {
+  check_inplace(t, grad_enabled() && view.needs_grad());
+  NodeRef node = grad_enabled() ? NodeRef::share(view->grad_fn) : NodeRef();
+  set_layout(t, view.sizes(), view.strides(), view.offset());
+  wrote(t);
+  if (!node) return;
+  TensorObject* o = t.get();
+  if (o->extra) Py_CLEAR(o->extra->backward_hooks);  // these stay with the old node
+  if (o->retains_grad) move_retain(o, o->grad_fn, node.get(), view->output_nr);
+  set_history(t, std::move(node), view->output_nr);
 }
 
 void check_inplace(const Tensor& t, bool recording) {

@@ -3,7 +3,9 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <unordered_set>
 
+#include "autograd/history.h"
 #include "autograd/hooks.h"
 #include "autograd/node.h"
 #include "autograd/saved.h"
@@ -27,10 +29,11 @@ struct OpNode final : Node {
   static constexpr size_t front = 16;
   const Op* op = nullptr;
   uint16_t nargs = 0, nsaved = 0;
-  bool owns_objects = false;  // some argument is a Python object
-  bool saves = false;         // a second pass needs what the first one frees
-  Value* args = nullptr;      // a tensor argument holds the index of its Saved (or -1) in place of the tensor
-  Shape* inputs = nullptr;    // per gradient slot
+  const char* shown = nullptr;  // instead of the op's name: see show_history_as
+  bool owns_objects = false;    // some argument is a Python object
+  bool saves = false;           // a second pass needs what the first one frees
+  Value* args = nullptr;    // a tensor argument holds the index of its Saved (or -1) in place of the tensor
+  Shape* inputs = nullptr;  // per gradient slot
   Shape* outputs = nullptr;
   Saved* saved = nullptr;
 
@@ -47,7 +50,7 @@ struct OpNode final : Node {
   }
   static void operator delete(void* p, size_t) { operator delete(p); }
   ~OpNode() override;
-  const char* name() const override { return op->grad_name.c_str(); }
+  const char* name() const override { return shown ? shown : op->grad_name.c_str(); }
   GradMeta output_meta(uint32_t nr) const override {
     const Shape& s = outputs[nr];
     return {{s.dims, s.ndim}, s.dtype, s.device};
@@ -401,5 +404,10 @@ IntSpan Call::in_strides(int slot) const {
 }
 Dtype Call::in_dtype(int slot) const { return input_shape(*this, slot).dtype; }
 int Call::slots() const { return node->nedges; }
+
+void show_history_as(const Tensor& t, const std::string& name) {
+  static auto* names = new std::unordered_set<std::string>;  // nodes point at them
+  if (auto* node = dynamic_cast<OpNode*>(grad_fn(t))) node->shown = names->insert(name).first->c_str();
+}
 
 }  // namespace rushlight

@@ -62,19 +62,34 @@ std::string op_name(const char* node_name) {
     text +=
         "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True, check_nan=False).";
-  if (reader->site)
-    text += cat_text("\nIt was saved for ", reader->name(), " here:\n", describe(reader->site));
+  std::string note;
+  if (reader->site) note = cat_text("It was saved for ", reader->name(), " here:\n", describe(reader->site));
   for (uint32_t version : {s.version + 1, t.version()}) {  // the first write after saving, or else the last
     Write& w = write_slot(t->storage, version);
     if (w.storage != t->storage || w.version != version || !w.site) continue;
-    text += cat_text("\nand ", version == s.version + 1 ? "first" : "last", " changed in place here:\n",
-                     describe(w.site));
+    note += cat_text(note.empty() ? "It was " : "\nand ", version == s.version + 1 ? "first" : "last",
+                     " changed in place here:\n", describe(w.site));
     break;
   }
-  throw Error(ErrorKind::runtime, text);
+  Error e(ErrorKind::runtime, text);
+  if (note.empty()) throw e;
+  throw_with_note(e, note);
 }
 
 }  // namespace
+
+void throw_with_note(const Error& e, const std::string& note) {
+  try {
+    throw e;
+  } catch (...) { set_python_error(); }
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyErr_NormalizeException(&type, &value, &trace);
+  Py notes(Py_BuildValue("[s]", note.c_str()));
+  if (!notes || PyObject_SetAttrString(value, "__notes__", notes.get()) < 0) PyErr_Clear();
+  PyErr_Restore(type, value, trace);
+  throw PythonError();
+}
 
 void remember_write(Storage* storage, Site site) {
   Write& w = write_slot(storage, storage->version);

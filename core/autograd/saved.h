@@ -32,6 +32,10 @@ void push_saved_hooks(PyObject* pack, PyObject* unpack);
 void pop_saved_hooks();
 void disable_saved_hooks(const char* message);  // null: allowed again
 
+// Raises the error with a note of ours below it: str(error) stays PyTorch's text, and Python (3.11 and newer) shows the
+// note in the traceback.
+[[noreturn]] void throw_with_note(const Error& e, const std::string& note);
+
 // The lines of recent in-place writes, for the error about a changed saved tensor.
 void remember_write(Storage* storage, Site site);
 

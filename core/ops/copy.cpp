@@ -1,6 +1,7 @@
 // Copies of values: clone, conversion between dtypes, writes into an existing tensor.
 #include "kernels/copy.h"
 
+#include "op/warn.h"
 #include "ops/ops.h"
 
 namespace rushlight::ops {
@@ -35,6 +36,7 @@ const Op& to_dtype = def({
         [](Call& c) {
           rule::same(c);
           c.meta0.dtype = c.arg(1).dt;
+          warn_if_imaginary_is_lost(c.in(0).dtype(), c.arg(1).dt);
         },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(0)); },
     .grad =
@@ -52,6 +54,7 @@ const Op& copy_ = def({
     .rule =
         [](Call& c) {
           Dims sizes = rushlight::broadcast(c.in(0).sizes(), c.in(1).sizes());
+          warn_if_imaginary_is_lost(c.in(1).dtype(), c.in(0).dtype());
           c.out_meta(0, c.in(0).dtype(), std::move(sizes));
         },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(1)); },

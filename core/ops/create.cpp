@@ -7,6 +7,7 @@
 #include "kernels/copy.h"
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
+#include "op/warn.h"
 
 namespace rushlight::ops {
 
@@ -360,6 +361,10 @@ const Op& range = def({
     .rule =
         [](Call& c) {
           arange_length(c.arg(0), c.arg(1), c.arg(2), Dtype::f64);  // the checks
+          warn(
+              "torch.range is deprecated and will be removed in a future release because its behavior is "
+              "inconsistent with Python's range builtin. Instead, use torch.arange, which produces values in "
+              "[start, end).");
           double n = std::floor((c.d(1) - c.d(0)) / c.d(2)) + 1;
           if (!(n < 9.2e18)) throw runtime_error("invalid size, possible overflow?");
           made(c, Dims{int64_t(n)}, 3, default_dtype());

@@ -5,6 +5,7 @@
 
 #include "kernels/mathfn.h"
 #include "kernels/reduce.h"
+#include "op/warn.h"
 #include "ops/ops.h"
 #include "autograd/node.h"
 #include "ops/view.h"
@@ -448,16 +449,23 @@ void variance_kernel(Call& c, const Dims& dims, double correction, bool root, bo
   });
 }
 
-void variance_rule(Call& c, const Value& dim, bool keepdim, bool with_mean) {
+double correction_of(const Value& v) { return v ? v.as_double() : 1; }
+
+void variance_rule(Call& c, const Value& dim, double correction, bool keepdim, bool with_mean) {
   const Tensor& t = c.in(0);
   if (is_complex(t.dtype())) throw not_implemented(c.op.name, ": complex input is not implemented");
   if (!differentiable(t.dtype()))
     throw runtime_error("std and var only support floating point and complex dtypes");
   Dims sizes = reduced_sizes(t.sizes(), reduced_dims(dim, t.ndim()), keepdim);
+  int64_t kept = 1;
+  for (int64_t n : sizes) kept *= n;
+  if ((kept ? t.numel() / kept : 0) <= correction)
+    warn(cat_text(c.op.name,
+                  "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+                  "factor (input numel divided by output numel)."));
   c.out_meta(0, t.dtype(), sizes);
   if (with_mean) c.out_meta(1, t.dtype(), sizes);
 }
-double correction_of(const Value& v) { return v ? v.as_double() : 1; }
 
 Tensor variance_gradient(const Call& c, const Tensor& g, const Value& dim, double correction, bool keepdim) {
   Dims dims = reduced_dims(dim, c.in_sizes(0).size());
@@ -486,7 +494,7 @@ Tensor root_gradient(const Tensor& g, const Tensor& result) {
       .sig = #NAME "(Tensor input, bool unbiased=True) -> Tensor", \
       .doc = #NAME " of all elements, divided by n - 1 unless unbiased is False.", \
       .family = reduction, \
-      .rule = [](Call& c) { variance_rule(c, {}, false, false); }, \
+      .rule = [](Call& c) { variance_rule(c, {}, c.b(1), false, false); }, \
       .cpu = [](Call& c) { variance_kernel(c, reduced_dims({}, c.in(0).ndim()), c.b(1), ROOT, false); }, \
       .saves = save(ROOT ? In0 | Out : In0), \
       .grad = [](const Call& c, const Tensor& g) -> Grads { \
@@ -500,7 +508,7 @@ Tensor root_gradient(const Tensor& g, const Tensor& result) {
       .sig = #NAME ".dim(Tensor input, int[]? dim, bool unbiased=True, bool keepdim=False) -> Tensor", \
       .doc = #NAME " over the dimensions in dim.", \
       .family = reduction, \
-      .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); }, \
+      .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(2), c.b(3), false); }, \
       .cpu = \
           [](Call& c) { variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.b(2), ROOT, false); }, \
       .saves = save(ROOT ? In0 | Out : In0), \
@@ -517,7 +525,7 @@ Tensor root_gradient(const Tensor& g, const Tensor& result) {
                        "keepdim=False) -> Tensor", \
           .doc = #NAME " over dim, divided by n - correction (default 1).", \
           .family = reduction, \
-          .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), false); }, \
+          .rule = [](Call& c) { variance_rule(c, c.arg(1), correction_of(c.arg(2)), c.b(3), false); }, \
           .cpu = \
               [](Call& c) { \
                 variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), correction_of(c.arg(2)), ROOT, \
@@ -541,7 +549,7 @@ const Op& var_mean = def({
     .doc = "Variance and mean over dim.",
     .family = reduction,
     .forms = Forms::function,
-    .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), true); },
+    .rule = [](Call& c) { variance_rule(c, c.arg(1), c.has(4) ? c.d(4) : c.b(2), c.b(3), true); },
     .cpu =
         [](Call& c) {
           variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), false, true);
@@ -564,7 +572,7 @@ const Op& std_mean = def({
     .doc = "Standard deviation and mean over dim.",
     .family = reduction,
     .forms = Forms::function,
-    .rule = [](Call& c) { variance_rule(c, c.arg(1), c.b(3), true); },
+    .rule = [](Call& c) { variance_rule(c, c.arg(1), c.has(4) ? c.d(4) : c.b(2), c.b(3), true); },
     .cpu =
         [](Call& c) {
           variance_kernel(c, reduced_dims(c.arg(1), c.in(0).ndim()), c.has(4) ? c.d(4) : c.b(2), true, true);

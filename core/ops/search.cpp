@@ -7,6 +7,7 @@
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
 #include "ops/index.h"
+#include "op/warn.h"
 #include "ops/ops.h"
 
 namespace rushlight::ops {
@@ -57,9 +58,20 @@ void search_rows(const Tensor& sorted, const int64_t* order, const Tensor& value
   });
 }
 
+void warn_if_strided(const Tensor& t, const char* what) {
+  if (!is_contiguous(t.sizes(), t.strides()))
+    warn_once(cat_text("torch.searchsorted(): ", what,
+                       " tensor is non-contiguous, this will lower the performance due to extra data copy "
+                       "when converting non-contiguous tensor to contiguous, please use contiguous ",
+                       what, " tensor if possible. This message will only appear once per program."));
+}
+
 void search(Call& c, const Tensor& sequence, const Tensor& sorter, const Tensor& values, bool right) {
   Dtype common = promote(sequence.dtype(), values.dtype());
   if (values->wrapped_number) common = result_type(std::initializer_list<Value>{sequence, values});
+  warn_if_strided(values, "input value");
+  warn_if_strided(sequence, "boundary");
+  if (sorter) warn_if_strided(sorter, "sorter");
   Tensor sorted = packed(sequence, common, sequence.sizes()), wanted = packed(values, common, values.sizes());
   Tensor order;
   if (sorter) {
@@ -139,7 +151,7 @@ const Op& searchsorted = def({
     .samples = {"rl.arange(5.0), x(2,3)", "rl.arange(5.0), x(4), right=True"},
 });
 const Op& searchsorted_number = def({
-    .sig = "searchsorted.Scalar(Tensor sorted_sequence, Scalar input, " RL_SEARCH,
+    .sig = "searchsorted.Scalar(Tensor sorted_sequence, Scalar self, " RL_SEARCH,
     .doc = "The same for one number.",
     .forms = function | out_form,
     .rule = searchsorted_rule,
@@ -164,7 +176,7 @@ const Op& bucketize = def({
     .samples = {"x(2,3), rl.arange(3.0)", "x(4), rl.arange(3.0), right=True"},
 });
 const Op& bucketize_number = def({
-    .sig = "bucketize.Scalar(Scalar input, Tensor boundaries, *, bool out_int32=False, bool right=False) -> "
+    .sig = "bucketize.Scalar(Scalar self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> "
            "Tensor",
     .doc = "The same for one number.",
     .forms = function,

@@ -320,6 +320,7 @@ template <bool Skip> const Op& def_median_dim(const char* sig, const char* doc) 
       .cpu = [](Call& c) { pick_along(c, 1, 2, Median<Skip>{}); },
       .saves = save(Out1),
       .grad = [](const Call& c, const Tensor& g) -> Grads { return picked_gradient(c, g, 1, 2); },
+      .grad_name = Skip ? "NanmedianBackward1" : "MedianBackward1",
       .samples = {"x(2,5), 1", "x(4,3), 0, keepdim=True"},
   });
 }

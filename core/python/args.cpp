@@ -17,8 +17,6 @@ int64_t* Bound::take_ints(size_t n) {
   return long_ints.emplace_front(n).data();
 }
 
-namespace {
-
 const char* type_name(PyObject* o) {
   if (is_tensor(o)) return "Tensor";
   if (is_dtype(o)) return "torch.dtype";
@@ -30,6 +28,8 @@ const char* type_name(PyObject* o) {
   }
   return name;
 }
+
+namespace {
 
 // int, bool excluded where torch excludes it; NumPy integers and 0-d integer tensors count.
 bool int_value(PyObject* o, int64_t& out) {
@@ -514,7 +514,7 @@ std::string show_signature(const Op& op, bool as_method) {
   for (Py_ssize_t i = 0; i < nargs + nk; ++i) {
     if (i >= nargs) text += std::string(PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, i - nargs))) + "=";
     text += type_name(args[i]);
-    if (i + 1 < nargs + nk || nk) text += ", ";
+    if (i + 1 < nargs + nk || !nargs) text += ", ";  // PyTorch leaves the comma after keywords alone
   }
   if (set.ops.size() == 1) throw type_error(text, "), but expected ", show_signature(*set.ops[0], self));
   text += "), but expected one of:";

@@ -1,6 +1,7 @@
 // The autograd attributes and methods of Tensor, and the module functions behind rushlight.autograd.
 #include "python/autograd.h"
 
+#include "autograd/history.h"
 #include "autograd/saved.h"
 #include "python/args.h"
 
@@ -399,7 +400,31 @@ PyObject* increment_version(PyObject*, PyObject* o) {
   });
 }
 
+PyObject* show_history_as_function(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2 || !PyUnicode_Check(args[1])) throw type_error("_show_history_as(tensor, name)");
+    if (is_tensor(args[0]) && as_tensor(args[0])->grad_fn)
+      show_history_as(as_tensor(args[0]), PyUnicode_AsUTF8(args[1]));
+    return Py_NewRef(args[0]);
+  });
+}
+PyObject* become_view_function(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) throw type_error("_become_view(tensor, view)");
+    Tensor t = as_tensor(args[0]), view = as_tensor(args[1]);
+    if (t->delegate || t->storage != view->storage || t.dtype() != view.dtype())
+      throw runtime_error("an ordinary tensor and a view of it were expected");
+    become_view(t, view);
+    return Py_NewRef(args[0]);
+  });
+}
+
 PyMethodDef functions[] = {
+    {"_show_history_as", (PyCFunction)(void (*)(void))show_history_as_function, METH_FASTCALL,
+     "_show_history_as(tensor, name): the tensor, whose grad_fn goes by that name if it is a recorded "
+     "operator."},
+    {"_become_view", (PyCFunction)(void (*)(void))become_view_function, METH_FASTCALL,
+     "_become_view(tensor, view): the tensor, which has taken over geometry and history of a view of it."},
     {"_run_backward", (PyCFunction)(void (*)(void))run_backward_function, METH_FASTCALL, nullptr},
     {"_backward", (PyCFunction)(void (*)(void))backward_function, METH_FASTCALL, nullptr},
     {"_push_saved_tensors_hooks", (PyCFunction)(void (*)(void))push_hooks, METH_FASTCALL, nullptr},

@@ -3,6 +3,7 @@
 
 #include "autograd/node.h"
 #include "kernels/copy.h"
+#include "op/warn.h"
 #include "python/args.h"
 #include "python/delegate.h"
 #include "python/tensor_type.h"
@@ -53,6 +54,10 @@ Dims shape_of(PyObject* o) {
   while (is_sequence(item.get())) {
     Py_ssize_t n = PySequence_Size(item.get());
     if (n < 0) throw PythonError();
+    if (!shape.empty() && is_array(item.get()))
+      warn_once(
+          "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the "
+          "list to a single numpy.ndarray with numpy.array() before converting to a tensor.");
     shape.push_back(n);
     if (shape.size() > max_ndim)
       throw value_error("too many dimensions: data is nested deeper than ", max_ndim);
@@ -207,6 +212,38 @@ PyObject* make_tensor(PyObject* self, PyObject* const* args, Py_ssize_t nargs, P
   });
 }
 
+// The constructors Tensor(...), FloatTensor(...) and new(...) were given keywords that none of their forms has.
+// PyTorch explains only the forms of as many parts as there are arguments, counting the star as a part.
+[[noreturn]] void refuse_legacy(PyObject* args, PyObject* kw) {
+  struct Form {
+    const char* text;
+    Py_ssize_t parts;
+  };
+  static const Form forms[] = {{"(*, torch.device device = None)", 2},
+                               {"(torch.Storage storage)", 1},
+                               {"(Tensor other)", 1},
+                               {"(tuple of ints size, *, torch.device device = None)", 3},
+                               {"(object data, *, torch.device device = None)", 3}};
+  std::string given, keywords;
+  PyObject *key, *value;
+  for (Py_ssize_t at = 0; PyDict_Next(kw, &at, &key, &value);) {
+    const char* k = PyUnicode_AsUTF8(key);
+    if (!k) throw PythonError();
+    given = cat_text(", ", k, "=", type_name(value), given);  // the last one first, as PyTorch has it
+    keywords = keywords.empty() ? k : cat_text(k, ", ", keywords);
+  }
+  for (Py_ssize_t i = PyTuple_GET_SIZE(args); i-- > 0;)
+    given = cat_text(", ", type_name(PyTuple_GET_ITEM(args, i)), given);
+  std::string text = cat_text("new() received an invalid combination of arguments - got (", given.substr(2),
+                              "), but expected one of:");
+  for (auto& form : forms) {
+    text += cat_text("\n * ", form.text);
+    if (form.parts == PyTuple_GET_SIZE(args) + PyDict_Size(kw))
+      text += cat_text("\n      didn't match because some of the keywords were incorrect: ", keywords);
+  }
+  throw type_error(text, "\n");
+}
+
 PyObject* legacy(PyObject*, PyObject* args, PyObject* kw) {
   return guarded([&]() -> PyObject* {
     if (PyTuple_GET_SIZE(args) < 2) throw type_error("_legacy_tensor(dtype, name, *args)");
@@ -268,7 +305,7 @@ Tensor legacy_tensor(Dtype dtype, PyObject* args, PyObject* kw, const char* name
   Py_ssize_t n = PyTuple_GET_SIZE(args);
   if (kw && PyDict_Size(kw) > 0) {
     PyObject* device = PyDict_GetItemString(kw, "device");
-    if (!device || PyDict_Size(kw) > 1) throw type_error(name, "() got an unexpected keyword argument");
+    if (!device || PyDict_Size(kw) > 1) refuse_legacy(args, kw);
     if (to_device(device).type == Device::cuda)
       throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
   }

@@ -1,4 +1,5 @@
 // The extension module rushlight._C: error translation and start-up.
+#include "op/warn.h"
 #include "python/python.h"
 
 #include <new>
@@ -22,11 +23,34 @@ PyObject* python_type(ErrorKind kind) {
   }
 }
 
+PyObject* py_warn_once(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    const char* text;
+    int stack_level = 1;
+    if (!PyArg_ParseTuple(args, "s|i", &text, &stack_level)) throw PythonError();
+    warn_once(text, stack_level);
+    return Py_NewRef(Py_None);
+  });
+}
+PyObject* py_set_warn_always(PyObject*, PyObject* on) {
+  return guarded([&]() -> PyObject* {
+    int truth = PyObject_IsTrue(on);
+    if (truth < 0) throw PythonError();
+    set_warn_always(truth);
+    return Py_NewRef(Py_None);
+  });
+}
+PyMethodDef functions[] = {
+    {"_warn_once", py_warn_once, METH_VARARGS,
+     "_warn_once(text, stacklevel=1): a UserWarning, once per program."},
+    {"_set_warn_always", py_set_warn_always, METH_O, "_set_warn_always(on): whether 'once' means always."},
+    {}};
+
 PyModuleDef definition = {PyModuleDef_HEAD_INIT,
                           "rushlight._C",
                           "The compiled core of rushlight.",
                           -1,
-                          nullptr,
+                          functions,
                           nullptr,
                           nullptr,
                           nullptr,

@@ -66,6 +66,7 @@ Device to_device(PyObject* o);  // device, "cuda:1", int
 Device default_device();        // where Python's factories make tensors: set_default_device, `with device`
 Dims to_dims(PyObject* o);      // int, sequence of ints, Size
 int64_t to_int(PyObject* o);    // int, NumPy integer, 0-d integer tensor; TypeError otherwise
+const char* type_name(PyObject* o);  // what messages call the type of an argument: Tensor, int, torch.Size
 bool number_value(PyObject* o,
                   Value& v);  // bool, int, float, complex, NumPy scalar -> v; false if it is none of these
 

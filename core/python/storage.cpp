@@ -4,6 +4,7 @@
 
 #include "autograd/node.h"
 #include "kernels/copy.h"
+#include "op/warn.h"
 #include "python/args.h"
 #include "python/delegate.h"
 #include "python/tensor_type.h"
@@ -292,20 +293,16 @@ Tensor from_array(PyObject* array, bool share) {
       PyErr_Clear();
       unsupported_array(array);
     }
-    static bool warned = false;
-    if (share && !warned) {
-      warned = true;
-      if (PyErr_WarnEx(PyExc_UserWarning,
-                       "The given NumPy array is not writable, and PyTorch does not support non-writable "
-                       "tensors. This means writing "
-                       "to this tensor will result in undefined behavior. You may want to copy the array to "
-                       "protect its data or make "
-                       "it writable before converting it to a tensor. This type of warning will be "
-                       "suppressed for the rest of this "
-                       "program.",
-                       1) < 0) {
+    if (share) {
+      try {
+        warn_once(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
+            "means writing to this tensor will result in undefined behavior. You may want to copy the array "
+            "to protect its data or make it writable before converting it to a tensor. This type of warning "
+            "will be suppressed for the rest of this program.");
+      } catch (...) {
         PyBuffer_Release(view.get());
-        throw PythonError();
+        throw;
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "autograd/node.h"
+#include "op/warn.h"
 #include "python/args.h"
 #include "python/delegate.h"
 #include "python/tensor_type.h"
@@ -228,8 +229,15 @@ PyObject* only_element(PyObject* o) {
   if (t.numel() != 1) throw value_error("only one element tensors can be converted to Python scalars");
   return scalar_to_python(t);
 }
+void warn_if_history_is_lost(PyObject* o) {
+  if (self_of(o).needs_grad())
+    warn_once(
+        "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+        "Consider using tensor.detach() first.");
+}
 PyObject* nb_float(PyObject* o) {
   return guarded([&] {
+    warn_if_history_is_lost(o);
     Py x(only_element(o));
     return PyNumber_Float(x.get());
   });
@@ -260,6 +268,7 @@ int nb_bool(PyObject* o) {
 }
 PyObject* complex_method(PyObject* o, PyObject*) {
   return guarded([&] {
+    warn_if_history_is_lost(o);
     Py x(only_element(o));
     return PyObject_CallOneArg(reinterpret_cast<PyObject*>(&PyComplex_Type), x.get());
   });
@@ -319,20 +328,16 @@ PyObject* get_transposed(PyObject* o, void* which) {
     Tensor r;
     if (matrix) r = find_op("transpose").call({t, -2, -1});
     else {
-      if (t.ndim() != 2 && t.ndim() != 0) {
-        static bool warned = false;
-        if (!warned) {
-          warned = true;
-          if (PyErr_WarnEx(PyExc_UserWarning,
-                           "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
-                           "deprecated and it will throw an error in a future release. Consider `x.mT` to "
-                           "transpose batches of "
-                           "matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the "
-                           "dimensions of a tensor.",
-                           1) < 0)
-            throw PythonError();
-        }
-      }
+      if (t.ndim() == 0)
+        warn_once(adjoint ? "Tensor.H is deprecated on 0-D tensors. Consider using x.conj()."
+                          : "Tensor.T is deprecated on 0-D tensors. This function is the identity in these "
+                            "cases.");
+      if (t.ndim() != 2 && t.ndim() != 0)
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and "
+            "it "
+            "will throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.");
       Dims order;
       for (int64_t d = t.ndim(); d-- > 0;) order.push_back(d);
       r = find_op("permute").call({t, order});

@@ -2,7 +2,7 @@
 
 from .. import _C
 from .._C import Tensor
-from .._composite import sampled
+from .._composite import sampled, shown_as
 from ._method import given, in_place, method
 
 __all__ = ["conj_physical_", "igamma", "igammac", "index_reduce", "kron", "ldexp_", "lu", "lu_solve", "lu_unpack",
@@ -17,6 +17,7 @@ def _kron_reference(a, b):
 
 @method
 @sampled("x(2,3), y(3,2)", "x(2,), y(2,3)", ref=_kron_reference)
+@shown_as("UnsafeViewBackward0")
 def kron(input, other, *, out=None):
     """The Kronecker product: blocks of other, each times one element of input."""
     rank = max(input.dim(), other.dim())
@@ -155,6 +156,14 @@ def nonzero_static(input, *, size, fill_value=-1):
 @method
 def lu(A, *, pivot=True, get_infos=False, out=None):
     """The LU factors in one matrix, and the pivots; with get_infos also zeros of type int32."""
+    _C._warn_once(
+        "torch.lu is deprecated in favor of torch.linalg.lu_factor / torch.linalg.lu_factor_ex and will be removed in a "
+        "future PyTorch release.\nLU, pivots = torch.lu(A, compute_pivots)\nshould be replaced with\n"
+        "LU, pivots = torch.linalg.lu_factor(A, compute_pivots)\nand\n"
+        "LU, pivots, info = torch.lu(A, compute_pivots, get_infos=True)\nshould be replaced with\n"
+        "LU, pivots, info = torch.linalg.lu_factor_ex(A, compute_pivots)",
+        1,
+    )
     from ..linalg import lu_factor
 
     factors, pivots = lu_factor(A, pivot=pivot)
@@ -196,6 +205,12 @@ def _permutation(pivots, rows):
 
 def lu_solve(b, LU_data, LU_pivots, *, out=None):  # noqa: N803
     """The solution of A x = b from what lu() gives for A."""
+    _C._warn_once(
+        "torch.lu_solve is deprecated in favor of torch.linalg.lu_solveand will be removed in a future PyTorch release.\n"
+        "Note that torch.linalg.lu_solve has its arguments reversed.\nX = torch.lu_solve(B, LU, pivots)\n"
+        "should be replaced with\nX = torch.linalg.lu_solve(LU, pivots, B)",
+        1,
+    )
     from ..linalg import solve_triangular
 
     P, L, U = lu_unpack(LU_data, LU_pivots)  # noqa: N806

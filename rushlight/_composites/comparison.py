@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import _C
 from .._C import Tensor
-from .._composite import sampled
+from .._composite import sampled, shown_as
 from ._method import given, in_place
 from ._method import method as _method
 
@@ -43,12 +43,14 @@ def equal(input, other):
 
 @_method
 @sampled("x(2,3), y(2,3)", "x(2,3), y(2,3), 1")
+@shown_as("DistBackward0")
 def dist(input, other, p=2):
     """The p-norm of input - other."""
     return (input - other).norm(p)
 
 
 @_method
+@shown_as("RenormBackward0")
 def renorm(input, p, dim, maxnorm):
     """input with every slice along dim whose p-norm exceeds maxnorm scaled down to it."""
     others = [d for d in range(input.dim()) if d != dim % input.dim()]

@@ -1,6 +1,7 @@
 """Control flow as functions, symbolic numbers (which are plain numbers here), and small facts that programs ask for."""
 
 import math
+import warnings
 
 from .. import _C
 from .._C import Tensor
@@ -137,13 +138,26 @@ def fill(input, value):
 @method
 def resize(self, *sizes):
     """reshape(), under its old name."""
-    return self.reshape(*sizes)
+    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    return _old_resize(self, sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
+
+
+def _old_resize(self, shape):
+    wanted = math.prod(shape)
+    if wanted != self.numel():
+        raise RuntimeError(
+            f"requested resize to {'x'.join(map(str, shape))} ({wanted} elements in total), but the given tensor has a size of "
+            f"{'x'.join(map(str, self.shape))} ({self.numel()} elements). autograd's resize can only change the shape of a given "
+            "tensor, while preserving the number of elements. "
+        )
+    return self.reshape(shape)
 
 
 @method
 def resize_as(self, tensor):
     """reshape() to the shape of tensor, under its old name."""
-    return self.reshape(tensor.shape)
+    warnings.warn("non-inplace resize_as is deprecated", stacklevel=2)
+    return _old_resize(self, tensor.shape)
 
 
 @method

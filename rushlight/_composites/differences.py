@@ -29,12 +29,12 @@ def trapezoid(y, x=None, *, dx=1, dim=-1):
     """Integral of y along dim by the trapezoidal rule, at points x or dx apart."""
     n = y.shape[dim]
     pairs = y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)
-    return (pairs * _spacing(y, x, dx, dim)).sum(dim) / 2
-
-
-def _spacing(y, x, dx, dim):
     if x is None:
-        return dx
+        return _C._show_history_as(pairs.sum(dim) * (dx / 2), "MulBackward1")
+    return _C._show_history_as((pairs * _steps(y, x, dim)).sum(dim) / 2, "DivBackward1")
+
+
+def _steps(y, x, dim):
     steps = diff(x, dim=dim if x.dim() > 1 else -1)
     return steps if x.dim() > 1 else steps.reshape([-1] + [1] * (y.dim() - 1 - dim % y.dim()))
 
@@ -47,7 +47,9 @@ def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
     """Running integral of y along dim by the trapezoidal rule."""
     n = y.shape[dim]
     pairs = y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)
-    return (pairs * _spacing(y, x, dx, dim)).cumsum(dim) / 2
+    if x is None:
+        return (pairs * (dx / 2)).cumsum(dim)
+    return _C._show_history_as((pairs * _steps(y, x, dim)).cumsum(dim) / 2, "DivBackward1")
 
 
 def gradient(input, *, spacing=1, dim=None, edge_order=1):

@@ -75,7 +75,7 @@ def stft(input, n_fft, hop_length=None, win_length=None, window=None, center=Tru
     norm = "ortho" if normalized else None
     result = (rfft if onesided else fft)(frames, dim=-1, norm=norm).transpose(1, 2)
     if input.dim() == 1:
-        result = result.squeeze(0)
+        result = result.squeeze_(0)
     return result if return_complex else _C.view_as_real(result.contiguous())
 
 

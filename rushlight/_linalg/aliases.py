@@ -16,6 +16,11 @@ def _linalg():
     return linalg
 
 
+def _deprecated(text):
+    """Say once, at the line that called the function which calls this."""
+    _C._warn_once(text, 2)
+
+
 def inverse(input, *, out=None):
     """Inverse of square matrices."""
     return _linalg().inv(input, out=out)
@@ -39,11 +44,22 @@ def slogdet(input):
 
 def cholesky(input, upper=False, *, out=None):
     """Lower triangular L with L L^H = input."""
+    _deprecated(
+        "torch.cholesky is deprecated in favor of torch.linalg.cholesky and will be removed in a future PyTorch release.\n"
+        "L = torch.cholesky(A)\nshould be replaced with\nL = torch.linalg.cholesky(A)\nand\n"
+        "U = torch.cholesky(A, upper=True)\nshould be replaced with\nU = torch.linalg.cholesky(A).mH\n"
+        "This transform will produce equivalent results for all valid (symmetric positive definite) inputs."
+    )
     return _linalg().cholesky(input, upper=upper, out=out)
 
 
 def qr(input, some=True, *, out=None):
     """QR decomposition (reduced unless some is False)."""
+    _deprecated(
+        "torch.qr is deprecated in favor of torch.linalg.qr and will be removed in a future PyTorch release.\n"
+        "The boolean parameter 'some' has been replaced with a string parameter 'mode'.\nQ, R = torch.qr(A, some)\n"
+        "should be replaced with\nQ, R = torch.linalg.qr(A, 'reduced' if some else 'complete')"
+    )
     return _C.linalg_qr(input, "reduced" if some else "complete")
 
 
@@ -72,6 +88,10 @@ def matrix_exp(input):
 
 def chain_matmul(*matrices, out=None):
     """Product of a chain of matrices."""
+    _deprecated(
+        "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use torch.linalg.multi_dot "
+        "instead, which accepts a list of two or more tensors rather than multiple parameters."
+    )
     return multi_dot(matrices, out=out) if len(matrices) > 1 else matrices[0]
 
 
@@ -91,6 +111,12 @@ def cholesky_solve(input, input2, upper=False, *, out=None):
 
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, out=None):
     """X with A X = b for triangular A, and A."""
+    _deprecated(
+        "torch.triangular_solve is deprecated in favor of torch.linalg.solve_triangularand will be removed in a future "
+        "PyTorch release.\ntorch.linalg.solve_triangular has its arguments reversed and does not return a copy of one of "
+        "the inputs.\nX = torch.triangular_solve(B, A).solution\nshould be replaced with\n"
+        "X = torch.linalg.solve_triangular(A, B)."
+    )
     from ..return_types import named_result
 
     matrix = A.mT if transpose else A

@@ -4,9 +4,10 @@ import warnings
 
 from .. import _C
 from .._C import Tensor
-from ..autograd.function import Function
+from ..autograd.function import Function, recorded_as
+from ..misc import is_warn_always_enabled
 from . import _tensors
-from ._tensors import COMPRESSED, LAYOUT_NAMES, compressed, coo, flatten, is_sparse, parts, recorded_as
+from ._tensors import COMPRESSED, LAYOUT_NAMES, compressed, coo, flatten, is_sparse, parts
 
 _check_by_default = False
 _told = set()
@@ -61,7 +62,7 @@ class check_sparse_tensor_invariants:  # noqa: N801  (PyTorch's name)
 
 
 def _once(key, text):
-    if key not in _told:
+    if key not in _told or is_warn_always_enabled():
         _told.add(key)
         warnings.warn(text, UserWarning, stacklevel=4)
 
@@ -72,7 +73,7 @@ def wants_checks(given):
         _once("checks", "Sparse invariant checks are implicitly disabled. Memory errors (e.g. SEGFAULT) will occur when "
               "operating on a sparse tensor which violates the invariants, but checks incur performance overhead. To "
               "silence this warning, explicitly opt in or out. See `torch.sparse.check_sparse_tensor_invariants.__doc__` "
-              "for guidance.  ")  # fmt: skip
+              "for guidance. ")  # fmt: skip
         return _check_by_default
     return given
 

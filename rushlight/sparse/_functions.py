@@ -1,11 +1,11 @@
 """The functions of rushlight.sparse. Their gradients keep the pattern of a sparse argument."""
 
 from .. import _C
-from ..autograd.function import Function
+from ..autograd.function import Function, recorded_as
 from . import _products
 from ._constructors import sparse_compressed_tensor, sparse_coo_tensor
 from ._ops import checked_dims
-from ._tensors import Coo, as_coo, coo, flatten, is_sparse, parts, recorded_as, with_values
+from ._tensors import Coo, as_coo, coo, flatten, is_sparse, parts, with_values
 
 
 def _dense(tensor):

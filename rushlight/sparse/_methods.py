@@ -2,11 +2,11 @@
 
 from .. import _C
 from .._C import Tensor
-from ..autograd.function import Function
+from ..autograd.function import Function, recorded_as
 from . import _products, _tensors
 from ._constructors import warn_beta
 from ._ops import checked_dims, operator
-from ._tensors import COMPRESSED, LAYOUT_NAMES, Compressed, Coo, is_sparse, parts, recorded_as
+from ._tensors import COMPRESSED, LAYOUT_NAMES, Compressed, Coo, is_sparse, parts
 
 
 def _method(function):

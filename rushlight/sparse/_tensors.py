@@ -105,16 +105,6 @@ def is_sparse(x):
     return isinstance(x, Tensor) and parts(x) is not None
 
 
-def recorded_as(name):
-    """Decorator of a Function: the name that grad_fn shows."""
-
-    def rename(function):
-        function._backward_cls.__name__ = name
-        return function
-
-    return rename
-
-
 def tensor_parts(tensor):
     """What files hold of a sparse tensor: arguments of its constructor."""
     p = parts(tensor)

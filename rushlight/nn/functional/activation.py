@@ -7,7 +7,7 @@ import numpy as np
 import rushlight
 
 from ... import _C
-from ..._composite import core, core_first, sampled
+from ..._composite import core, core_first, sampled, shown_as
 
 gelu = core("gelu")
 logsigmoid = core("log_sigmoid")
@@ -151,6 +151,7 @@ def _glu(input, dim=-1):
 @sampled(
     "x(3,4)", "x(4,3), dim=0", ref=lambda x, dim=-1: (lambda a, b: a / (1 + np.exp(-b)))(*np.split(x, 2, dim))
 )
+@shown_as("GluBackward0")
 def glu(input, dim=-1):
     """Gated linear unit: the first half along dim times the sigmoid of the second."""
     if input.dim() == 0:

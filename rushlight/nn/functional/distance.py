@@ -4,7 +4,7 @@ import numpy as np
 
 import rushlight
 
-from ..._composite import core_first, sampled
+from ..._composite import core_first, sampled, shown_as
 
 
 def _cosine_reference(a, b, dim=1, eps=1e-8):
@@ -32,6 +32,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     "x(3,4), x(4), eps=0.5, keepdim=True",
     ref=lambda a, b, eps=1e-6, keepdim=False: np.sqrt(((a - b + eps) ** 2).sum(-1, keepdims=keepdim)),
 )
+@shown_as("NormBackward1")
 @core_first("pairwise_distance")
 def pairwise_distance(x1, x2, p=2.0, eps=1e-06, keepdim=False):
     """p-norm of x1 - x2 + eps over the last dimension."""

@@ -11,7 +11,7 @@ import numpy as np
 
 import rushlight
 
-from ..._composite import core_first
+from ..._composite import core_first, shown_as
 from .pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 
@@ -190,23 +190,29 @@ def _rounded(resize, input, *arguments):
     return resize(input.float(), *arguments).add(0.5).floor().clamp(0, 255).to(input.dtype)
 
 
+
+def _resizer(name, history):
+    """Marks a composite as the stand-in for the core's operator of that name, with PyTorch's name of its derivative."""
+    return lambda composite: shown_as(history)(core_first(name)(composite))
+
+
 _linear, _bicubic = _smooth(_linear_taps), _smooth(_cubic_taps)
 
 # (mode, spatial dimensions, antialias) -> operator
 _RESIZE = {
-    ("nearest", 1, False): core_first("upsample_nearest1d")(_nearest),
-    ("nearest", 2, False): core_first("upsample_nearest2d")(_nearest),
-    ("nearest", 3, False): core_first("upsample_nearest3d")(_nearest),
-    ("nearest-exact", 1, False): core_first("_upsample_nearest_exact1d")(_nearest_exact),
-    ("nearest-exact", 2, False): core_first("_upsample_nearest_exact2d")(_nearest_exact),
-    ("nearest-exact", 3, False): core_first("_upsample_nearest_exact3d")(_nearest_exact),
-    ("linear", 1, False): core_first("upsample_linear1d")(_linear),
-    ("bilinear", 2, False): core_first("upsample_bilinear2d")(_linear),
-    ("trilinear", 3, False): core_first("upsample_trilinear3d")(_linear),
-    ("bicubic", 2, False): core_first("upsample_bicubic2d")(_bicubic),
-    ("bilinear", 2, True): core_first("_upsample_bilinear2d_aa")(_antialiased(_triangle, 1)),
-    ("bicubic", 2, True): core_first("_upsample_bicubic2d_aa")(_antialiased(lambda x: _cubic(x, -0.5), 2)),
-    ("lanczos", 2, True): core_first("_upsample_lanczos2d_aa")(_antialiased(_lanczos, 3)),
+    ("nearest", 1, False): _resizer("upsample_nearest1d", "UpsampleNearest1DBackward0")(_nearest),
+    ("nearest", 2, False): _resizer("upsample_nearest2d", "UpsampleNearest2DBackward0")(_nearest),
+    ("nearest", 3, False): _resizer("upsample_nearest3d", "UpsampleNearest3DBackward0")(_nearest),
+    ("nearest-exact", 1, False): _resizer("_upsample_nearest_exact1d", "UpsampleNearestExact1DBackward0")(_nearest_exact),
+    ("nearest-exact", 2, False): _resizer("_upsample_nearest_exact2d", "UpsampleNearestExact2DBackward0")(_nearest_exact),
+    ("nearest-exact", 3, False): _resizer("_upsample_nearest_exact3d", "UpsampleNearestExact3DBackward0")(_nearest_exact),
+    ("linear", 1, False): _resizer("upsample_linear1d", "UpsampleLinear1DBackward0")(_linear),
+    ("bilinear", 2, False): _resizer("upsample_bilinear2d", "UpsampleBilinear2DBackward0")(_linear),
+    ("trilinear", 3, False): _resizer("upsample_trilinear3d", "UpsampleTrilinear3DBackward0")(_linear),
+    ("bicubic", 2, False): _resizer("upsample_bicubic2d", "UpsampleBicubic2DBackward0")(_bicubic),
+    ("bilinear", 2, True): _resizer("_upsample_bilinear2d_aa", "UpsampleBilinear2DAaBackward0")(_antialiased(_triangle, 1)),
+    ("bicubic", 2, True): _resizer("_upsample_bicubic2d_aa", "UpsampleBicubic2DAaBackward0")(_antialiased(lambda x: _cubic(x, -0.5), 2)),
+    ("lanczos", 2, True): _resizer("_upsample_lanczos2d_aa", "UpsampleLanczos2DAaBackward0")(_antialiased(_lanczos, 3)),
 }
 _NEEDED_RANK = {"linear": 3, "bilinear": 4, "trilinear": 5}
 

@@ -5,7 +5,7 @@ import numpy as np
 import rushlight
 
 from ... import _C
-from ..._composite import core_first
+from ..._composite import core_first, shown_as
 
 
 def _positive_padding_idx(padding_idx, num_embeddings):
@@ -94,6 +94,7 @@ def _bag_bounds(input, offsets, include_last_offset):
     return starts, starts[1:] + [input.numel()]
 
 
+@shown_as("EmbeddingBagBackward0")
 def embedding_bag(
     input,
     weight,

@@ -7,7 +7,7 @@ import numpy as np
 import rushlight
 
 from ... import _C
-from ..._composite import core_first, sampled
+from ..._composite import core_first, sampled, shown_as
 from ._args import ntuple
 
 # sliding blocks
@@ -41,6 +41,7 @@ def _shuffle_reference(x, r):
 
 
 @sampled("x(2,8,3,4), 2", ref=_shuffle_reference)
+@shown_as("PixelShuffleBackward0")
 @core_first("pixel_shuffle")
 def pixel_shuffle(input, upscale_factor):
     """Spread each r * r channels over a block of r by r pixels: (*, C r^2, H, W) to (*, C, H r, W r)."""
@@ -56,6 +57,7 @@ def pixel_shuffle(input, upscale_factor):
     return blocks.permute(0, 1, 4, 2, 5, 3).reshape(*batch, channels // (r * r), height * r, width * r)
 
 
+@shown_as("PixelUnshuffleBackward0")
 @core_first("pixel_unshuffle")
 def pixel_unshuffle(input, downscale_factor):
     """Inverse of pixel_shuffle: (*, C, H r, W r) to (*, C r^2, H, W)."""
@@ -260,7 +262,8 @@ def _grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
                 corner.append(place)
                 weight = weight * factor
             output = output + _pick(input, corner) * weight.unsqueeze(1)
-    return output.view(n, channels, *grid.shape[1:-1])
+    output = output.view(n, channels, *grid.shape[1:-1])
+    return _C._show_history_as(output, f"GridSampler{len(sizes)}DBackward0")
 
 
 _SAMPLING = {"bilinear": 0, "nearest": 1, "bicubic": 2}
