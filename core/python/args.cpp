@@ -222,7 +222,7 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
     }
     case Type::tensor_list: {
       if (!PyTuple_Check(o) && !PyList_Check(o)) return false;
-      TensorList& list = b.tensors.emplace_front();
+      TensorList& list = b.take_tensors();
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) {
         PyObject* item = PySequence_Fast_GET_ITEM(o, i);
         if (item == Py_None) list.push_back({});

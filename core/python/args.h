@@ -2,6 +2,7 @@
 #pragma once
 #include <forward_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "python/python.h"
@@ -22,16 +23,21 @@ struct Bound {
   };
   int64_t ints[64];
   size_t ints_used = 0;
+  TensorList tensors;
+  bool tensors_used = false;
   // What does not fit above; few calls need it. Lists, because the values point into them.
   std::forward_list<std::vector<int64_t>> long_ints;
   std::forward_list<std::vector<double>> reals;
-  std::forward_list<TensorList> tensors;
+  std::forward_list<TensorList> more_tensors;
   TensorList outs;  // out=
   bool has_out = false;
   int requires_grad = -1;
 
   Bound() {}
   int64_t* take_ints(size_t n);
+  TensorList& take_tensors() {
+    return std::exchange(tensors_used, true) ? more_tensors.emplace_front() : tensors;
+  }
 };
 
 // True when the arguments fit op's signature; fills b. With `why` set, says in it what did not fit. Throws only for

@@ -6,19 +6,24 @@ namespace rushlight {
 namespace {
 // Merges neighbours of a list of dimensions (outer to inner) where strides allow it; sizes of one disappear.
 void merge(Dims& sizes, Dims& strides) {
-  Dims s, st;
+  size_t n = 0;
   for (size_t d = 0; d < sizes.size(); ++d) {
     if (sizes[d] == 1) continue;
-    if (!s.empty() && st.back() == strides[d] * sizes[d]) s.back() *= sizes[d], st.back() = strides[d];
-    else s.push_back(sizes[d]), st.push_back(strides[d]);
+    if (n && strides[n - 1] == strides[d] * sizes[d]) sizes[n - 1] *= sizes[d], strides[n - 1] = strides[d];
+    else sizes[n] = sizes[d], strides[n] = strides[d], ++n;
   }
-  sizes = s;
-  strides = st;
+  sizes.resize(n);
+  strides.resize(n);
 }
 }  // namespace
 
 ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only) {
   ReducePlan p;
+  if (in.contiguous() && dims.size() == size_t(in.ndim())) {  // everything: one row
+    p.reduced = in.numel();
+    p.data = in.raw();
+    return p;
+  }
   Dims reduced_sizes, reduced_strides;
   auto is_reduced = [&](int64_t d) { return std::find(dims.begin(), dims.end(), d) != dims.end(); };
   for (int64_t d = 0; d < in.ndim(); ++d) {
