@@ -106,7 +106,15 @@ _LAZY = {
     "__config__", "__future__",
 }  # fmt: skip
 
-_LAZY_NAMES = {"autocast": "amp", "GradScaler": "amp", "vmap": "func", "Event": "cuda", "Stream": "cuda"}
+_LAZY_NAMES = {
+    "autocast": "amp", "GradScaler": "amp", "vmap": "func", "Event": "cuda", "Stream": "cuda",
+    **dict.fromkeys((
+        "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache", "get_autocast_cpu_dtype",
+        "get_autocast_dtype", "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "is_autocast_cpu_enabled",
+        "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+        "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype",
+    ), "amp.autocast_mode"),
+}  # fmt: skip
 
 
 def __getattr__(name):

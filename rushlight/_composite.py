@@ -1,7 +1,7 @@
 """Marks for operators written in Python out of other operators.
 
 `sampled` lists a composite with sample arguments and a NumPy reference, for the tests that loop over them.
-`core` and `core_first` fetch the C++ core's operators for Python code.
+`core` and `core_first` fetch the C++ core's operators for Python code, `autocasts` says what autocast does to a composite.
 """
 
 import functools
@@ -59,3 +59,40 @@ def core_first(name):
         return getattr(_C, name, composite)
 
     return choose
+
+
+def _cast(value, dtype):
+    if isinstance(value, _C.Tensor):
+        concerned = value.dtype in (_C.float32, _C.float16, _C.bfloat16) and value.device.type == "cpu"
+        return value.to(dtype) if concerned else value
+    if isinstance(value, (list, tuple)) and any(isinstance(v, _C.Tensor) for v in value):
+        return type(value)(_cast(v, dtype) for v in value)
+    return value
+
+
+def autocasts(policy):
+    """Decorates a composite that autocast concerns as a whole: its floating-point arguments are cast, nothing within.
+
+    Args:
+        policy: "full" for float32, "lower" for the dtype of the context, "as it is" for no cast at all. (Operators of
+            the core: core/op/autocast.cpp.)
+    """
+
+    def decorate(function):
+        @functools.wraps(function)
+        def cast(*args, **kwargs):
+            if not _C._autocasting() or kwargs.get("out") is not None:
+                return function(*args, **kwargs)
+            if policy != "as it is":
+                dtype = _C.float32 if policy == "full" else _C._autocast_dtype()
+                args = [_cast(a, dtype) for a in args]
+                kwargs = {name: _cast(a, dtype) for name, a in kwargs.items()}
+            _C._set_autocasting(False)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _C._set_autocasting(True)
+
+        return cast
+
+    return decorate

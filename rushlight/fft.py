@@ -118,6 +118,8 @@ def _floating(x, name, wanted):
         raise RuntimeError(f"{name} expects a {text} input tensor, but got {x.dtype._scalar_name}")
     if not (x.is_floating_point() or x.is_complex()):
         x = x.to(_C.get_default_dtype())
+    if x.dtype in (_C.float16, _C.bfloat16) and _C._autocasting():
+        x = x.to(_C.float32)
     if x.dtype not in _COMPLEX_OF and x.dtype not in _REAL_OF:
         raise RuntimeError(f"Unsupported dtype {x.dtype._scalar_name}")
     return x.to(_COMPLEX_OF[x.dtype]) if wanted == "complex" and not x.is_complex() else x

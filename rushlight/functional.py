@@ -7,7 +7,7 @@ import warnings
 
 from . import _C
 from ._C import Tensor
-from ._composite import sampled, shown_as
+from ._composite import autocasts, sampled, shown_as
 from ._linalg.aliases import *  # noqa: F403
 from ._linalg.aliases import __all__ as _aliases
 from ._linalg.einsum import einsum
@@ -266,6 +266,7 @@ def tensordot(a, b, dims=2, out=None):
     return result if out is None else out.copy_(result)
 
 
+@autocasts("full")
 @sampled("x(3,4), y(2,4)", "x(2,3,4), y(2,2,4), p=1.0", ref=None)
 @shown_as("CdistBackward0")
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):

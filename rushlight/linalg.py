@@ -5,6 +5,7 @@ from functools import cache as _cache
 
 from . import _C
 from ._C import _LinAlgError as LinAlgError  # noqa: F401
+from ._composite import autocasts as _autocasts
 from ._composite import shown_as as _shown_as
 from ._linalg.norms import cond, matrix_norm, matrix_rank, norm, vector_norm  # noqa: F401
 from ._linalg.products import cross as _cross
@@ -96,6 +97,7 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False, out=None):
     return _result((vh.mH * inverse.unsqueeze(-2)) @ u.mH, out)
 
 
+@_autocasts("full")
 def lstsq(A, B, rcond=None, *, driver=None):
     """X that minimises |A X - B|, with residuals, rank and singular values."""
     vector = B.dim() == A.dim() - 1
@@ -122,6 +124,7 @@ def cross(input, other, *, dim=-1, out=None):
     return _result(_cross(input, other, dim), out)
 
 
+@_autocasts("lower")
 def vecdot(x, y, *, dim=-1, out=None):
     """Dot product of vectors along dim, the first conjugated."""
     return _result(((x.conj() if x.is_complex() else x) * y).sum(dim), out)
@@ -141,6 +144,7 @@ def vander(x, N=None):
     return _C.cat([ones, x.unsqueeze(-1).expand(*x.shape, n - 1).cumprod(-1)], -1)
 
 
+@_autocasts("full")
 def tensorinv(A, ind=2, *, out=None):
     """Inverse of A as a map from its last dimensions to its first ind ones."""
     rows = _math.prod(A.shape[:ind])
@@ -150,6 +154,7 @@ def tensorinv(A, ind=2, *, out=None):
     return _result(inv(A.reshape(rows, rows)).reshape(A.shape[ind:] + A.shape[:ind]), out)
 
 
+@_autocasts("full")
 def tensorsolve(A, B, dims=None, *, out=None):
     """X with tensordot(A, X, X.dim()) = B."""
     if dims is not None:
@@ -158,6 +163,7 @@ def tensorsolve(A, B, dims=None, *, out=None):
     return _result(solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape), out)
 
 
+@_autocasts("as it is")
 @_shown_as("LinalgMatrixExpBackward0")
 def matrix_exp(A):
     """Exponential of square matrices, by scaling and squaring with a Pade approximant (Higham 2005)."""
@@ -181,6 +187,7 @@ def matrix_exp(A):
     return result
 
 
+@_autocasts("full")
 def householder_product(input, tau):
     """First columns of the product of Householder reflections, as geqrf stores them."""
     m, n = input.shape[-2:]

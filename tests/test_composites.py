@@ -167,10 +167,6 @@ def test_disabled_autocast_and_scaler():
     scaler.step(optimizer)
     scaler.update()
     assert not torch.equal(before, linear.weight)
-    with pytest.raises(NotImplementedError), torch.autocast("cpu"):
-        pass
-    with pytest.warns(UserWarning, match="CUDA is not available"), torch.autocast("cuda"):
-        pass
 
 
 def test_enabled_scaler_skips_overflow():

@@ -19,6 +19,7 @@ struct Modes {
   bool saved_hooks = false;             // saved_tensors_hooks are active
   bool forward = false;                 // a forward-mode level is active
   bool profile = false;                 // calls are timed: op/profile.h
+  bool autocast = false;                // calls cast their arguments: op/autocast.h
   int64_t forward_ceiling = INT64_MAX;  // levels above it do not count now
 };
 #if defined(__linux__)

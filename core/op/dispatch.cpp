@@ -5,6 +5,7 @@
 #include "autograd/forward.h"
 #include "autograd/node.h"
 #include "kernels/copy.h"
+#include "op/autocast.h"
 #include "op/batching.h"
 #include "op/op.h"
 #include "op/profile.h"
@@ -172,27 +173,44 @@ bool writes_straight(Call& c, std::span<const Tensor> given) {
 }
 }  // namespace
 
+namespace {
+
+template <void (*body)(Call&)> void run_timed(Call& c) {
+  ProfileScope timed(c);
+  body(c);
+}
+// Where a profiler or autocast is on.
+template <void (*body)(Call&)> [[gnu::noinline]] void run_watched(Call& c) {
+  auto* rest = modes().profile ? run_timed<body> : body;
+  if (modes().autocast) run_autocast(c, rest);
+  else rest(c);
+}
+bool watched() { return modes().profile | modes().autocast; }
+
+// Nothing is cast meanwhile.
+struct NoAutocast {
+  bool before = std::exchange(modes().autocast, false);
+  ~NoAutocast() { modes().autocast = before; }
+};
+
+}  // namespace
+
 void run(Call& c) {
   if (c.op.mutates) return run_inplace(c);
-  if (modes().profile) [[unlikely]] {
-    ProfileScope timed(c);
-    run_functional(c);
-  } else {
-    run_functional(c);
-  }
+  if (watched()) [[unlikely]]
+    return run_watched<run_functional>(c);
+  run_functional(c);
 }
 
 void run_inplace(Call& c) {
   c.in_place = true;
-  if (modes().profile) [[unlikely]] {
-    ProfileScope timed(c);
-    run_writing(c);
-  } else {
-    run_writing(c);
-  }
+  if (watched()) [[unlikely]]
+    return run_watched<run_writing>(c);
+  run_writing(c);
 }
 
 void run_out(Call& c, std::span<const Tensor> given) {
+  NoAutocast results_have_the_dtype_given;
   if (modes().forward && carries_tangents(c)) [[unlikely]]
     throw not_implemented("Trying to use forward AD with ", c.op.name,
                           "_out that does not support it because it is an out= function");

@@ -188,6 +188,9 @@ struct Spec {
       "";  // where the function form lives besides rushlight: "special", "linalg", "nn" (only _C)
 };
 
+// What autocast does to the arguments (op/autocast.h has the lists).
+enum class Autocast : uint8_t { none, lower, full, widest };
+
 struct Op {
   Spec spec;
   std::string name;      // "max"
@@ -198,6 +201,7 @@ struct Op {
   bool list_out = false;               // -> Tensor[] (number of outputs set by the rule)
   bool mutates = false;                // first parameter is Tensor!
   Forms forms;
+  Autocast autocast = Autocast::none;
   int nouts = 1;
   int position(std::string_view param) const;  // index of a parameter, -1 if none
 

@@ -492,6 +492,7 @@ void add_autograd(PyObject* module) {
   add_function_type(module);
   add_grad_modes(module);
   add_forward(module);
+  add_autocast(module);
 }
 
 }  // namespace rushlight

@@ -28,6 +28,7 @@ void add_node_types(PyObject* module);     // node_type.cpp
 void add_function_type(PyObject* module);  // function.cpp
 void add_grad_modes(PyObject* module);     // grad_mode.cpp
 void add_forward(PyObject* module);        // forward.cpp
+void add_autocast(PyObject* module);       // autocast.cpp
 
 // Attributes and methods of Tensor: tensor_type.cpp puts these into the type.
 extern PyMethodDef autograd_methods[];

@@ -2,7 +2,7 @@
 
 from .. import _C
 from .._C import Tensor
-from .._composite import sampled, shown_as
+from .._composite import autocasts, sampled, shown_as
 from ._method import given, in_place, method
 
 __all__ = ["conj_physical_", "igamma", "igammac", "index_reduce", "kron", "ldexp_", "lu", "lu_solve", "lu_unpack",
@@ -203,6 +203,7 @@ def _permutation(pivots, rows):
     return _C.from_numpy(matrix.reshape(tuple(pivots.shape[:-1]) + (rows, rows)))
 
 
+@autocasts("full")
 def lu_solve(b, LU_data, LU_pivots, *, out=None):  # noqa: N803
     """The solution of A x = b from what lu() gives for A."""
     _C._warn_once(
@@ -221,6 +222,7 @@ def lu_solve(b, LU_data, LU_pivots, *, out=None):  # noqa: N803
 Tensor.lu_solve = lu_solve
 
 
+@autocasts("full")
 @method
 def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
     """other times the whole Q of a QR factorisation given by its reflectors (geqrf)."""

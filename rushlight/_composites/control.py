@@ -8,8 +8,8 @@ from .._C import Tensor
 from ._method import method
 
 __all__ = [
-    "cond", "fill", "get_autocast_dtype", "get_device_module", "has_lapack", "has_mkl", "has_openmp", "has_spectral",
-    "is_anomaly_enabled", "is_autocast_enabled", "is_deterministic_algorithms_warn_only_enabled", "sym_float", "sym_int",
+    "cond", "fill", "get_device_module", "has_lapack", "has_mkl", "has_openmp", "has_spectral",
+    "is_anomaly_enabled", "is_deterministic_algorithms_warn_only_enabled", "sym_float", "sym_int",
     "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum", "to_dlpack", "while_loop", "AcceleratorError",
     "FatalError", "OutOfMemoryError",
 ]  # fmt: skip
@@ -92,16 +92,6 @@ def sym_sqrt(a):
 def is_anomaly_enabled():
     """Whether backward looks for nan."""
     return _C.is_anomaly_enabled()
-
-
-def is_autocast_enabled(device_type=None):
-    """Whether operators cast their inputs: never."""
-    return False
-
-
-def get_autocast_dtype(device_type):
-    """The dtype that autocast would use on a device type."""
-    return {"cpu": _C.bfloat16}.get(device_type, _C.float16)
 
 
 def is_deterministic_algorithms_warn_only_enabled():

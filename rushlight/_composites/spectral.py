@@ -3,6 +3,7 @@
 import warnings
 
 from .. import _C
+from .._composite import autocasts
 from ._method import method
 
 __all__ = ["istft", "stft"]
@@ -36,6 +37,7 @@ def _lengths(name, n_fft, hop_length, win_length, window):
     return hop_length, win_length
 
 
+@autocasts("full")
 @method
 def stft(input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect", normalized=False,
          onesided=None, return_complex=None, align_to_window=None):  # fmt: skip

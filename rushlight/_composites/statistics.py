@@ -2,7 +2,7 @@
 
 from .. import _C
 from .._C import Tensor
-from .._composite import sampled
+from .._composite import autocasts, sampled
 from ._method import method as _method
 
 __all__ = ["corrcoef", "cov", "nanmean", "nanquantile", "quantile"]
@@ -48,6 +48,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
     return out.squeeze(0) if q.dim() == 0 else out
 
 
+@autocasts("full")
 @_method
 @sampled("x(7,), 0.3", "x(3,5), 0.5, dim=1", "x(3,5), 0.25, dim=0, keepdim=True")
 def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
@@ -55,6 +56,7 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
+@autocasts("full")
 @_method
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """The q-quantiles of the elements that are not nan."""

@@ -2,6 +2,7 @@
 
 from .. import _C
 from .._C import Tensor
+from .._composite import autocasts
 from .norms import torch_norm as norm
 from .products import cross, multi_dot
 
@@ -71,6 +72,7 @@ def svd(input, some=True, compute_uv=True, *, out=None):
     return named_result("svd", ("U", "S", "V"))((u, s, vh.mH))
 
 
+@autocasts("full")
 def pinverse(input, rcond=1e-15):
     """Moore-Penrose pseudo-inverse."""
     return _linalg().pinv(input, rtol=rcond)
@@ -95,6 +97,7 @@ def chain_matmul(*matrices, out=None):
     return multi_dot(matrices, out=out) if len(matrices) > 1 else matrices[0]
 
 
+@autocasts("full")
 def cholesky_inverse(input, upper=False, *, out=None):
     """Inverse of the matrix whose Cholesky factor is input."""
     factor = input.mH if upper else input
@@ -102,6 +105,7 @@ def cholesky_inverse(input, upper=False, *, out=None):
     return result if out is None else out.copy_(result)
 
 
+@autocasts("full")
 def cholesky_solve(input, input2, upper=False, *, out=None):
     """X with A X = input, where input2 is the Cholesky factor of A."""
     factor = input2.mH if upper else input2
@@ -109,6 +113,7 @@ def cholesky_solve(input, input2, upper=False, *, out=None):
     return result if out is None else out.copy_(result)
 
 
+@autocasts("full")
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, out=None):
     """X with A X = b for triangular A, and A."""
     _deprecated(
@@ -124,6 +129,7 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, 
     return named_result("triangular_solve", ("solution", "cloned_coefficient"))((x, A.clone()))
 
 
+@autocasts("full")
 def geqrf(input, *, out=None):
     """Householder reflections of the QR decomposition, as LAPACK stores them."""
     import numpy as np
@@ -137,6 +143,7 @@ def geqrf(input, *, out=None):
     return named_result("geqrf", ("a", "tau"))((_C.from_numpy(a), _C.from_numpy(tau)))
 
 
+@autocasts("full")
 def orgqr(input, input2):
     """First columns of the product of Householder reflections."""
     return _linalg().householder_product(input, input2)

@@ -4,6 +4,7 @@ import math
 
 from .. import _C
 from .._C import Tensor
+from .._composite import autocasts
 
 
 def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None, out=None):
@@ -79,6 +80,7 @@ Tensor.norm = _method_norm
 torch_norm.__name__ = torch_norm.__qualname__ = "norm"
 
 
+@autocasts("full")
 def cond(A, p=None, *, out=None):
     """Condition number of matrices in the norm p (2 by default)."""
     if p in (None, 2, -2):
@@ -89,6 +91,7 @@ def cond(A, p=None, *, out=None):
     return result if out is None else out.copy_(result)
 
 
+@autocasts("full")
 def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian=False, out=None):
     """How many singular values exceed max(atol, rtol * largest)."""
     s = (_C.linalg_eigh(A)[0].abs() if hermitian else _C.linalg_svd(A, False)[1]).detach()

@@ -1,5 +1,4 @@
-"""Mixed precision as programs ask for it: contexts that do nothing when disabled, a gradient scaler that does nothing
-without a device that needs one."""
+"""Mixed precision: autocast, which casts the arguments of operators, and a gradient scaler."""
 
 from .autocast_mode import autocast as autocast
 from .autocast_mode import custom_bwd as custom_bwd

@@ -11,6 +11,7 @@ import warnings
 import weakref
 
 from .. import _C
+from ..amp.autocast_mode import autocast
 from ..autograd import Function, backward, enable_grad
 from ..autograd.graph import saved_tensors_hooks
 from ..random import get_rng_state, set_rng_state
@@ -74,18 +75,26 @@ def check_backward_validity(inputs):
         warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
 
 
-@contextlib.contextmanager
-def _random_state(state):
-    """Inside, random numbers go on from a state; afterwards as if nothing had been drawn."""
-    if state is None:
-        yield
-        return
-    before = get_rng_state()
-    set_rng_state(state)
-    try:
-        yield
-    finally:
-        set_rng_state(before)
+class _Surroundings:
+    """What a run of the function depends on beside its arguments, as it is now: autocast, and random numbers."""
+
+    def __init__(self, preserve_rng_state):
+        self.rng_state = get_rng_state() if preserve_rng_state else None
+        self.casting, self.dtype = _C._autocasting(), _C._autocast_dtype()
+        self.caching = _C.is_autocast_cache_enabled()
+
+    @contextlib.contextmanager
+    def restored(self):
+        """Inside it is as it was; afterwards as if nothing had been drawn."""
+        before = get_rng_state() if self.rng_state is not None else None
+        if self.rng_state is not None:
+            set_rng_state(self.rng_state)
+        try:
+            with autocast("cpu", self.dtype, self.casting, self.caching):
+                yield
+        finally:
+            if before is not None:
+                set_rng_state(before)
 
 
 # ---- with reentrance ----
@@ -98,7 +107,7 @@ class CheckpointFunction(Function):
     def forward(ctx, run_function, preserve_rng_state, *args):
         check_backward_validity(args)
         ctx.run_function = run_function
-        ctx.rng_state = get_rng_state() if preserve_rng_state else None
+        ctx.surroundings = _Surroundings(preserve_rng_state)
         ctx.args = [None if isinstance(x, Tensor) else x for x in args]
         ctx.places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         ctx.save_for_backward(*[args[i] for i in ctx.places])
@@ -116,7 +125,7 @@ class CheckpointFunction(Function):
         for i, x in zip(ctx.places, ctx.saved_tensors):
             args[i] = x
         args = detach_variable(tuple(args))
-        with _random_state(ctx.rng_state), enable_grad():
+        with ctx.surroundings.restored(), enable_grad():
             outputs = ctx.run_function(*args)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         live = [(o, g) for o, g in zip(outputs, grads) if isinstance(o, Tensor) and o.requires_grad]
@@ -149,7 +158,7 @@ class _Frame:
 
     def __init__(self, function, args, kwargs, preserve_rng_state, context, early_stop, check, debug):
         self.function, self.args, self.kwargs = function, args, kwargs
-        self.rng_state = get_rng_state() if preserve_rng_state else None
+        self.surroundings = _Surroundings(preserve_rng_state)
         self.context = context
         self.early_stop, self.check, self.debug = early_stop, check, debug
         self.versions = [(x, x._version) for x in (*args, *kwargs.values())
@@ -193,7 +202,7 @@ class _Frame:
             return found[-1]
 
         names = []
-        with _random_state(self.rng_state), enable_grad(), self.context, saved_tensors_hooks(pack, lambda t: t):
+        with self.surroundings.restored(), enable_grad(), self.context, saved_tensors_hooks(pack, lambda t: t):
             try:
                 with _listed(names if self.debug else None):
                     self.function(*self.args, **self.kwargs)

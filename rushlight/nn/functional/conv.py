@@ -1,7 +1,7 @@
 """Convolutions and transposed convolutions in 1, 2 and 3 dimensions; string padding is resolved here."""
 
 from ... import _C
-from ..._composite import core
+from ..._composite import autocasts, core
 from ._args import ntuple
 
 conv_transpose1d = core("conv_transpose1d")
@@ -49,6 +49,7 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _C.conv3d(input, weight, bias, stride, padding, dilation, groups)
 
 
+@autocasts("lower")
 def conv_tbc(input, weight, bias, pad=0):
     """1-d convolution of (time, batch, channels) with weight (k, in, out)."""
     if input.dim() != 3:

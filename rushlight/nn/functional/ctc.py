@@ -2,7 +2,7 @@
 
 import rushlight
 
-from ..._composite import core_first
+from ..._composite import autocasts, core_first
 from ._args import reduction_code
 
 _IMPOSSIBLE = -1e30  # stands for log(0); finite, so that the gradient of logsumexp stays defined
@@ -124,6 +124,7 @@ def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduct
     return loss if batched else loss.squeeze(0)
 
 
+@autocasts("full")
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
 ):

@@ -4,7 +4,7 @@ size. The draws are PyTorch's.
 
 import rushlight
 
-from ..._composite import core_first
+from ..._composite import autocasts, core_first
 from ._args import ntuple
 
 
@@ -77,6 +77,7 @@ def _arguments(input, kernel_size, output_size, output_ratio, random_samples, n)
     return input, kernel_size, output_size, random_samples
 
 
+@autocasts("full")
 def fractional_max_pool2d_with_indices(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):
@@ -86,6 +87,7 @@ def fractional_max_pool2d_with_indices(
     )
 
 
+@autocasts("full")
 def fractional_max_pool2d(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):
@@ -96,6 +98,7 @@ def fractional_max_pool2d(
     return both if return_indices else both[0]
 
 
+@autocasts("full")
 def fractional_max_pool3d_with_indices(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):
@@ -105,6 +108,7 @@ def fractional_max_pool3d_with_indices(
     )
 
 
+@autocasts("full")
 def fractional_max_pool3d(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
 ):

@@ -8,18 +8,18 @@ import numpy as np
 import rushlight
 
 from ... import _C
-from ..._composite import core_first, sampled
+from ..._composite import autocasts, core_first, sampled
 from ._args import reduce_loss, reduction_code, resolve_reduction
 
 _MEAN = {"none": lambda x: x, "mean": np.mean, "sum": np.sum}
 
 
-def _warn_sizes(input, target):
+def _warn_sizes(input, target, stacklevel=3):
     if target.size() != input.size():
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
@@ -52,6 +52,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _weighted(_C.mse_loss(input, target, 0), weight, reduction)
 
 
+@autocasts("full")
 @sampled(
     "x(3,4), x(3,4)",
     "x(3,4), x(3,4), reduction='sum'",
@@ -59,7 +60,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 )
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """Mean of the absolute differences."""
-    _warn_sizes(input, target)
+    _warn_sizes(input, target, stacklevel=4)  # there is a decorator in between
     reduction = resolve_reduction(size_average, reduce, reduction)
     input, target = rushlight.broadcast_tensors(input, target)
     if weight is None:
@@ -88,6 +89,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return reduce_loss(_C.huber_loss(input, target, 0, delta) * weight, reduction)
 
 
+@autocasts("full")
 def poisson_nll_loss(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
 ):
@@ -153,6 +155,7 @@ def binary_cross_entropy_with_logits(
     return _C.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
 
 
+@autocasts("full")
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
     """Kullback-Leibler divergence of target from exp(input), element by element, then reduced.
 
@@ -167,7 +170,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            stacklevel=3,  # there is a decorator in between
         )
     if not (input.is_floating_point() and target.is_floating_point()):
         raise RuntimeError("kl_div: Integral inputs not supported.")
@@ -314,6 +317,9 @@ def _cross_entropy_loss(input, target, weight=None, reduction=1, ignore_index=-1
     return _nll_loss_nd(_C.log_softmax(input, class_dim), target, weight, reduction, ignore_index)
 
 
+_cross_entropy_in_float32 = autocasts("full")(_cross_entropy_loss)
+
+
 def cross_entropy(
     input,
     target,
@@ -335,4 +341,5 @@ def cross_entropy(
     tensor(1.3863)
     """
     reduction = reduction_code(resolve_reduction(size_average, reduce, reduction))
-    return _cross_entropy_loss(input, target, weight, reduction, ignore_index, label_smoothing)
+    compute = _cross_entropy_in_float32 if _C._autocasting() else _cross_entropy_loss
+    return compute(input, target, weight, reduction, ignore_index, label_smoothing)

@@ -4,12 +4,13 @@ import numpy as np
 
 import rushlight
 
-from ..._composite import core_first, sampled
+from ..._composite import autocasts, core_first, sampled
 from ._args import reduce_loss, reduction_code, resolve_reduction
 from .activation import logsigmoid
 from .distance import pairwise_distance
 
 
+@autocasts("full")
 def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """1 - cosine where target is 1, max(0, cosine - margin) where it is -1."""
     reduction = resolve_reduction(size_average, reduce, reduction)
@@ -30,6 +31,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     return reduce_loss(alike + apart, reduction)
 
 
+@autocasts("full")
 def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """max(0, margin - target * (input1 - input2)): target 1 ranks input1 higher, -1 lower."""
     reduction = resolve_reduction(size_average, reduce, reduction)
@@ -42,6 +44,7 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
     return reduce_loss((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
+@autocasts("full")
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     """input where target is 1, max(0, margin - input) where it is -1."""
     reduction = resolve_reduction(size_average, reduce, reduction)
@@ -70,6 +73,7 @@ def _check_margin(margin):
         raise ValueError(f"margin must be greater than 0, got {margin}")
 
 
+@autocasts("full")
 def triplet_margin_loss(
     anchor,
     positive,
@@ -110,6 +114,7 @@ def _soft_margin_loss(input, target, reduction=1):
     return loss.mean() if reduction == 1 else loss.sum() if reduction == 2 else loss
 
 
+@autocasts("full")
 @sampled("x(3,4), x(3,4)", ref=lambda x, target: np.log1p(np.exp(-target * x)).mean())
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
@@ -159,6 +164,7 @@ def _multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)
     return loss.mean() if reduction == 1 else loss.sum()
 
 
+@autocasts("full")
 def multi_margin_loss(
     input,
     target,
@@ -209,6 +215,7 @@ def _multilabel_margin_loss(input, target, reduction=1):
     return loss.mean() if reduction == 1 else loss.sum()
 
 
+@autocasts("full")
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """Sum over right and wrong classes of max(0, 1 - right score + wrong score), divided by their number.
 

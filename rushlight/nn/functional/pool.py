@@ -5,7 +5,7 @@
 import rushlight
 
 from ... import _C
-from ..._composite import core_first
+from ..._composite import autocasts, core_first
 from ._args import ntuple
 
 
@@ -153,6 +153,7 @@ def max_pool3d_with_indices(
     return _max_pool3d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@autocasts("full")
 def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Largest value of each window of (N, C, D, H, W) or (C, D, H, W)."""
     both = max_pool3d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
@@ -227,6 +228,7 @@ def _avg_pool3d(
     return rushlight.div(sums, counts, rounding_mode=rounding)
 
 
+@autocasts("full")
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):
@@ -311,6 +313,7 @@ def _adaptive_avg_pool3d(input, output_size):
     return columns.reshape(*input.shape[:-3], *output_size)
 
 
+@autocasts("full")
 def adaptive_avg_pool3d(input, output_size):
     """Means of a grid of windows that covers (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_avg_pool3d(input, _output_size(output_size, input, 3))
@@ -356,11 +359,13 @@ def _adaptive_max_pool3d(input, output_size):
     return values.reshape(shape), indices.reshape(shape)
 
 
+@autocasts("full")
 def adaptive_max_pool3d_with_indices(input, output_size, return_indices=False):
     """Largest values, and their positions, of a grid of windows that covers (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_max_pool3d(input, _output_size(output_size, input, 3))
 
 
+@autocasts("full")
 def adaptive_max_pool3d(input, output_size, return_indices=False):
     """Largest values of a grid of windows that covers (N, C, D, H, W) or (C, D, H, W)."""
     both = adaptive_max_pool3d_with_indices(input, output_size)
@@ -413,16 +418,19 @@ def _unpool(input, indices, kernel_size, stride, padding, output_size, n):
     return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).view(*batch, *output_size)
 
 
+@autocasts("full")
 def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Inverse of max_pool1d, zero where no maximum came from."""
     return _unpool(input, indices, kernel_size, stride, padding, output_size, 1)
 
 
+@autocasts("full")
 def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Inverse of max_pool2d, zero where no maximum came from."""
     return _unpool(input, indices, kernel_size, stride, padding, output_size, 2)
 
 
+@autocasts("full")
 def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Inverse of max_pool3d, zero where no maximum came from."""
     return _unpool(input, indices, kernel_size, stride, padding, output_size, 3)

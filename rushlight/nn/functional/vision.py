@@ -7,7 +7,7 @@ import numpy as np
 import rushlight
 
 from ... import _C
-from ..._composite import core_first, sampled, shown_as
+from ..._composite import autocasts, core_first, sampled, shown_as
 from ._args import ntuple
 
 # sliding blocks
@@ -232,6 +232,7 @@ def _check_grid(input, grid, mode):
         raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
 
 
+@autocasts("full")
 @core_first("grid_sampler")
 def _grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
     _check_grid(input, grid, interpolation_mode)

@@ -5,7 +5,7 @@ import rushlight as rl
 from rushlight import _C
 
 
-def _one_direction(mode, data, batch_sizes, state, weights, reverse):
+def _one_direction(mode, data, batch_sizes, state, weights, reverse, cell=False):
     """One layer in one direction over data (sum of batch_sizes, features), the time steps one after another; returns the
     outputs in the same form and the tuple of final states."""
     if not state[0].size(0):  # an empty batch: nothing to compute, and all gradients are zero
@@ -14,12 +14,14 @@ def _one_direction(mode, data, batch_sizes, state, weights, reverse):
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     h, c = state if mode == "LSTM" else (state[0], None)
     output, h, c = _C.recurrent_layer(_C.linear(data, w_ih, b_ih), h, c, w_hh, b_hh, w_hr, batch_sizes, mode, reverse)
+    if _C._autocasting() and (mode == "GRU" or cell and mode == "LSTM"):  # the states keep their dtype
+        output, h, c = (t if t is None else t.to(state[0].dtype) for t in (output, h, c))
     return output, (h,) if c is None else (h, c)
 
 
 def cell(mode, input, state, w_ih, w_hh, b_ih=None, b_hh=None):
     """One step on a batch (B, input_size); returns the tuple of new states."""
-    return _one_direction(mode, input, [input.size(0)], state, (w_ih, w_hh, b_ih, b_hh, None), False)[1]
+    return _one_direction(mode, input, [input.size(0)], state, (w_ih, w_hh, b_ih, b_hh, None), False, cell=True)[1]
 
 
 def recurrent(mode, data, batch_sizes, states, weights, num_layers, bidirectional, dropout, training):

@@ -1,6 +1,6 @@
 """The CPU as a device: memory figures, and the functions that every device module has."""
 
-from . import _C
+from .. import _C
 
 
 def is_available():
@@ -35,3 +35,11 @@ def empty_cache():
 def reset_peak_memory_stats(device=None):
     """Start the peak figures again."""
     _C._reset_peak_memory()
+
+
+def __getattr__(name):
+    if name == "amp":  # few programs name it
+        import importlib
+
+        return importlib.import_module(".amp", __name__)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -92,3 +92,11 @@ class Event:
 
     def __init__(self, *args, **kwargs):
         _lazy_init()
+
+
+def __getattr__(name):
+    if name == "amp":  # few programs name it
+        import importlib
+
+        return importlib.import_module(".amp", __name__)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
