@@ -307,16 +307,19 @@ def test_pools():
 @pytest.mark.parametrize(
     "mask, causal", [(None, False), (None, True), ("float", False), ("bool", False), ("row", False)]
 )
-def test_attention_is_softmax_of_products(mask, causal):
-    q, k, v = array(2, 3, 130, 8), array(2, 3, 70, 8, seed=1), array(2, 3, 70, 5, seed=2)
+@pytest.mark.parametrize("queries, keys", [(130, 70), (33, 300), (600, 270)])  # one block of each, or several
+def test_attention_is_softmax_of_products(mask, causal, queries, keys):
+    q, k, v = array(2, 3, queries, 8), array(2, 3, keys, 8, seed=1), array(2, 3, keys, 5, seed=2)
     scores = q @ k.swapaxes(-1, -2) * 0.3
-    masks = {"float": array(130, 70), "bool": array(2, 1, 130, 70) > 0, "row": array(70) > 0}
+    masks = {
+        "float": array(queries, keys), "bool": array(2, 1, queries, keys) > 0, "row": array(keys) > 0,
+    }  # fmt: skip
     given = None
     if mask:
         given = rl.from_numpy(masks[mask])
         scores = scores + masks[mask] if mask == "float" else np.where(masks[mask], scores, -np.inf)
     if causal:
-        scores = np.where(np.tri(130, 70, dtype=bool), scores, -np.inf)
+        scores = np.where(np.tri(queries, keys, dtype=bool), scores, -np.inf)
     top = scores.max(-1, keepdims=True)
     weights = np.exp(scores - np.where(np.isfinite(top), top, 0))
     weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-300)  # a query that sees nothing gets zeros
@@ -330,6 +333,29 @@ def test_attention_is_softmax_of_products(mask, causal):
     )  # by the formula made of ops
     for a, b in zip(fused, wanted):
         close(a, b.detach().numpy(), 1e-8)
+
+
+def test_attention_reads_and_writes_heads_inside_rows():
+    parts = [rl.from_numpy(array(2, 70, 3 * 8, seed=n)).requires_grad_() for n in range(3)]
+    q, k, v = (t.view(2, 70, 3, 8).transpose(1, 2) for t in parts)
+    result = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert result.transpose(1, 2).is_contiguous()  # as PyTorch's
+    close(
+        result, F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), is_causal=True)
+    )
+    weight = rl.from_numpy(array(*result.shape))
+    found = rl.autograd.grad((result * weight).sum(), parts, retain_graph=True)
+    again = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), is_causal=True)
+    close(result, again.detach().numpy())
+    for a, b in zip(found, rl.autograd.grad((again * weight).sum(), parts)):
+        close(a, b.numpy())
+
+
+def test_attention_without_keys_gives_zeros():
+    q, k = rl.ones(2, 1, 5, 4, requires_grad=True), rl.ones(2, 1, 0, 4)
+    result = F.scaled_dot_product_attention(q, k, k)
+    result.sum().backward()
+    assert (result == 0).all() and (q.grad == 0).all()
 
 
 # ---- fused optimizer steps ----
@@ -391,6 +417,8 @@ def leaf(*shape): return rl.from_numpy(rng.randn(*shape).astype("float32")).requ
 x, image, weight, filters = leaf(130, 517), leaf(3, 8, 33, 31), leaf(517), leaf(16, 8, 3, 3)
 outs = [x @ x.t(), F.softmax(x, 1), F.log_softmax(x, 0), F.layer_norm(x, (517,), weight), F.batch_norm(image, None, None, training=True),
         F.group_norm(image, 4), F.scaled_dot_product_attention(image, image, image, is_causal=True), F.cross_entropy(x, rl.arange(130)), F.conv2d(image, filters, padding=1), F.avg_pool2d(image, 3)]
+heads = [t[None, None, :, :40] for t in (x, x.t(), x.t())]
+outs += [F.scaled_dot_product_attention(*heads), F.scaled_dot_product_attention(*heads, x > 0)]
 sum(o.square().sum() for o in outs).backward()
 h = hashlib.sha256()
 for t in [*outs, x.grad, image.grad, weight.grad, filters.grad]: h.update(t.detach().numpy().tobytes())

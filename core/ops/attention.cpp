@@ -16,16 +16,14 @@ namespace {
 
 extern const Op& attention_backward;
 
-// query, key, value are arguments `first` and on; the mask, scale and flag stand where the callers say.
-cpu::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
-                             bool causal, double scale) {
+cpu::RowStrides rows_of(const Tensor& t) { return {t.stride(0), t.stride(1), t.stride(2)}; }
+cpu::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+                             const Tensor& mask, bool causal, double scale) {
   cpu::AttentionShape s{};
   s.batch = q.size(0), s.heads = q.size(1), s.queries = q.size(2), s.keys = k.size(2), s.size = q.size(3),
   s.value_size = v.size(3);
+  s.q = rows_of(q), s.k = rows_of(k), s.v = rows_of(v), s.out = rows_of(out);
   for (int d = 0; d < 4; ++d) {
-    s.q[d] = q.stride(d);
-    s.k[d] = k.stride(d);
-    s.v[d] = v.stride(d);
     int64_t from = mask ? d - 4 + mask.ndim() : -1;
     s.mask_stride[d] = from < 0 || mask.size(from) == 1 ? 0 : mask.stride(from);
   }
@@ -36,8 +34,26 @@ cpu::AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v, 
   return s;
 }
 
-Tensor in_type(const Tensor& t, Dtype d) {
+// The strides of a new (batch, heads, length, size) tensor that lies as `like` does: with the heads inside the rows where a
+// transposed (batch, length, heads, size) tensor came in, so that its transposition back is contiguous.
+Dims strides_like(const Tensor& like, int64_t size) {
+  const int64_t heads = like.size(1), length = like.size(2);
+  const bool inside = heads > 1 && length > 1 && like.stride(1) < like.stride(2);
+  return inside ? Dims{heads * length * size, size, heads * size, 1}
+                : Dims{heads * length * size, length * size, size, 1};
+}
+
+// The kernel reads rows at any distance, of elements side by side.
+Tensor in_rows(const Tensor& t, Dtype d) {
+  return t.dtype() == d && (t.stride(3) == 1 || t.size(3) <= 1) ? t : dense(t, d);
+}
+Tensor mask_in_type(const Tensor& t, Dtype d) {
   return !t || t.dtype() == d || t.dtype() == Dtype::boolean ? t : dense(t, d);
+}
+// Where the kernel writes: the output, or a stand-in of the type it computes in.
+Tensor result_of(const Tensor& out, Dtype d) { return out.dtype() == d ? out : empty(out.sizes(), d); }
+void store_result(const Tensor& out, const Tensor& work) {
+  if (!work.is(out)) rushlight::copy(out, work);
 }
 
 bool fits_kernel(const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -83,20 +99,20 @@ const Op& fused_attention = def({
         [](Call& c) {
           const Tensor &q = c.in(0), &v = c.in(2);
           expect(fits_kernel(q, c.in(1), v) && (!c.has(3) || fits_mask(c.in(3), q, c.in(1))), c);
-          c.out_meta(0, q.dtype(), Dims{q.size(0), q.size(1), q.size(2), v.size(3)});
+          c.out_meta(0, q.dtype(), Dims{q.size(0), q.size(1), q.size(2), v.size(3)},
+                     strides_like(q, v.size(3)));
           c.out_meta(1, compute_type(q.dtype()), Dims{q.size(0), q.size(1), q.size(2)});
         },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());
-          Tensor q = in_type(c.in(0), d), k = in_type(c.in(1), d), v = in_type(c.in(2), d);
-          Tensor mask = c.has(3) ? in_type(c.in(3), d) : Tensor();
-          Result out(c.out(), d);
+          Tensor q = in_rows(c.in(0), d), k = in_rows(c.in(1), d), v = in_rows(c.in(2), d);
+          Tensor mask = c.has(3) ? mask_in_type(c.in(3), d) : Tensor(), out = result_of(c.out(), d);
           visit_float(d, [&]<class T>() {
-            cpu::attention(shape_of(q, k, v, mask, c.b(4), c.d(5)), q.data<T>(), k.data<T>(), v.data<T>(),
-                           out.data<T>(), c.out(1).data<T>());
+            cpu::attention(shape_of(q, k, v, out, mask, c.b(4), c.d(5)), q.data<T>(), k.data<T>(),
+                           v.data<T>(), out.data<T>(), c.out(1).data<T>());
           });
-          out.store();
+          store_result(c.out(), out);
         },
     .saves = save(In0 | In1 | In2 | In3 | Out0 | Out1),
     .grad =
@@ -139,22 +155,28 @@ const Op& attention_backward = def({
                      is_float(c.in(5).dtype()),
                  c);
           expect(same(sums.sizes(), q.sizes().first(3)) && is_float(sums.dtype()), c);
-          for (int k = 0; k < 3; ++k) c.out_meta(k, q.dtype(), Dims(c.in(k + 1).sizes()));
+          for (int k = 0; k < 3; ++k) {
+            const Tensor& t = c.in(k + 1);
+            c.out_meta(k, q.dtype(), Dims(t.sizes()), strides_like(t, t.size(3)));
+          }
         },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());
-          Tensor g = dense(c.in(0), d), q = in_type(c.in(1), d), k = in_type(c.in(2), d),
-                 v = in_type(c.in(3), d);
-          Tensor mask = c.has(4) ? in_type(c.in(4), d) : Tensor(), out = dense(c.in(5), d),
+          Tensor g = in_rows(c.in(0), d), q = in_rows(c.in(1), d), k = in_rows(c.in(2), d),
+                 v = in_rows(c.in(3), d);
+          Tensor mask = c.has(4) ? mask_in_type(c.in(4), d) : Tensor(), out = in_rows(c.in(5), d),
                  sums = dense(c.in(6), d);
-          Result gq(c.out(0), d), gk(c.out(1), d), gv(c.out(2), d);
+          Tensor gq = result_of(c.out(0), d), gk = result_of(c.out(1), d), gv = result_of(c.out(2), d);
           visit_float(d, [&]<class T>() {
-            cpu::attention_backward(shape_of(q, k, v, mask, c.b(7), c.d(8)), g.data<T>(), q.data<T>(),
-                                    k.data<T>(), v.data<T>(), out.data<T>(), sums.data<T>(), gq.data<T>(),
-                                    gk.data<T>(), gv.data<T>());
+            cpu::attention_backward(shape_of(q, k, v, out, mask, c.b(7), c.d(8)),
+                                    {rows_of(g), rows_of(gq), rows_of(gk), rows_of(gv)}, g.data<T>(),
+                                    q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(), sums.data<T>(),
+                                    gq.data<T>(), gk.data<T>(), gv.data<T>());
           });
-          for (auto* r : {&gq, &gk, &gv}) r->store();
+          store_result(c.out(0), gq);
+          store_result(c.out(1), gk);
+          store_result(c.out(2), gv);
         },
 });
 
