@@ -35,7 +35,7 @@ def broadcast_shapes(*shapes):
     >>> rl.broadcast_shapes((2, 1), (3,))
     torch.Size([2, 3])
     """
-    shapes = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    shapes = [(shape,) if isinstance(shape, int) else shape for shape in shapes]
     result = [1] * max((len(shape) for shape in shapes), default=0)
     for shape in shapes:
         for i in range(-1, -1 - len(shape), -1):

@@ -474,3 +474,41 @@ def test_errors(number):
     with pytest.raises(kind) as raised:
         function()
     assert text in str(raised.value)
+
+
+# ---- memory formats ----
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: F.conv2d(x, leaf(3, 4, 3, 3)),
+        lambda x: F.conv2d(x, leaf(4, 1, 2, 2), groups=4),
+        lambda x: F.conv_transpose2d(x, leaf(4, 3, 2, 2)),
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.max_pool2d(x, 2, return_indices=True)[1],
+        lambda x: F.avg_pool2d(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, 2),
+        lambda x: F.adaptive_max_pool2d(x, 2, return_indices=True)[1],
+        lambda x: F.batch_norm(x, None, None, training=True),
+        lambda x: F.group_norm(x, 2),
+        lambda x: F.pad(x, (1, 2, 0, 1)),
+    ],
+)
+def test_channels_last_is_kept(call):
+    x = leaf(2, 4, 6, 5).detach()
+    last = x.contiguous(memory_format=rl.channels_last)
+    expected, result = call(x), call(last)
+    assert expected.is_contiguous() and result.is_contiguous(memory_format=rl.channels_last)
+    assert result.equal(expected)
+
+
+def test_weight_in_channels_last():
+    x, weight = leaf(2, 4, 6, 5), leaf(3, 4, 2, 2).detach().contiguous(memory_format=rl.channels_last)
+    result = F.conv2d(x, weight)
+    assert result.is_contiguous(memory_format=rl.channels_last)
+    assert result.equal(F.conv2d(x, weight.contiguous()))
+    result.square().sum().backward()
+    got, x.grad = x.grad, None
+    F.conv2d(x, weight.contiguous()).square().sum().backward()
+    close(got, x.grad.numpy())

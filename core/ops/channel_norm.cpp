@@ -1,6 +1,7 @@
 // Batch and group normalisation: statistics per channel over the batch, or per group of channels within each sample.
 #include "autograd/node.h"
 #include "kernels/cpu/norm.h"
+#include "ops/create.h"
 #include "ops/dense.h"
 #include "ops/ops.h"
 #include "ops/view.h"
@@ -40,22 +41,30 @@ Tensor along_channels(const Tensor& t, int64_t ndim) {
 
 // ---- batch norm ----
 
+constexpr const char* parameter_names[] = {"", "weight", "bias", "running_mean", "running_var"};
+
 void batch_norm_rule(Call& c) {
   const Tensor& x = c.in(0);
-  if (x.ndim() < 2) wrap_dim(1, x.ndim());  // raises
+  if (x.ndim() < 2) {  // PyTorch finds no channels
+    for (int k : {3, 4, 1, 2})
+      if (c.has(k) && c.in(k).numel())
+        throw runtime_error(parameter_names[k], " should contain 0 elements not ", c.in(k).numel());
+    wrap_dim(1, x.ndim());  // raises
+  }
   bool training = c.b(5);
-  static const char* names[] = {"", "weight", "bias", "running_mean", "running_var"};
   for (int k : {3, 4, 1, 2}) {
     if (c.has(k) && c.in(k).numel() != x.size(1))
-      throw runtime_error(names[k], " should contain ", x.size(1), " elements not ", c.in(k).numel());
+      throw runtime_error(parameter_names[k], " should contain ", x.size(1), " elements not ",
+                          c.in(k).numel());
     if (!c.has(k) && k >= 3 && !training)
-      throw runtime_error(names[k], " must be defined in evaluation mode");
+      throw runtime_error(parameter_names[k], " must be defined in evaluation mode");
   }
   if (!is_float(x.dtype())) throw_unsupported("batch_norm", x.dtype());
   for (int k = 1; k < 5; ++k) check_parameter(c, k);
   c.out_meta(0, x.dtype(), Dims(x.sizes()));
   c.out_meta(1, compute_type(x.dtype()), Dims{x.size(1)});
   c.out_meta(2, compute_type(x.dtype()), Dims{x.size(1)});
+  keep_format(c, 0, x);
 }
 
 // running = (1 - momentum) * running + momentum * batch
@@ -216,6 +225,7 @@ const Op& native_group_norm = def({
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           c.out_meta(1, compute_type(x.dtype()), Dims{x.size(0), groups});
           c.out_meta(2, compute_type(x.dtype()), Dims{x.size(0), groups});
+          keep_format(c, 0, x);
         },
     .cpu =
         [](Call& c) {

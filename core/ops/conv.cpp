@@ -3,6 +3,7 @@
 // gradient with respect to the weight. The work is done by conv_kernel.cpp.
 #include "autograd/node.h"
 #include "ops/conv.h"
+#include "ops/create.h"
 #include "ops/dense.h"
 #include "ops/ops.h"
 #include "ops/reduce.h"
@@ -213,6 +214,7 @@ const Op& convolve = def({
         [](Call& c) {
           checked(c);
           c.out_meta(0, c.in(input).dtype(), output_sizes(c));
+          keep_format(c, 0, channels_last(c.in(input)) ? c.in(input) : c.in(weight));
         },
     .cpu =
         [](Call& c) {

@@ -48,6 +48,29 @@ bool format_strides(Format f, IntSpan sizes, Dims& strides) {
   return true;
 }
 
+bool channels_last(const Tensor& t) {
+  const int64_t rank = t.ndim();
+  if ((rank != 4 && rank != 5) || t.stride(1) == 0) return false;
+  int64_t least = 0;
+  auto follows = [&](int64_t d) {  // dimension d lies outside of those asked about before
+    if (t.size(d) == 0 || t.stride(d) < least) return false;
+    if (d == 0 && least == t.stride(1)) return false;  // only the batch is larger than one: contiguous
+    least = t.stride(d) * std::max<int64_t>(t.size(d), 1);
+    return true;
+  };
+  if (!follows(1)) return false;
+  for (int64_t d = rank - 1; d > 1; --d)
+    if (!follows(d)) return false;
+  return follows(0);
+}
+
+void keep_format(Call& c, int k, const Tensor& like) {
+  if (!channels_last(like)) return;
+  OutMeta& m = k ? c.more[k - 1] : c.meta0;
+  m.strided =
+      format_strides(like.ndim() == 4 ? Format::channels_last : Format::channels_last_3d, m.sizes, m.strides);
+}
+
 void check_fits(const Value& v, Dtype d) {
   static const char* names[] = {"bool",
                                 "uint8_t",

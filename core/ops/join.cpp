@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/copy.h"
+#include "ops/create.h"
 #include "ops/ops.h"
 #include "ops/view.h"
 
@@ -16,11 +17,6 @@ void check_elements(std::span<const Tensor> list) {
 
 // torch.empty(0) joins with anything, as in old programs.
 bool skipped(const Tensor& t) { return t.ndim() == 1 && t.numel() == 0; }
-
-bool channels_last(const Tensor& t) {
-  return t.ndim() == 4 && !t.contiguous() && t.stride(1) == 1 && t.stride(3) == t.size(1) &&
-         t.stride(2) == t.size(1) * t.size(3) && t.stride(0) == t.size(1) * t.size(3) * t.size(2);
-}
 
 void cat_rule(Call& c) {
   auto list = c.tensors(0);
@@ -53,7 +49,7 @@ void cat_rule(Call& c) {
                             " in the list.");
     if (__builtin_add_overflow(total, t.size(d), &total))
       throw runtime_error("cat: the sizes sum to more than 2^63");
-    last_channels &= channels_last(t);
+    last_channels &= t.ndim() == 4 && channels_last(t);
   }
   if (dtype == Dtype::none) {
     Value all = c.arg(0);

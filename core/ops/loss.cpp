@@ -15,6 +15,14 @@ template <int argument> void loss_rule(Call& c) {
   rule::broadcast(c);
   if (c.i(argument) != 0) c.out_meta(0, c.compute, Dims());
 }
+// A weight may be smaller than the loss, not larger.
+void check_weight_fits(const Call& c, int k, const Dims& sizes) {
+  if (!c.has(k)) return;
+  Dims both = k == 3 ? rushlight::broadcast(c.in(k).sizes(), sizes)
+                     : rushlight::broadcast(sizes, c.in(k).sizes());
+  if (!same(both, sizes))
+    throw runtime_error("output with shape ", show(sizes), " doesn't match the broadcast shape ", show(both));
+}
 void check_float(const Call& c, const char* kernel) {
   if (!differentiable(c.compute)) throw_unsupported(kernel, c.compute);
 }
@@ -198,7 +206,9 @@ const Op& binary_cross_entropy_with_logits = def({
     .rule =
         [](Call& c) {
           Dtype a = c.in(0).dtype(), b = c.in(1).dtype();
-          rushlight::broadcast(c.in(1).sizes(), c.in(0).sizes());
+          Dims sizes = rushlight::broadcast(c.in(1).sizes(), c.in(0).sizes());
+          if (!is_float(b) && !is_float(a)) throw_unsupported("log_sigmoid_cpu", a);
+          for (int k : {3, 2}) check_weight_fits(c, k, sizes);
           if (!is_float(b))
             throw runtime_error("result type ", info(is_float(a) ? a : default_dtype()).scalar_name,
                                 " can't be cast to the desired output type ", info(b).scalar_name);

@@ -27,6 +27,7 @@ void check_arguments(const Call& c) {
     if (weight.ndim() != 1 || weight.numel() != x.size(-1))
       throw runtime_error("weight tensor should be defined either for all ", x.size(-1),
                           " classes or no classes but got weight tensor of shape: ", show(weight.sizes()));
+    if (!is_float(x.dtype())) throw_unsupported("nll_loss_out_frame", x.dtype());
     if (weight.dtype() != x.dtype())
       throw runtime_error("expected scalar type ", info(x.dtype()).scalar_name, " but found ",
                           info(weight.dtype()).scalar_name);

@@ -1,6 +1,7 @@
 // Pooling over the last two dimensions, with the gradients as ops of their own.
 #include "kernels/cpu/pool.h"
 
+#include "ops/create.h"
 #include "ops/dense.h"
 #include "ops/ops.h"
 #include "ops/view.h"
@@ -123,18 +124,21 @@ const Op& max_pool2d_with_indices = def({
           Dtype d = c.in(0).dtype();
           if (d == Dtype::boolean || is_complex(d)) throw_unsupported("max_pool2d", d);
           c.out_meta(0, d, with_plane(c.in(0).sizes(), s.hout, s.wout));
+          keep_format(c, 0, c.in(0));
           c.out_meta(1, Dtype::i64, with_plane(c.in(0).sizes(), s.hout, s.wout));
+          keep_format(c, 1, c.in(0));
         },
     .cpu =
         [](Call& c) {
           cpu::Pool2dShape s = max_shape(c);
           Dtype d = compute_type(c.out().dtype());
           Tensor x = dense(c.in(0), d);
-          Result y(c.out(), d);
+          Result y(c.out(), d), places(c.out(1), Dtype::i64);
           visit_max(d, "max_pool2d", [&]<class T>() {
-            cpu::max_pool2d_forward(s, x.data<T>(), y.data<T>(), c.out(1).data<int64_t>());
+            cpu::max_pool2d_forward(s, x.data<T>(), y.data<T>(), places.data<int64_t>());
           });
           y.store();
+          places.store();
         },
     .saves = save(Out1),
     .grad =
@@ -214,6 +218,7 @@ const Op& avg_pool2d = def({
           if (c.in(0).ndim() < 3) wrap_dim(-3, c.in(0).ndim());  // raises
           cpu::Pool2dShape s = avg_shape(c.in(0).sizes(), c, 1);
           c.out_meta(0, c.in(0).dtype(), with_plane(c.in(0).sizes(), s.hout, s.wout));
+          keep_format(c, 0, c.in(0));
         },
     .cpu =
         [](Call& c) {
@@ -301,6 +306,7 @@ const Op& adaptive_avg_pool2d = def({
           check_adaptive(c, "adaptive_avg_pool2d");
           if (!is_float(c.in(0).dtype())) throw_unsupported("adaptive_avg_pool2d", c.in(0).dtype());
           c.out_meta(0, c.in(0).dtype(), with_plane(c.in(0).sizes(), size[0], size[1]));
+          keep_format(c, 0, c.in(0));
         },
     .cpu =
         [](Call& c) {
@@ -365,18 +371,21 @@ const Op& adaptive_max_pool2d = def({
                                   show(with_plane(c.in(0).sizes(), size[0], size[1])));
           if (!is_float(c.in(0).dtype())) throw_unsupported("adaptive_max_pool2d", c.in(0).dtype());
           c.out_meta(0, c.in(0).dtype(), with_plane(c.in(0).sizes(), size[0], size[1]));
+          keep_format(c, 0, c.in(0));
           c.out_meta(1, Dtype::i64, with_plane(c.in(0).sizes(), size[0], size[1]));
+          keep_format(c, 1, c.in(0));
         },
     .cpu =
         [](Call& c) {
           Dtype d = compute_type(c.out().dtype());
           Tensor x = dense(c.in(0), d);
-          Result y(c.out(), d);
+          Result y(c.out(), d), places(c.out(1), Dtype::i64);
           visit_float(d, [&]<class T>() {
             cpu::adaptive_max_pool2d_forward(adaptive_shape(x.sizes(), c.ints(1)[0], c.ints(1)[1]),
-                                             x.data<T>(), y.data<T>(), c.out(1).data<int64_t>());
+                                             x.data<T>(), y.data<T>(), places.data<int64_t>());
           });
           y.store();
+          places.store();
         },
     .saves = save(Out1),
     .grad =

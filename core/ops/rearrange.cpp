@@ -2,6 +2,7 @@
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "kernels/loop.h"
+#include "ops/create.h"
 #include "ops/index.h"
 #include "ops/ops.h"
 #include "ops/view.h"
@@ -371,12 +372,15 @@ const Op& constant_pad_nd = def({
             if (__builtin_add_overflow(n, before, &n) || __builtin_add_overflow(n, after, &n))
               throw runtime_error("constant_pad_nd: the padded size is too large");
             if (before < -old || after < -old) throw runtime_error("narrow(): length must be non-negative.");
+            if (n < 0 && before < 0 && after < 0)  // each alone would fit: cutting is two steps
+              throw runtime_error("narrow(): length must be non-negative.");
             if (n < 0)
               throw runtime_error("The input size ", old, ", plus negative padding ", before, " and ", after,
                                   " resulted in a negative output size, which is invalid. Check dimension ",
                                   t.ndim() - 1 - int64_t(k), " of your input.");
           }
           c.out_meta(0, t.dtype(), std::move(sizes));
+          keep_format(c, 0, t);
         },
     .cpu =
         [](Call& c) {

@@ -7,6 +7,9 @@ from . import functional as F
 
 def _gradient(convolve, wanted, other, grad_output, settings):
     """Gradient with respect to a tensor of zeros; a convolution is linear in each of its two arguments."""
+    if not (wanted.is_floating_point() or wanted.is_complex()):
+        name = "slow_conv3d" if wanted.dim() == 5 else "slow_conv2d"
+        raise NotImplementedError(f"\"{name}_cpu_grad\" not implemented for '{wanted.dtype._scalar_name}'")
     with rushlight.enable_grad():
         output = convolve(wanted.requires_grad_(), other, settings)
     keep = rushlight.is_grad_enabled() and (other.requires_grad or grad_output.requires_grad)
@@ -14,11 +17,19 @@ def _gradient(convolve, wanted, other, grad_output, settings):
 
 
 def _of_input(conv, input_size, weight, grad_output, *settings):
+    if weight.dim() < 3:
+        raise RuntimeError("weight should have at least three dimensions")
     zeros = rushlight.zeros(input_size, dtype=weight.dtype, device=weight.device)
     return _gradient(lambda x, w, s: conv(x, w, None, *s), zeros, weight, grad_output, settings)
 
 
 def _of_weight(conv, input, weight_size, grad_output, *settings):
+    rank = len(weight_size)
+    if input.dim() != rank:
+        raise RuntimeError(
+            f"Expected {rank}-dimensional input for {rank}-dimensional weight {list(weight_size)}, but got "
+            f"{input.dim()}-dimensional input of size {list(input.shape)} instead"
+        )
     zeros = rushlight.zeros(weight_size, dtype=input.dtype, device=input.device)
     return _gradient(lambda w, x, s: conv(x, w, None, *s), zeros, input, grad_output, settings)
 

@@ -50,6 +50,11 @@ def register_optimizer_step_post_hook(hook):
     return _register(_GLOBAL_POST_HOOKS, hook)
 
 
+def _named_step(cls):
+    """step of the class in messages; several classes share one function."""
+    return f"<function {cls.__name__}.step at {id(cls.step):#x}>"
+
+
 def _with_hooks(step):
     """step() with the registered hooks around it. Applied to the step of every subclass when it is defined."""
 
@@ -67,7 +72,7 @@ def _with_hooks(step):
             if result is not None:
                 if not (isinstance(result, tuple) and len(result) == 2):
                     raise RuntimeError(
-                        f"{type(self).step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                        f"{_named_step(type(self))} must return None or a tuple of (new_args, new_kwargs), but got {result}."
                     )
                 args, kwargs = result
         out = step(*args, **kwargs)

@@ -141,7 +141,12 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
             "deprecated. Please ensure they have the same size."
         )
     if weight is not None:
-        weight = weight.expand(rushlight.broadcast_shapes(target.size(), weight.size()))
+        shape = rushlight.broadcast_shapes(target.size(), weight.size())
+        if shape != target.size():
+            raise RuntimeError(
+                f"output with shape {list(target.size())} doesn't match the broadcast shape {list(shape)}"
+            )
+        weight = weight.expand(shape)
     return _C.binary_cross_entropy(input, target, weight, reduction)
 
 

@@ -378,6 +378,8 @@ def adaptive_max_pool3d(input, output_size, return_indices=False):
 def _unpool(input, indices, kernel_size, stride, padding, output_size, n):
     kernel_size, padding = ntuple(kernel_size, n), ntuple(padding, n)
     stride = kernel_size if stride is None else ntuple(stride, n)
+    if input.dim() < n:
+        raise IndexError("tuple index out of range")
     default = [
         (size - 1) * s + k - 2 * p for size, k, s, p in zip(input.shape[-n:], kernel_size, stride, padding)
     ]
@@ -402,10 +404,17 @@ def _unpool(input, indices, kernel_size, stride, padding, output_size, n):
     if indices.dtype != rushlight.int64:
         name = indices.type().rpartition(".")[2].removesuffix("Tensor")
         raise RuntimeError(f"elements in indices should be type int64 but got: {name}")
+    # PyTorch sees one-dimensional planes as planes of width one
+    name, plane, added = ("max_unpooling3d", 3, []) if n == 3 else ("max_unpooling2d", 2, [1] * (n == 1))
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(
+            f"Input to {name} should be a {plane + 1}d or {plane + 2}d Tensor, but got a tensor with "
+            f"{input.dim() + len(added)} dimensions."
+        )
     if input.shape != indices.shape:
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
-            f"tensor with shape: {list(indices.shape)}"
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape) + added}) but got "
+            f"indices tensor with shape: {list(indices.shape) + added}"
         )
     total = 1
     for size in output_size:

@@ -211,7 +211,9 @@ _RESIZE = {
     ("trilinear", 3, False): _resizer("upsample_trilinear3d", "UpsampleTrilinear3DBackward0")(_linear),
     ("bicubic", 2, False): _resizer("upsample_bicubic2d", "UpsampleBicubic2DBackward0")(_bicubic),
     ("bilinear", 2, True): _resizer("_upsample_bilinear2d_aa", "UpsampleBilinear2DAaBackward0")(_antialiased(_triangle, 1)),
-    ("bicubic", 2, True): _resizer("_upsample_bicubic2d_aa", "UpsampleBicubic2DAaBackward0")(_antialiased(lambda x: _cubic(x, -0.5), 2)),
+    ("bicubic", 2, True): _resizer("_upsample_bicubic2d_aa", "UpsampleBicubic2DAaBackward0")(
+        _antialiased(lambda x: _cubic(x, -0.5), 2)
+    ),
     ("lanczos", 2, True): _resizer("_upsample_lanczos2d_aa", "UpsampleLanczos2DAaBackward0")(_antialiased(_lanczos, 3)),
 }
 _NEEDED_RANK = {"linear": 3, "bilinear": 4, "trilinear": 5}

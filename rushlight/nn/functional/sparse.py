@@ -57,6 +57,12 @@ def _check_bag_arguments(input, weight, offsets, mode, per_sample_weights, scale
             raise ValueError(f"offsets has to be a 1D Tensor but got {offsets}")
         if offsets.dim() != 1:
             raise ValueError("offsets has to be a 1D Tensor")
+    for name, x, allowed in (("indices", input, "Long, Int"), ("weight", weight, "Half, BFloat16, Float, Double")):
+        if x.dtype._scalar_name not in allowed.split(", "):
+            raise RuntimeError(
+                f"Expected tensor for argument #1 '{name}' to have one of the following scalar types: {allowed}; but got "
+                f"{x.type()} instead (while checking arguments for embedding_bag)"
+            )
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
     if mode == "max":
@@ -133,6 +139,11 @@ def embedding_bag(
         outside = (input < 0) | (input >= rows)
         if bool(outside.any()):
             place = int(outside.nonzero()[0])
+            if mode == "max":
+                raise RuntimeError(
+                    "embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be "
+                    f"{int(input[place])}"
+                )
             raise RuntimeError(
                 f"Index {place} of input takes value {int(input[place])} which is not in the valid range [0, {rows})"
             )

@@ -243,6 +243,9 @@ def _grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
         places = [_bounded(x, size, padding_mode, align_corners) for x, size in zip(places, sizes)]
     if interpolation_mode == 1:
         output = _pick(input, [x.round() for x in places])
+        if grid.requires_grad:  # the elements picked do not change with the grid: its gradient is zero, not missing
+            nowhere = rushlight.zeros_like(places[0], dtype=rushlight.bool)
+            output = output + rushlight.where(nowhere, places[0], 0).unsqueeze(1)
     else:
         lows = [x.floor() for x in places]
         shares = [x - low for x, low in zip(places, lows)]

@@ -354,10 +354,9 @@ class Transformer(Module):
         tgt_is_causal=None,
         memory_is_causal=False,
     ):
-        if src.dim() == 3:
-            batch_dim = 0 if self.batch_first else 1
-            if src.size(batch_dim) != tgt.size(batch_dim):
-                raise RuntimeError("the batch number of src and tgt must be equal")
+        batch_dim = 0 if self.batch_first else 1
+        if src.size(batch_dim) != tgt.size(batch_dim) and src.dim() == 3:
+            raise RuntimeError("the batch number of src and tgt must be equal")
         if src.size(-1) != self.d_model or tgt.size(-1) != self.d_model:
             raise RuntimeError("the feature number of src and tgt must be equal to d_model")
         memory = self.encoder(
