@@ -30,7 +30,6 @@ KNOWN = {
     },
     "warnings": {
         "torch.ones(1)*np.ones(1)": "__array_wrap__ takes the arguments that NumPy 2 wants",
-        "torch.cuda.amp.autocast()": "torch.cuda.amp is not there",
     },
     "grad_fn_names": {
         f"nn.{layer}(4,3)": ONE_NODE for layer in ("LSTM", "GRU", "RNN", "LSTMCell")
