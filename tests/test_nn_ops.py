@@ -340,9 +340,6 @@ def test_attention_reads_and_writes_heads_inside_rows():
     q, k, v = (t.view(2, 70, 3, 8).transpose(1, 2) for t in parts)
     result = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     assert result.transpose(1, 2).is_contiguous()  # as PyTorch's
-    close(
-        result, F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), is_causal=True)
-    )
     weight = rl.from_numpy(array(*result.shape))
     found = rl.autograd.grad((result * weight).sum(), parts, retain_graph=True)
     again = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), is_causal=True)
