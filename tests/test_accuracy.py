@@ -17,11 +17,14 @@ PRODUCTS = {  # (m, n, k)
     (1, 500, 3000): 4.75e-7,
     (500, 1, 3000): 2.73e-7,
 }
-CONVOLUTIONS = {  # (batch, cin, side, cout, kernel, stride, padding): forward, by the input, by the weight
-    (2, 64, 28, 64, 3, 1, 1): (2.15e-7, 2.15e-7, 6.91e-7),
-    (2, 128, 14, 128, 3, 2, 1): (2.15e-7, 2.57e-7, 1.70e-7),
-    (2, 128, 20, 64, 1, 1, 0): (1.50e-7, 1.44e-7, 3.60e-7),
-    (2, 3, 40, 32, 7, 2, 3): (2.13e-7, 1.97e-7, 4.77e-7),
+CONVOLUTIONS = {  # (batch, cin, side, cout, kernel, stride, padding, mean of x): forward, by the input, by the weight
+    (2, 64, 28, 64, 3, 1, 1, 0): (2.15e-7, 2.15e-7, 6.91e-7),
+    (2, 256, 14, 256, 3, 1, 1, 0): (2.21e-7, 2.22e-7, 3.40e-7),
+    (2, 64, 28, 64, 3, 1, 1, 10): (1.85e-7, 2.15e-7, 6.89e-7),
+    (2, 256, 14, 256, 3, 1, 1, 10): (2.23e-7, 2.22e-7, 3.45e-7),
+    (2, 128, 14, 128, 3, 2, 1, 0): (2.15e-7, 2.57e-7, 1.70e-7),
+    (2, 128, 20, 64, 1, 1, 0, 0): (1.50e-7, 1.44e-7, 3.60e-7),
+    (2, 3, 40, 32, 7, 2, 3, 0): (2.13e-7, 1.97e-7, 4.77e-7),
 }
 
 
@@ -42,14 +45,16 @@ def test_products(shape):
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-def test_convolutions(case):
-    n, cin, side, cout, kernel, stride, padding = case
+@pytest.mark.parametrize("winograd", [True, False], ids=["winograd", "direct"])
+def test_convolutions(case, winograd):
+    n, cin, side, cout, kernel, stride, padding, mean = case
     results = []
     for dtype in (rl.float32, rl.float64):
-        x = numbers(n, cin, side, side).to(dtype).requires_grad_()
+        x = (numbers(n, cin, side, side) + mean).to(dtype).requires_grad_()
         w = numbers(cout, cin, kernel, kernel, seed=1).to(dtype).requires_grad_()
-        y = F.conv2d(x, w, stride=stride, padding=padding)
-        y.backward(numbers(*y.shape, seed=2).to(dtype))
+        with rl.backends.cpu.flags(conv_winograd=winograd):
+            y = F.conv2d(x, w, stride=stride, padding=padding)
+            y.backward(numbers(*y.shape, seed=2).to(dtype))
         results.append((y.detach(), x.grad, w.grad))
     errors = [error(a, b) for a, b in zip(*results)]
     assert all(e <= LARGER * bound for e, bound in zip(errors, CONVOLUTIONS[case])), errors

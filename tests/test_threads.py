@@ -105,10 +105,36 @@ def test_same_bits_for_any_number_of_threads(op):
         rl.set_num_threads(before)
 
 
+def wide_convolutions():
+    """Digests of convolutions with more channels than samples have, and of their gradients: Winograd's algorithm."""
+    op = next(op for op in OPS if op.key == "conv2d")
+    found = {}
+    for size in ((3, 70, 33, 21, 40), (1, 256, 30, 30, 256)):
+        n, channels, height, width, outputs = size
+        generator = rl.Generator().manual_seed(0)
+        x = rl.randn(n, channels, height, width, generator=generator)
+        w = rl.randn(outputs, channels, 3, 3, generator=generator)
+        found[f"conv2d: {size}"] = run(op, [x, w, rl.ones(outputs)], {"padding": 1})
+    return found
+
+
+def test_same_bits_of_wide_convolutions_for_any_number_of_threads():
+    before = rl.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3, 8):
+            rl.set_num_threads(threads)
+            found.append(wide_convolutions())
+        assert all(f == found[0] for f in found)
+    finally:
+        rl.set_num_threads(before)
+
+
 def all_digests():
-    return {
+    found = {
         f"{op.key}: {text}": run(op, args, kwargs) for op in OPS for text, args, kwargs in grown_calls(op)
     }
+    return found | wide_convolutions()
 
 
 def all_sums():

@@ -2,6 +2,7 @@
 #include "python/system.h"
 
 #include "device/allocator.h"
+#include "kernels/cpu/conv_winograd.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
 #include "python/python.h"
@@ -39,6 +40,16 @@ PyObject* s_reset_peak(PyObject*, PyObject*) {
 
 PyObject* s_isa_name(PyObject*, PyObject*) { return PyUnicode_FromString(cpu::isa_name()); }
 
+PyObject* s_conv_winograd(PyObject*, PyObject*) { return PyBool_FromLong(cpu::winograd_enabled()); }
+PyObject* s_set_conv_winograd(PyObject*, PyObject* on) {
+  return guarded([&] {
+    int enabled = PyObject_IsTrue(on);
+    if (enabled < 0) throw PythonError();
+    cpu::set_winograd_enabled(enabled);
+    return Py_NewRef(Py_None);
+  });
+}
+
 PyObject* s_result_type(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
     if (n != 2) throw type_error("result_type() takes 2 positional arguments but ", n, " were given");
@@ -60,6 +71,9 @@ PyMethodDef functions[] = {
     {"_empty_cache", s_empty_cache, METH_NOARGS, "Gives cached blocks back to the system."},
     {"_reset_peak_memory", s_reset_peak, METH_NOARGS, "Starts the peak figure again."},
     {"_isa_name", s_isa_name, METH_NOARGS, "Name of the instruction set that kernels use."},
+    {"_conv_winograd", s_conv_winograd, METH_NOARGS, "Whether convolutions may use Winograd's algorithm."},
+    {"_set_conv_winograd", s_set_conv_winograd, METH_O,
+     "Chooses whether convolutions may use Winograd's algorithm."},
     {"_result_type", (PyCFunction)(void*)s_result_type, METH_FASTCALL,
      "The dtype that an operation on both gives."},
     {}};

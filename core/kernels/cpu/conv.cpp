@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "conv_winograd.h"
 #include "isa.h"
 
 namespace rushlight::cpu {
@@ -27,6 +28,8 @@ void conv2d_forward(const Conv2dShape& s, const T* x, const T* weight, const T* 
       std::fill_n(y + i * plane, plane, bias ? bias[i % s.cout] : T(0));
     return;
   }
+  if constexpr (sizeof(T) == sizeof(float))
+    if (winograd_forward(s, x, weight, bias, y)) return;
   static const auto fn = RL_PICK(conv_forward<T>);
   fn(s, x, weight, bias, y);
 }
@@ -39,6 +42,8 @@ void conv2d_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T*
     std::fill_n(gx, size, T(0));
     return;
   }
+  if constexpr (sizeof(T) == sizeof(float))
+    if (winograd_backward_data(s, gy, weight, gx)) return;
   static const auto fn = RL_PICK(conv_backward_data<T>);
   fn(s, gy, weight, gx);
 }
