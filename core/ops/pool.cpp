@@ -1,6 +1,7 @@
 // Pooling over the last two dimensions, with the gradients as ops of their own.
 #include "kernels/cpu/pool.h"
 
+#include "autograd/node.h"
 #include "ops/create.h"
 #include "ops/dense.h"
 #include "ops/ops.h"
@@ -12,7 +13,7 @@ namespace rushlight::ops {
 
 namespace {
 
-extern const Op &max_pool_backward, &avg_pool_backward, &adaptive_avg_backward;
+extern const Op &max_pool_backward, &max_pool_taps_backward, &avg_pool_backward, &adaptive_avg_backward;
 
 constexpr int64_t limit = int64_t(1) << 31;
 
@@ -188,6 +189,97 @@ const Op& max_pool_backward = def({
           return Grads{reshape(gather.call({reshape(gg, flat), -1, reshape(index, taken)}), index.sizes()),
                        Tensor()};
         },
+});
+
+// The largest values alone keep, for the gradient, the number of the tap that won rather than its place: one byte.
+const Op& max_pool_taps = def({
+    .sig =
+        "_max_pool2d_taps(Tensor input, int[] kernel_size, int[] stride, int[] padding, int[] dilation, bool "
+        "ceil_mode, bool record) -> (Tensor, Tensor)",
+    .doc = "Largest value of each window over the last two dimensions, and, to record, which tap of the "
+           "window it is.",
+    .forms = no_forms,
+    .rule =
+        [](Call& c) {
+          cpu::Pool2dShape s = max_shape(c);
+          Dtype d = c.in(0).dtype();
+          expect(is_float(d) && s.kh * s.kw <= cpu::most_taps, c);
+          Dims sizes = with_plane(c.in(0).sizes(), s.hout, s.wout);
+          c.out_meta(0, d, sizes);
+          c.out_meta(1, Dtype::u8, c.b(6) ? sizes : Dims{0});
+        },
+    .cpu =
+        [](Call& c) {
+          cpu::Pool2dShape s = max_shape(c);
+          Dtype d = compute_type(c.out().dtype());
+          Tensor x = dense(c.in(0), d);
+          Result y(c.out(), d);
+          visit_float(d, [&]<class T>() {
+            cpu::max_pool2d_taps(s, x.data<T>(), y.data<T>(), c.b(6) ? c.out(1).data<uint8_t>() : nullptr);
+          });
+          y.store();
+        },
+    .saves = save(Out1),
+    .grad =
+        [](const Call& c, const Tensor& g) {
+          if (!g) return Grads{Tensor()};
+          return Grads{max_pool_taps_backward.call(
+              {g, c.out(1), c.in_sizes(0), c.arg(1), c.arg(2), c.arg(3), c.arg(4), c.arg(5)})};
+        },
+    .grad_name = "MaxPool2DWithIndicesBackward0",
+});
+
+cpu::Pool2dShape taps_shape(const Call& c) {
+  Pair kernel = pair_of(c.ints(3), "max_pool2d", "kernel_size");
+  Pair stride = c.ints(4).empty() ? kernel : pair_of(c.ints(4), "max_pool2d", "stride");
+  return pool_shape(c.ints(2), "max_pool2d", kernel, stride, pair_of(c.ints(5), "max_pool2d", "padding"),
+                    pair_of(c.ints(6), "max_pool2d", "dilation"), c.b(7));
+}
+
+// The element of x that each tap stands for; 0 where there is none.
+Tensor at_taps(const Tensor& x, const Tensor& taps, const cpu::Pool2dShape& s) {
+  Tensor t = dense(taps), index = empty(t.sizes(), Dtype::i64);
+  const uint8_t* tap = t.data<uint8_t>();
+  int64_t* to = index.data<int64_t>();
+  for (int64_t k = 0; k < t.numel(); ++k) {
+    int64_t y = k / s.wout % s.hout * s.stride_h - s.pad_h + tap[k] / s.kw * s.dil_h;
+    int64_t x = k % s.wout * s.stride_w - s.pad_w + tap[k] % s.kw * s.dil_w;
+    to[k] = tap[k] == cpu::no_tap ? 0 : y * s.w + x;
+  }
+  Dims flat(x.sizes().first(x.ndim() - 2)), taken = flat;
+  flat.push_back(s.h * s.w);
+  taken.push_back(s.hout * s.wout);
+  Tensor all = reshape(RL_OP("gather").call({reshape(x, flat), -1, reshape(index, taken)}), t.sizes());
+  return masked_fill.call({all, eq(taps, int64_t(cpu::no_tap)), 0.0});
+}
+
+const Op& max_pool_taps_backward = def({
+    .sig = "_max_pool2d_taps_backward(Tensor grad_output, Tensor taps, int[] sizes, int[] kernel_size, int[] "
+           "stride, int[] padding, int[] dilation, bool ceil_mode) -> Tensor",
+    .doc = "Every gradient goes to the tap of its window that was the maximum.",
+    .forms = no_forms,
+    .rule =
+        [](Call& c) {
+          cpu::Pool2dShape s = taps_shape(c);
+          Dims sizes = with_plane(c.ints(2), s.hout, s.wout);
+          expect(same(c.in(0).sizes(), sizes) && same(c.in(1).sizes(), sizes), c);
+          expect(c.in(1).dtype() == Dtype::u8 && is_float(c.in(0).dtype()), c);
+          c.out_meta(0, c.in(0).dtype(), Dims(c.ints(2)));
+        },
+    .cpu =
+        [](Call& c) {
+          cpu::Pool2dShape s = taps_shape(c);
+          Dtype d = compute_type(c.out().dtype());
+          Tensor g = dense(c.in(0), d), taps = dense(c.in(1));
+          Result gx(c.out(), d);
+          visit_float(d, [&]<class T>() {
+            cpu::max_pool2d_taps_backward(s, g.data<T>(), taps.data<uint8_t>(), gx.data<T>());
+          });
+          gx.store();
+        },
+    .saves = save(In1),
+    .grad = [](const Call& c,
+               const Tensor& gg) { return Grads{at_taps(gg, c.in(1), taps_shape(c)), Tensor()}; },
 });
 
 // ---- mean pools ----
@@ -399,5 +491,31 @@ const Op& adaptive_max_pool2d = def({
 });
 
 }  // namespace
+
+const Op& max_pool2d = def({
+    .sig = "max_pool2d(Tensor input, int[] kernel_size, int[] stride=[], int[] padding=0, int[] dilation=1, "
+           "bool "
+           "ceil_mode=False) -> Tensor",
+    .doc = "Largest value of each window over the last two dimensions.",
+    .forms = Forms::function,
+    .cpu =
+        [](Call& c) {
+          const Tensor& x = c.in(0);
+          IntSpan kernel = c.ints(1);
+          const bool few = !kernel.empty() && kernel.front() > 0 && kernel.back() > 0 &&
+                           kernel.front() <= cpu::most_taps && kernel.back() <= cpu::most_taps &&
+                           kernel.front() * kernel.back() <= cpu::most_taps;
+          if (!few || !is_float(x.dtype())) {
+            c.outs = TensorList{
+                max_pool2d_with_indices.call_list({x, c.arg(1), c.arg(2), c.arg(3), c.arg(4), c.arg(5)})[0]};
+            return;
+          }
+          const bool record = modes().forward || (grad_enabled() && x.needs_grad());
+          c.outs = TensorList{
+              max_pool_taps.call_list({x, c.arg(1), c.arg(2), c.arg(3), c.arg(4), c.arg(5), record})[0]};
+        },
+    .composite = true,
+    .samples = {"x(2,3,6,5), 2", "x(3,6,5), (3,2), 2, 1", "x(1,2,7,7), 3, 2, 1, (2,1), True"},
+});
 
 }  // namespace rushlight::ops

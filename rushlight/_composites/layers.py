@@ -49,8 +49,8 @@ def _loss(name, reduction_at):
     _named(function, name)
 
 
-for _name in ("adaptive_avg_pool1d", "avg_pool1d", "bilinear", "channel_shuffle", "cosine_similarity", "max_pool1d", "max_pool2d",
-              "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "rrelu", "rrelu_"):  # fmt: skip
+for _name in ("adaptive_avg_pool1d", "avg_pool1d", "bilinear", "channel_shuffle", "cosine_similarity", "max_pool1d", "max_pool3d",
+              "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "rrelu", "rrelu_"):  # fmt: skip
     _same(_name)
 for _name in ("dropout", "alpha_dropout", "feature_alpha_dropout"):
     _dropout(_name, False)

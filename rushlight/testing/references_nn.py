@@ -138,8 +138,13 @@ def _pool_counts(shape, kernel, stride, padding, dilation, ceil_mode):
     return counts
 
 
+@_reference("max_pool2d")
+def _max_pool2d(*args, **kwargs):
+    return _max_pool2d_with_indices(*args, **kwargs)[0]
+
+
 @_reference("max_pool2d_with_indices")
-def _max_pool2d(input, kernel_size, stride=(), padding=0, dilation=1, ceil_mode=False):
+def _max_pool2d_with_indices(input, kernel_size, stride=(), padding=0, dilation=1, ceil_mode=False):
     k, p, d = (_tuple(v, 2) for v in (kernel_size, padding, dilation))
     s = k if stride is None or stride == () or stride == [] else _tuple(stride, 2)
     h, w = input.shape[-2:]

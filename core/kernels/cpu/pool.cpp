@@ -1,32 +1,29 @@
-// Pooling kernels: plain loops over windows, in parallel over planes. Sums run in reading order. Windows that lie inside
-// their row go tap by tap, a row of outputs at a time, so that the compiler makes vectors of them.
+// Pooling: chooses the instruction set for sliding windows over floats (pool_max.isa.cpp, pool_avg.isa.cpp), and holds the plain loops over
+// windows of any kind: adaptive ones, integers.
 #include "pool.h"
 
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <type_traits>
-#include <vector>
 
 #include "../parallel.h"
 #include "../with_isa.h"
+#include "isa.h"
+#include "pool_windows.h"
 
 namespace rushlight::cpu {
+
+RL_FOR_EACH_ISA(template <class T> void max_pool_planes(const Pool2dShape&, int64_t first, int64_t last,
+                                                        const T*, T*, uint8_t*, int64_t*);
+                template <class T> void max_pool_planes_backward(const Pool2dShape&, int64_t first,
+                                                                 int64_t last, const T*, const uint8_t*, T*);
+                template <class T> void avg_pool_planes(const Pool2dShape&, bool, int64_t, int64_t first,
+                                                        int64_t last, const T*, T*);
+                template <class T> void avg_pool_planes_backward(const Pool2dShape&, bool, int64_t,
+                                                                 int64_t first, int64_t last, const T*, T*);)
+
 namespace {
-
-// Part of one axis: begin, begin + step, ... below end; `size` is what the mean divides by along this axis.
-struct Window {
-  int64_t begin, end, size;
-};
-
-Window sliding(int64_t out, int64_t in, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation,
-               bool count_include_pad) {
-  const int64_t start = out * stride - pad, stop = std::min(start + (kernel - 1) * dilation + 1, in + pad);
-  int64_t begin = start;
-  if (begin < 0) begin += (-begin + dilation - 1) / dilation * dilation;  // first tap inside
-  const int64_t end = std::min(stop, in);
-  return {begin, end, count_include_pad ? stop - start : end - begin};
-}
 
 Window adaptive(int64_t out, int64_t in, int64_t outs) {
   const int64_t begin = out * in / outs, end = ((out + 1) * in + outs - 1) / outs;
@@ -38,188 +35,81 @@ bool is_nan(T x) {
   return x != x;
 }
 
+int64_t planes_per_chunk(int64_t work) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)); }
+
 // Runs f(plane) in chunks of planes that are worth a thread.
 template <class F>
 void over_planes(int64_t planes, int64_t work, F&& f) {
-  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)),
-               [&](int64_t begin, int64_t end) {
-                 with_isa([&] {
-                   for (int64_t p = begin; p < end; p++) f(p);
-                 });
-               });
-}
-
-// The outputs [begin, end) of a row whose windows have all their taps inside, `stride` apart.
-struct Inside {
-  int64_t begin = 0, end = 0, stride = 1, pad = 0;
-};
-
-Inside inside_of(const Pool2dShape& s) {
-  const int64_t reach = (s.kw - 1) * s.dil_w + 1;
-  if (s.w + s.pad_w < reach || s.h * s.w > INT32_MAX) return {};
-  const int64_t begin = std::min(s.wout, (s.pad_w + s.stride_w - 1) / s.stride_w);
-  const int64_t end = std::min(s.wout, (s.w + s.pad_w - reach) / s.stride_w + 1);
-  return {begin, std::max(begin, end), s.stride_w, s.pad_w};
-}
-
-// f(first source column, step, number of outputs) with the usual strides as constants.
-template <class F>
-RL_INLINE void with_stride(const Inside& in, int64_t tap, F&& f) {
-  const int64_t first = in.begin * in.stride - in.pad + tap, count = in.end - in.begin;
-  if (in.stride == 1) f(first, std::integral_constant<int64_t, 1>(), count);
-  else if (in.stride == 2) f(first, std::integral_constant<int64_t, 2>(), count);
-  else f(first, in.stride, count);
-}
-
-// The largest element of a window, the first of equals, the last NaN.
-template <class T, class Where>
-struct Best {
-  T value;
-  Where where;
-  RL_INLINE void meet(T x, Where at) {
-    const bool better = (x > value) | is_nan(x);  // no branch: which one wins is unpredictable
-    value = better ? x : value;
-    where = better ? at : where;
-  }
-};
-
-template <class T, class Rows, class Columns>
-void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h,
-                 int64_t step_w, int64_t taps_w, const Inside& in_row, int64_t work, const T* x, T* y,
-                 int64_t* index, Rows rows, Columns columns) {
-  using Limits = std::numeric_limits<T>;
-  constexpr T lowest = std::is_integral_v<T> ? Limits::lowest() : -Limits::infinity();
-  parallel_for(planes, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)),
-               [&](int64_t first, int64_t last) {
-                 std::vector<int32_t> places(in_row.end - in_row.begin);
-                 with_isa([&, place = places.data(), inside = in_row] {
-                   for (int64_t p = first; p < last; p++) {
-                     const T* in = x + p * h * w;
-                     for (int64_t oy = 0; oy < hout; oy++) {
-                       const Window r = rows(oy);
-                       T* to = y + (p * hout + oy) * wout;
-                       int64_t* where = index + (p * hout + oy) * wout;
-                       for (int64_t ox = 0; ox < wout; ox++) {
-                         if (ox == inside.begin && r.begin < r.end) ox = inside.end;
-                         if (ox >= wout) break;
-                         const Window c = columns(ox);
-                         const bool some = r.begin < r.end && c.begin < c.end;
-                         Best<T, int64_t> best{lowest, some ? r.begin * w + c.begin : -1};
-                         for (int64_t i = r.begin; i < r.end; i += step_h)
-                           for (int64_t j = c.begin; j < c.end; j += step_w)
-                             best.meet(in[i * w + j], i * w + j);
-                         to[ox] = best.value;
-                         where[ox] = best.where;
-                       }
-                       if (inside.begin == inside.end || r.begin >= r.end) continue;
-                       for (int64_t i = r.begin; i < r.end; i += step_h)
-                         for (int64_t tap = 0; tap < taps_w; tap++)
-                           with_stride(inside, tap * step_w, [&](int64_t column, auto step, int64_t count) {
-                             const T* from = in + i * w + column;
-                             T* value = to + inside.begin;
-                             int32_t* at = place;
-                             const auto base = static_cast<int32_t>(i * w + column);
-                             const bool fresh = i == r.begin && tap == 0;
-                             RL_INDEPENDENT
-                             for (int64_t o = 0; o < count; o++) {
-                               const auto here = static_cast<int32_t>(base + o * step);
-                               Best<T, int32_t> best{fresh ? lowest : value[o], fresh ? here : at[o]};
-                               best.meet(from[o * step], here);
-                               value[o] = best.value;
-                               at[o] = best.where;
-                             }
-                           });
-                       for (int64_t o = inside.begin; o < inside.end; o++) where[o] = place[o - inside.begin];
-                     }
-                   }
-                 });
-               });
-}
-
-template <class T, class Rows, class Columns>
-void avg_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t taps_w,
-                 const Inside& inside, int64_t work, int64_t divisor, const T* x, T* y, Rows rows,
-                 Columns columns) {
-  over_planes(planes, work, [&](int64_t p) {
-    const T* in = x + p * h * w;
-    for (int64_t oy = 0; oy < hout; oy++) {
-      const Window r = rows(oy);
-      T* to = y + (p * hout + oy) * wout;
-      for (int64_t ox = 0; ox < wout; ox++) {
-        if (ox == inside.begin && r.begin < r.end) ox = inside.end;
-        if (ox >= wout) break;
-        const Window c = columns(ox);
-        T sum = 0;
-        for (int64_t i = r.begin; i < r.end; i++)
-          for (int64_t j = c.begin; j < c.end; j++) sum += in[i * w + j];
-        const bool empty = r.begin >= r.end || c.begin >= c.end;  // a window that lies in the padding alone
-        to[ox] = empty ? T(0) : sum / static_cast<T>(divisor ? divisor : r.size * c.size);
-      }
-      if (inside.begin == inside.end || r.begin >= r.end) continue;
-      T* sum = to + inside.begin;
-      for (int64_t i = r.begin; i < r.end; i++)
-        for (int64_t tap = 0; tap < taps_w; tap++)
-          with_stride(inside, tap, [&](int64_t column, auto step, int64_t count) {
-            const T* from = in + i * w + column;
-            const bool fresh = i == r.begin && tap == 0;
-            RL_INDEPENDENT
-            for (int64_t o = 0; o < count; o++) sum[o] = (fresh ? T(0) : sum[o]) + from[o * step];
-          });
-      const T by = static_cast<T>(divisor ? divisor : r.size * taps_w);
-      RL_INDEPENDENT
-      for (int64_t o = 0; o < inside.end - inside.begin; o++) sum[o] = sum[o] / by;
-    }
+  parallel_for(planes, planes_per_chunk(work), [&](int64_t begin, int64_t end) {
+    with_isa([&] {
+      for (int64_t p = begin; p < end; p++) f(p);
+    });
   });
 }
 
+int64_t work_of(const Pool2dShape& s) { return s.hout * s.wout * s.kh * s.kw + s.h * s.w; }
+int64_t work_of(const AdaptivePool2dShape& s) { return 2 * (s.h * s.w + s.hout * s.wout); }
+
+// The largest element of each window, the first of equals, the last NaN.
 template <class T, class Rows, class Columns>
-void avg_backward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t work,
-                  int64_t divisor, const T* gy, T* gx, Rows rows, Columns columns) {
+void max_forward(int64_t planes, int64_t h, int64_t w, int64_t hout, int64_t wout, int64_t step_h,
+                 int64_t step_w, int64_t work, const T* x, T* y, int64_t* index, Rows rows, Columns columns) {
+  using Limits = std::numeric_limits<T>;
+  constexpr T lowest = std::is_integral_v<T> ? Limits::lowest() : -Limits::infinity();
   over_planes(planes, work, [&](int64_t p) {
-    T* to = gx + p * h * w;
-    std::fill_n(to, h * w, T(0));
+    const T* in = x + p * h * w;
     int64_t at = p * hout * wout;
     for (int64_t oy = 0; oy < hout; oy++) {
       const Window r = rows(oy);
       for (int64_t ox = 0; ox < wout; ox++, at++) {
         const Window c = columns(ox);
-        if (r.begin >= r.end || c.begin >= c.end) continue;
-        const T share = gy[at] / static_cast<T>(divisor ? divisor : r.size * c.size);
-        for (int64_t i = r.begin; i < r.end; i++)
-          for (int64_t j = c.begin; j < c.end; j++) to[i * w + j] += share;
+        T best = lowest;
+        int64_t where = r.begin < r.end && c.begin < c.end ? r.begin * w + c.begin : -1;
+        for (int64_t i = r.begin; i < r.end; i += step_h)
+          for (int64_t j = c.begin; j < c.end; j += step_w) {
+            const T value = in[i * w + j];
+            const bool better = (value > best) | is_nan(value);  // no branch: which one wins is unpredictable
+            best = better ? value : best;
+            where = better ? i * w + j : where;
+          }
+        y[at] = best;
+        index[at] = where;
       }
     }
   });
 }
 
-// The windows of one shape along both axes, as functions of the output position.
-auto row_windows(const Pool2dShape& s, bool pad = false) {
-  return [&s, pad](int64_t o) { return sliding(o, s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, pad); };
+// f(first plane, last plane), the function compiled for the instruction set, in chunks of planes.
+template <class S, class F>
+void by_planes(const S& s, F&& f) {
+  parallel_for(s.planes, planes_per_chunk(work_of(s)), f);
 }
-auto column_windows(const Pool2dShape& s, bool pad = false) {
-  return [&s, pad](int64_t o) { return sliding(o, s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, pad); };
-}
-auto row_windows(const AdaptivePool2dShape& s) {
-  return [&s](int64_t o) { return adaptive(o, s.h, s.hout); };
-}
-auto column_windows(const AdaptivePool2dShape& s) {
-  return [&s](int64_t o) { return adaptive(o, s.w, s.wout); };
-}
-int64_t work_of(const Pool2dShape& s) { return s.hout * s.wout * s.kh * s.kw + s.h * s.w; }
-int64_t work_of(const AdaptivePool2dShape& s) { return 2 * (s.h * s.w + s.hout * s.wout); }
 
 }  // namespace
 
 template <class T>
 void max_pool2d_forward(const Pool2dShape& s, const T* x, T* y, int64_t* index) {
-  max_forward(s.planes, s.h, s.w, s.hout, s.wout, s.dil_h, s.dil_w, s.kw, inside_of(s), work_of(s), x, y,
-              index, row_windows(s), column_windows(s));
+  if constexpr (std::is_floating_point_v<T>)
+    if (s.h * s.w <= INT32_MAX) {  // places in a plane are as wide as its elements
+      static const auto planes = RL_PICK(max_pool_planes<T>);
+      return by_planes(s, [&](int64_t begin, int64_t end) { planes(s, begin, end, x, y, nullptr, index); });
+    }
+  max_forward(
+      s.planes, s.h, s.w, s.hout, s.wout, s.dil_h, s.dil_w, work_of(s), x, y, index,
+      [&](int64_t o) { return sliding(o, s.h, s.kh, s.stride_h, s.pad_h, s.dil_h, false); },
+      [&](int64_t o) { return sliding(o, s.w, s.kw, s.stride_w, s.pad_w, s.dil_w, false); });
 }
 
 template <class T>
-void adaptive_max_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y, int64_t* index) {
-  max_forward(s.planes, s.h, s.w, s.hout, s.wout, 1, 1, 0, Inside(), work_of(s), x, y, index, row_windows(s),
-              column_windows(s));
+void max_pool2d_taps(const Pool2dShape& s, const T* x, T* y, uint8_t* taps) {
+  static const auto planes = RL_PICK(max_pool_planes<T>);
+  by_planes(s, [&](int64_t begin, int64_t end) { planes(s, begin, end, x, y, taps, nullptr); });
+}
+
+template <class T>
+void max_pool2d_taps_backward(const Pool2dShape& s, const T* gy, const uint8_t* taps, T* gx) {
+  static const auto planes = RL_PICK(max_pool_planes_backward<T>);
+  by_planes(s, [&](int64_t begin, int64_t end) { planes(s, begin, end, gy, taps, gx); });
 }
 
 template <class T>
@@ -238,28 +128,60 @@ void max_pool2d_backward(int64_t planes, int64_t in_plane, int64_t out_plane, co
 }
 
 template <class T>
-void avg_pool2d_forward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* x,
-                        T* y) {
-  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, s.kw, inside_of(s), work_of(s), divisor_override, x, y,
-              row_windows(s, count_include_pad), column_windows(s, count_include_pad));
+void avg_pool2d_forward(const Pool2dShape& s, bool count_include_pad, int64_t divisor, const T* x, T* y) {
+  static const auto planes = RL_PICK(avg_pool_planes<T>);
+  by_planes(s, [&](int64_t begin, int64_t end) { planes(s, count_include_pad, divisor, begin, end, x, y); });
 }
 
 template <class T>
-void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, int64_t divisor_override, const T* gy,
-                         T* gx) {
-  avg_backward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), divisor_override, gy, gx,
-               row_windows(s, count_include_pad), column_windows(s, count_include_pad));
+void avg_pool2d_backward(const Pool2dShape& s, bool count_include_pad, int64_t divisor, const T* gy, T* gx) {
+  static const auto planes = RL_PICK(avg_pool_planes_backward<T>);
+  by_planes(s,
+            [&](int64_t begin, int64_t end) { planes(s, count_include_pad, divisor, begin, end, gy, gx); });
+}
+
+template <class T>
+void adaptive_max_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y, int64_t* index) {
+  max_forward(
+      s.planes, s.h, s.w, s.hout, s.wout, 1, 1, work_of(s), x, y, index,
+      [&](int64_t o) { return adaptive(o, s.h, s.hout); },
+      [&](int64_t o) { return adaptive(o, s.w, s.wout); });
 }
 
 template <class T>
 void adaptive_avg_pool2d_forward(const AdaptivePool2dShape& s, const T* x, T* y) {
-  avg_forward(s.planes, s.h, s.w, s.hout, s.wout, 0, Inside(), work_of(s), 0, x, y, row_windows(s),
-              column_windows(s));
+  over_planes(s.planes, work_of(s), [&](int64_t p) {
+    const T* in = x + p * s.h * s.w;
+    int64_t at = p * s.hout * s.wout;
+    for (int64_t oy = 0; oy < s.hout; oy++) {
+      const Window r = adaptive(oy, s.h, s.hout);
+      for (int64_t ox = 0; ox < s.wout; ox++, at++) {
+        const Window c = adaptive(ox, s.w, s.wout);
+        T sum = 0;
+        for (int64_t i = r.begin; i < r.end; i++)
+          for (int64_t j = c.begin; j < c.end; j++) sum += in[i * s.w + j];
+        y[at] = sum / static_cast<T>(r.size * c.size);
+      }
+    }
+  });
 }
 
 template <class T>
 void adaptive_avg_pool2d_backward(const AdaptivePool2dShape& s, const T* gy, T* gx) {
-  avg_backward(s.planes, s.h, s.w, s.hout, s.wout, work_of(s), 0, gy, gx, row_windows(s), column_windows(s));
+  over_planes(s.planes, work_of(s), [&](int64_t p) {
+    T* to = gx + p * s.h * s.w;
+    std::fill_n(to, s.h * s.w, T(0));
+    int64_t at = p * s.hout * s.wout;
+    for (int64_t oy = 0; oy < s.hout; oy++) {
+      const Window r = adaptive(oy, s.h, s.hout);
+      for (int64_t ox = 0; ox < s.wout; ox++, at++) {
+        const Window c = adaptive(ox, s.w, s.wout);
+        const T share = gy[at] / static_cast<T>(r.size * c.size);
+        for (int64_t i = r.begin; i < r.end; i++)
+          for (int64_t j = c.begin; j < c.end; j++) to[i * s.w + j] += share;
+      }
+    }
+  });
 }
 
 #define INSTANTIATE_MAX(T) \
@@ -267,6 +189,8 @@ void adaptive_avg_pool2d_backward(const AdaptivePool2dShape& s, const T* gy, T* 
   template void adaptive_max_pool2d_forward(const AdaptivePool2dShape&, const T*, T*, int64_t*);
 #define INSTANTIATE(T) \
   INSTANTIATE_MAX(T) \
+  template void max_pool2d_taps(const Pool2dShape&, const T*, T*, uint8_t*); \
+  template void max_pool2d_taps_backward(const Pool2dShape&, const T*, const uint8_t*, T*); \
   template void max_pool2d_backward(int64_t, int64_t, int64_t, const T*, const int64_t*, T*); \
   template void avg_pool2d_forward(const Pool2dShape&, bool, int64_t, const T*, T*); \
   template void avg_pool2d_backward(const Pool2dShape&, bool, int64_t, const T*, T*); \

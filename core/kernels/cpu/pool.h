@@ -28,6 +28,15 @@ void max_pool2d_forward(const Pool2dShape& shape, const T* x, T* y, int64_t* ind
 template <class T>
 void adaptive_max_pool2d_forward(const AdaptivePool2dShape& shape, const T* x, T* y, int64_t* index);
 
+// The same without places (taps null), or with the number of the tap that won, row by row of the window: at most
+// most_taps of them, no_tap for none. T is float or double.
+constexpr int64_t most_taps = 255;
+constexpr uint8_t no_tap = 255;
+template <class T>
+void max_pool2d_taps(const Pool2dShape& shape, const T* x, T* y, uint8_t* taps);
+template <class T>
+void max_pool2d_taps_backward(const Pool2dShape& shape, const T* gy, const uint8_t* taps, T* gx);
+
 // Adds each gy to its window's maximum (-1: to none). Serves max_pool2d and adaptive_max_pool2d alike:
 // in_plane = h * w, out_plane = hout * wout. Indices out of range throw std::out_of_range.
 template <class T>

@@ -20,15 +20,20 @@ def _check_ndim(name, input, low, high):
 # max pools
 
 
+def _rows_pooled(op, input, kernel_size, stride, padding, dilation, ceil_mode):
+    """A 2-d pool of (N, C, 1, L)."""
+    _check_ndim("max_pool1d", input, 2, 3)
+    kernel_size, padding, dilation = (ntuple(v, 1) for v in (kernel_size, padding, dilation))
+    stride = ntuple(stride, 1) if stride is not None else kernel_size
+    return op(input.unsqueeze(-2), (1, *kernel_size), (1, *stride), (0, *padding), (1, *dilation), ceil_mode)
+
+
 def max_pool1d_with_indices(
     input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
 ):
     """Largest value of each window of (N, C, L) or (C, L), and its position."""
-    _check_ndim("max_pool1d", input, 2, 3)
-    kernel_size, padding, dilation = (ntuple(v, 1) for v in (kernel_size, padding, dilation))
-    stride = ntuple(stride, 1) if stride is not None else kernel_size
-    values, indices = _C.max_pool2d_with_indices(
-        input.unsqueeze(-2), (1, *kernel_size), (1, *stride), (0, *padding), (1, *dilation), ceil_mode
+    values, indices = _rows_pooled(
+        _C.max_pool2d_with_indices, input, kernel_size, stride, padding, dilation, ceil_mode
     )
     return values.squeeze(-2), indices.squeeze(-2)
 
@@ -61,10 +66,10 @@ def _check_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode):
 def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Largest value of each window of (N, C, L) or (C, L)."""
     stride = kernel_size if stride is None else stride
-    if not return_indices:
-        _check_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
-    both = max_pool1d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
-    return both if return_indices else both[0]
+    if return_indices:
+        return max_pool1d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
+    _check_max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    return _rows_pooled(_C.max_pool2d, input, kernel_size, stride, padding, dilation, ceil_mode).squeeze(-2)
 
 
 def max_pool2d_with_indices(
@@ -78,8 +83,8 @@ def max_pool2d_with_indices(
 def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """Largest value of each window of (N, C, H, W) or (C, H, W)."""
     stride = kernel_size if stride is None else stride
-    both = _C.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
-    return both if return_indices else both[0]
+    op = _C.max_pool2d_with_indices if return_indices else _C.max_pool2d
+    return op(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def _check_volume(input):
