@@ -40,6 +40,8 @@ PyObject* s_reset_peak(PyObject*, PyObject*) {
 
 PyObject* s_isa_name(PyObject*, PyObject*) { return PyUnicode_FromString(cpu::isa_name()); }
 
+PyObject* s_has_amx(PyObject*, PyObject*) { return PyBool_FromLong(cpu::has_amx()); }
+
 PyObject* s_conv_winograd(PyObject*, PyObject*) { return PyBool_FromLong(cpu::winograd_enabled()); }
 PyObject* s_set_conv_winograd(PyObject*, PyObject* on) {
   return guarded([&] {
@@ -74,6 +76,7 @@ PyMethodDef functions[] = {
     {"_conv_winograd", s_conv_winograd, METH_NOARGS, "Whether convolutions may use Winograd's algorithm."},
     {"_set_conv_winograd", s_set_conv_winograd, METH_O,
      "Chooses whether convolutions may use Winograd's algorithm."},
+    {"_has_amx", s_has_amx, METH_NOARGS, "Whether bfloat16 products run on the processor's matrix unit."},
     {"_result_type", (PyCFunction)(void*)s_result_type, METH_FASTCALL,
      "The dtype that an operation on both gives."},
     {}};

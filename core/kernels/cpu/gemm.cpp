@@ -21,6 +21,12 @@ RL_FOR_EACH_ISA(void gemm_f32(const Product&); void gemm_f64(const Product&); vo
                 float dot32(int64_t, const float*, int64_t, const float*, int64_t);
                 double dot64(int64_t, const double*, int64_t, const double*, int64_t);)
 
+#if defined(__x86_64__)
+namespace amx {
+void gemm_bf16(const Product&);
+}
+#endif
+
 namespace {
 
 using Fn = void (*)(const Product&);
@@ -65,8 +71,15 @@ void complex_product(const Product& g) {
     }
 }
 
+Fn pick_bf16() {
+#if defined(__x86_64__)
+  if (has_amx()) return &amx::gemm_bf16;
+#endif
+  return RL_PICK(gemm_bf16);
+}
+
 Fn pick(Kind kind) {
-  static const Fn table[] = {RL_PICK(gemm_f32), RL_PICK(gemm_f64),      RL_PICK(gemm_bf16),
+  static const Fn table[] = {RL_PICK(gemm_f32), RL_PICK(gemm_f64),      pick_bf16(),
                              RL_PICK(gemm_f16), complex_product<float>, complex_product<double>,
                              RL_PICK(gemm_i8),  RL_PICK(gemm_i16),      RL_PICK(gemm_i32),
                              RL_PICK(gemm_i64), RL_PICK(gemm_i8)};  // bytes wrap alike, signed or not

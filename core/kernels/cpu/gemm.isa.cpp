@@ -1,5 +1,7 @@
 // The matrix products of real types: packed and blocked for large sizes, column panel by column panel for
 // small and flat ones. Vectors times matrices are in gemm_gemv.h, integers in gemm_int.isa.cpp.
+#include <type_traits>
+
 #include "../parallel.h"
 #include "gemm_core.h"
 #include "gemm_gemv.h"
@@ -9,6 +11,7 @@
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
+struct Nothing {};
 template <class S, class T>
 constexpr bool same = false;
 template <class T>
@@ -105,7 +108,8 @@ struct Ahead {
 // B at a time, packed just before use so that the tiles find it in the first-level cache.
 template <class S, class T>
 void blocked(const Product& g) {
-  constexpr int nr = tile_columns<T>;
+  constexpr bool in_pairs = same<S, BF16>;
+  constexpr int nr = tile_columns<T>, most_rows = in_pairs ? pair_rows : tile_rows;
   constexpr int64_t m_block = (sizeof(T) == 4 ? 448 : 224) / tile_rows * tile_rows;
   const auto* a = static_cast<const S*>(g.a);
   const auto* b = static_cast<const S*>(g.b);
@@ -113,11 +117,11 @@ void blocked(const Product& g) {
   const int64_t threads = in_parallel() ? 1 : num_threads();
   const int64_t panels = ceil_div(g.n, nr);
   // Blocks of equal height, each of whole tiles.
-  const int64_t block_rows = ceil_div(ceil_div(g.m, ceil_div(g.m, m_block)), tile_rows) * tile_rows;
+  const int64_t block_rows = ceil_div(ceil_div(g.m, ceil_div(g.m, m_block)), most_rows) * most_rows;
 
   for (int64_t i0 = 0; i0 < g.m; i0 += block_rows) {
     const int64_t m = least(block_rows, g.m - i0);
-    const int rows = rows_per_tile(m, tile_rows);
+    const int rows = rows_per_tile(m, most_rows);
     const int64_t tiles = ceil_div(m, rows);
     // Few panels: several jobs share one, each with its part of the tiles.
     const int64_t parts = least(tiles, ceil_div(2 * threads, panels)), jobs = panels * parts;
@@ -133,6 +137,7 @@ void blocked(const Product& g) {
       const auto run = [&](int64_t begin, int64_t end) {
         Scratch b_scratch(Use::panel_b, sizeof(T) * nr * depth);
         T* b_packed = b_scratch.as<T>();
+        [[maybe_unused]] const std::conditional_t<in_pairs, FlushTiny, Nothing> flush;
         TileArgs<T> t{depth, nullptr, 0, 0, b_packed, nr, nullptr, nullptr, g.c_row, 0, g.add || p > 0};
         for (int64_t job = begin; job < end; job++) {
           const int64_t j = job / parts * nr, part = job % parts;
@@ -145,7 +150,9 @@ void blocked(const Product& g) {
             next.share(tile - first, last - first, t);
             t.a = a_packed + tile * rows * depth;
             t.c = c + (i0 + tile * rows) * g.c_row + j;
-            tile_packed(static_cast<int>(least(rows, m - tile * rows)), t);
+            const int here = static_cast<int>(least(rows, m - tile * rows));
+            if constexpr (in_pairs) tile_pairs(here, t);
+            else tile_packed(here, t);
           }
         }
       };
@@ -210,20 +217,27 @@ void real_product(const Product& g) {
   }
 }
 
-// 16-bit floats: converted while packing, accumulated in a float copy of C, rounded once.
+// 16-bit floats: converted while packing, accumulated in a float copy of C, rounded once. bfloat16 has an order of its own,
+// which only the packed path knows.
 template <class S>
 void half_product(const Product& g) {
   if (g.n == 1 && g.m > 1 && g.c_row == 1) return half_product<S>(transposed(g, g.c));
   auto* c = static_cast<S*>(g.c);
   Scratch wide(Use::result, sizeof(float) * g.m * g.n);
   float* y = wide.as<float>();
+  const auto each_row = [&](auto&& f) {
+    parallel_for(g.m, most(1, 16384 / g.n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) f(c + i * g.c_row, y + i * g.n);
+    });
+  };
   if (g.add)
-    for (int64_t i = 0; i < g.m; i++)
-      for (int64_t j = 0; j < g.n; j++) y[i * g.n + j] = widen(c[i * g.c_row + j]);
+    each_row([&](const S* from, float* to) {
+      for (int64_t j = 0; j < g.n; j++) to[j] = widen(from[j]);
+    });
   Product f = g;
   f.c = y;
   f.c_row = g.n;
-  if (few(g)) {
+  if (!same<S, BF16> && few(g)) {
     const auto* a = static_cast<const S*>(g.a);
     Scratch rows(Use::panel_a, sizeof(float) * g.m * g.k);
     float* wide_a = rows.as<float>();
@@ -235,8 +249,9 @@ void half_product(const Product& g) {
   } else {
     blocked<S, float>(f);
   }
-  for (int64_t i = 0; i < g.m; i++)
-    for (int64_t j = 0; j < g.n; j++) narrow(y[i * g.n + j], c[i * g.c_row + j]);
+  each_row([&](S* to, const float* from) {
+    for (int64_t j = 0; j < g.n; j++) narrow(from[j], to[j]);
+  });
 }
 
 }  // namespace

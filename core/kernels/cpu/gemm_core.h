@@ -5,6 +5,13 @@
 // at zero and takes one fused multiply-add per term, in order; the block sums are added to the element one
 // after another. Packed, unpacked, vector-times-matrix and convolution paths, AVX2 and AVX-512, any number of
 // threads: all keep to this, so all give the same bits.
+//
+// Note [Order of bfloat16 products]
+// Products of bfloat16 keep to what Intel's matrix unit (TDPBF16PS) does. The terms, with zeros added up to a multiple of
+// 32, are taken 32 at a time: the even ones and the odd ones make two sums, each of which starts at zero and takes one fused
+// multiply-add per term, in order; even and odd sum are added, and that is added to the element. All in float; numbers too
+// small to be normal count and come out as zero. The element starts at zero, or at what C holds, and is rounded to bfloat16
+// once, at the end; every NaN becomes 0x7fc0.
 #pragma once
 
 #include "gemm_vec.h"
@@ -55,6 +62,33 @@ void tile_offsets(int rows, const TileArgs<T>& args);
 // A in place with any strides, no read of B beyond `columns`. rows <= few_rows.
 template <class T>
 void tile_strided(int rows, const TileArgs<T>& args);
+
+// A packed, float copies of bfloat16 numbers, in the order of Note [Order of bfloat16 products]; to be called with a
+// FlushTiny alive. rows <= pair_rows.
+constexpr int pair_rows = tile_rows / 2;
+void tile_pairs(int rows, const TileArgs<float>& args);
+
+// While it lives, the thread takes and gives zeros for numbers too small to be normal.
+class FlushTiny {
+#if defined(__x86_64__)
+ public:
+  FlushTiny() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+  ~FlushTiny() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+ public:
+  FlushTiny() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" ::"r"(saved_ | uint64_t{1} << 24));
+  }
+  ~FlushTiny() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+
+ private:
+  uint64_t saved_;
+#endif
+};
 
 // m rows in as few tiles as possible, evenly: 15 rows are 8 + 7 rather than 14 + 1.
 static RL_INLINE int rows_per_tile(int64_t m, int limit) {

@@ -1,5 +1,6 @@
 // The register tile: a small block of C held in registers while k runs. One function per number of rows and
-// vectors, chosen from a table. The order of summation is that of Note [Order of summation] in gemm_core.h.
+// vectors, chosen from a table. The order of summation is that of Note [Order of summation] in gemm_core.h, and for
+// bfloat16 that of the note after it.
 #include "gemm_core.h"
 
 namespace rushlight::cpu::RL_ISA {
@@ -86,8 +87,73 @@ void dispatch(int rows, const TileArgs<T>& args) {
   with_rows<T, mode, vectors>(rows, args, std::make_integer_sequence<int, max_rows>{});
 }
 
+template <int rows, int vectors>
+void pairs(const TileArgs<float>& args) {
+  constexpr int w = width<float>, span = 32;
+  const int tail = args.columns - (vectors - 1) * w;
+  const float *a = args.a, *b = args.b;
+  for (int64_t p = 0; p < args.k; p += span) {
+    const int64_t terms = least(span, args.k - p);
+    Vec<float> sum[2][rows][vectors];  // of the even and of the odd terms
+#pragma GCC unroll 2
+    for (int odd = 0; odd < 2; odd++)
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) sum[odd][r][v] = Vec<float>{};
+    const auto term = [&](int odd) __attribute__((always_inline)) {
+      Vec<float> bv[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) bv[v] = load(b + v * w);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++) {
+        const Vec<float> av = splat(a[r]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) sum[odd][r][v] = fma(av, bv[v], sum[odd][r][v]);
+      }
+      a += rows;
+      b += args.ldb;
+    };
+    for (int64_t q = 0; q + 2 <= terms; q += 2) {
+      __builtin_prefetch(a + 16 * rows);
+      term(0);
+      term(1);
+    }
+    if (terms % 2) term(0);
+    const Vec<float> zero = {};
+    float* c = args.c;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++, c += args.ldc)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) {
+        // where zeros fill up the terms, or begin the sum, a negative zero becomes a positive one
+        Vec<float> both = terms < span ? (sum[0][r][v] + zero) + (sum[1][r][v] + zero)
+                                       : sum[0][r][v] + sum[1][r][v];
+        const bool whole = v < vectors - 1 || tail == w;
+        both = (!args.add && p == 0 ? zero : whole ? load(c + v * w) : load_tail(c + v * w, tail)) + both;
+        if (whole) store(c + v * w, both);
+        else store_tail(c + v * w, both, tail);
+      }
+  }
+}
+
+template <int vectors, int... r>
+void pairs_with_rows(int rows, const TileArgs<float>& args, std::integer_sequence<int, r...>) {
+  using Fn = void (*)(const TileArgs<float>&);
+  static constexpr Fn table[] = {&pairs<r + 1, vectors>...};
+  table[rows - 1](args);
+}
+
+template <int vectors = 1>
+void dispatch_pairs(int rows, const TileArgs<float>& args) {
+  if constexpr (vectors < tile_vectors)
+    if (args.columns > vectors * width<float>) return dispatch_pairs<vectors + 1>(rows, args);
+  pairs_with_rows<vectors>(rows, args, std::make_integer_sequence<int, pair_rows>{});
+}
+
 }  // namespace
 
+void tile_pairs(int rows, const TileArgs<float>& args) { dispatch_pairs(rows, args); }
 template <class T>
 void tile_packed(int rows, const TileArgs<T>& args) {
   dispatch<T, Mode::packed, tile_rows>(rows, args);

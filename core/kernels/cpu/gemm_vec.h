@@ -202,8 +202,7 @@ static RL_INLINE Vec<float> load_wide(const F16* p) {
 static RL_INLINE void narrow(float x, BF16& out) {
   uint32_t bits;
   __builtin_memcpy(&bits, &x, 4);
-  if (x != x) out.bits = static_cast<uint16_t>(bits >> 16 | 0x40);  // stays NaN when the low half is cut
-  else out.bits = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  out.bits = x != x ? uint16_t{0x7fc0} : static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 static RL_INLINE void narrow(float x, F16& out) { out.value = static_cast<_Float16>(x); }
 

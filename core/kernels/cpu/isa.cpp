@@ -8,6 +8,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace rushlight::cpu {
 namespace {
@@ -37,6 +41,22 @@ Isa lowered(Isa best) {
   if (!std::strcmp(wish, "v3") || !std::strcmp(wish, "avx2")) wanted = Isa::v3;
   return wanted < best ? wanted : best;
 }
+
+bool find_amx() {
+#if defined(__linux__)
+  const char* wish = std::getenv("RUSHLIGHT_CPU");
+  if (isa() != Isa::v4 || (wish && (!std::strcmp(wish, "v4") || !std::strcmp(wish, "avx512")))) return false;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1))
+    return false;                                                               // bf16, tiles
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return false;  // AVX512_BF16
+  // The tiles are 8 KB of state per thread; Linux wants to be asked before it sets the room aside.
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
 #endif
 
 }  // namespace
@@ -47,6 +67,15 @@ Isa isa() {
   return chosen;
 #else
   return Isa::neon;
+#endif
+}
+
+bool has_amx() {
+#if defined(__x86_64__)
+  static const bool found = find_amx();
+  return found;
+#else
+  return false;
 #endif
 }
 

@@ -1,5 +1,6 @@
 // Which instruction set the CPU kernels run with. Files named *.isa.cpp are compiled once per set, into the
-// namespaces rushlight::cpu::v2, v3 and v4 (x86-64 levels) or neon; callers pick one through RL_PICK.
+// namespaces rushlight::cpu::v2, v3 and v4 (x86-64 levels) or neon; callers pick one through RL_PICK. Files named
+// *.amx.cpp are compiled once, for v4 with the matrix unit of Intel's servers.
 #pragma once
 
 namespace rushlight::cpu {
@@ -8,6 +9,9 @@ enum class Isa { v2, v3, v4, neon };
 
 // The best set this machine has, lowered by RUSHLIGHT_CPU=v2|v3|v4|avx2|avx512. Decided once.
 Isa isa();
+// Whether bfloat16 products may use the matrix unit (AMX): v4 and the unit are there, the system lets this process use
+// it, and RUSHLIGHT_CPU is unset or "amx". Decided, and the system asked, at the first call.
+bool has_amx();
 const char* isa_name();
 
 }  // namespace rushlight::cpu
