@@ -176,6 +176,13 @@ bool better_turned(const Product& g) {
          g.n * g.k > g.m * g.k + 2 * g.n * g.m;
 }
 
+// A stored by columns and B by rows, as for the gradient of a weight, and the result higher than wide: the operand with more
+// columns is better the one whose panels are packed by plain copies.
+bool better_as_rows(const Product& g) {
+  return g.a_row == 1 && g.a_col != 1 && g.b_col == 1 && g.m >= 2 * g.n && g.m > 4 * tile_columns<float> &&
+         g.n > 2 * few_rows && g.k >= k_block && flops(g) >= 4e7;
+}
+
 template <class T>
 void turned(const Product& g) {
   Scratch scratch(Use::result, sizeof(T) * g.m * g.n);
@@ -184,8 +191,9 @@ void turned(const Product& g) {
     parallel_for(g.n, most(64, 65536 / g.m), [&](int64_t begin, int64_t end) { f(begin, end - begin); });
   };
   if (g.add) rows([&](int64_t j, int64_t n) { transpose_into(c + j, g.c_row, g.m, n, y + j * g.m, g.m); });
-  unpacked<T, T>({g.n, g.m, g.k, g.b, g.b_col, g.b_row, g.a, g.a_col, g.a_row, y, g.m, g.add},
-                 static_cast<const T*>(g.b));
+  const Product flipped{g.n, g.m, g.k, g.b, g.b_col, g.b_row, g.a, g.a_col, g.a_row, y, g.m, g.add};
+  if (few(flipped)) unpacked<T, T>(flipped, static_cast<const T*>(g.b));
+  else blocked<T, T>(flipped);
   rows([&](int64_t j, int64_t n) { transpose_into(y + j * g.m, g.m, n, g.m, c + j, g.c_row); });
 }
 
@@ -208,7 +216,7 @@ void real_product(const Product& g) {
       for (int64_t i = 0; i < g.m; i++) y[i] = c[i * g.c_row];
     real_product<T>(transposed(g, y));
     for (int64_t i = 0; i < g.m; i++) c[i * g.c_row] = y[i];
-  } else if (better_turned<T>(g)) {
+  } else if (better_turned<T>(g) || better_as_rows(g)) {
     turned<T>(g);
   } else if (few(g)) {
     unpacked<T, T>(g, static_cast<const T*>(g.a));

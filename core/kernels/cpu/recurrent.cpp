@@ -1,5 +1,6 @@
 // Recurrent layers: per step one matrix product and one pass over the gates. Sequences that end early keep their final
-// state in their row, and those that begin late (in reverse) find their initial state there.
+// state in their row, and those that begin late (in reverse) find their initial state there. Threads take some of the
+// sequences each, through all steps: they meet only once a layer.
 #include "kernels/cpu/recurrent.h"
 
 #include <algorithm>
@@ -39,15 +40,38 @@ template <class F> void each_step(const Recurrent& r, bool backwards, F&& f) {
   }
 }
 
-// f(row) for the rows of one step, compiled for this machine's instruction set.
-template <class F> void each_row(int64_t rows, int64_t width, F&& f) {
-  parallel_for(rows, std::max<int64_t>(1, 4096 / std::max<int64_t>(width, 1)),
-               [&](int64_t begin, int64_t end) {
-                 with_isa([&] {
-                   for (int64_t row = begin; row < end; ++row) f(row);
-                 });
-               });
+// f(first sequence, their number): as many pieces as there are threads, unless they become too small for a product. A product's
+// rows do not depend on one another, so the pieces do not show in the results.
+template <class F> void each_piece(const Recurrent& r, F&& f) {
+  const int64_t sequences =
+      r.batch_sizes.empty() ? 0 : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
+  const int64_t share = (sequences + num_threads() - 1) / num_threads();
+  parallel_for(sequences, std::clamp<int64_t>(share, 8, 64),
+               [&](int64_t begin, int64_t end) { f(begin, end - begin); });
 }
+
+// A matrix (k, n) as panels of a few columns, read row after row by every step's product.
+template <class T> class Panels {
+ public:
+  Panels(const T* w, int64_t k, int64_t n, int64_t row, int64_t column) : k_(k), n_(n), panels_(k * n) {
+    T* to = panels_.data();
+    for (int64_t j = 0; j < n; j += width)
+      for (int64_t p = 0; p < k; ++p)
+        for (int64_t i = j; i < std::min(n, j + width); ++i) *to++ = w[p * row + i * column];
+  }
+  // to (rows, n) (+)= from (rows, k) * the matrix
+  void product(int64_t rows, const T* from, T* to, bool add = false) const {
+    for (int64_t j = 0; j < n_; j += width) {
+      const int64_t columns = std::min(width, n_ - j);
+      gemm(kind_of<T>, rows, columns, k_, from, k_, 1, panels_.data() + j * k_, columns, 1, to + j, n_, add);
+    }
+  }
+
+ private:
+  static constexpr int64_t width = 64;
+  int64_t k_, n_;
+  std::vector<T> panels_;
+};
 
 template <class T> RL_INLINE void sigmoids(int64_t n, T* to, const T* x, const T* h, const T* b) {
   RL_INDEPENDENT
@@ -122,30 +146,34 @@ RL_INLINE void gru_row_backward(int64_t n, T* gh, const T* kept, const T* earlie
 }  // namespace
 
 template <class T>
-void recurrent(const Recurrent& r, const T* x, const T* w_hh, const T* b_hh, const T* w_hr, T* h, T* c,
-               T* out, T* kept, T* cells) {
+void recurrent(const Recurrent& r, const T* x, const T* w_hh, const T* b_hh, const T* w_hr, T* all_h,
+               T* all_c, T* out, T* kept, T* cells) {
   const int64_t n = r.hidden, gates = r.gates(), width = r.kept();
-  const int64_t most = r.batch_sizes.empty() ? 0
-                                             : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
-  std::vector<T> part(most * gates), zeros(b_hh ? 0 : gates), plain(w_hr ? most * n : 0);
+  const std::vector<T> zeros(b_hh ? 0 : gates);
   const T* bias = b_hh ? b_hh : zeros.data();
-  std::vector<T> turned(r.state * gates);  // w_hh once the way each step's product reads it
-  for (int64_t g = 0; g < gates; ++g)
-    for (int64_t k = 0; k < r.state; ++k) turned[k * gates + g] = w_hh[g * r.state + k];
-  each_step(r, false, [&](const Step& s) {
-    gemm(kind_of<T>, s.rows, gates, r.state, h, r.state, 1, turned.data(), gates, 1, part.data(), gates);
-    T* unprojected = w_hr ? plain.data() : h;
-    each_row(s.rows, gates, [&](int64_t row) {
-      const T *from = x + (s.first + row) * gates, *hidden = part.data() + row * gates;
-      T *keep = kept + (s.first + row) * width, *to = unprojected + row * n;
-      if (r.cell == Cell::lstm)
-        lstm_row(n, from, hidden, bias, keep, c + row * n, cells + (s.first + row) * n, to);
-      else if (r.cell == Cell::gru) gru_row(n, from, hidden, bias, keep, to);
-      else if (r.cell == Cell::tanh) tanhs(n, to, from, hidden, bias);
-      else relu_row(n, from, hidden, bias, to);
+  const Panels<T> weight(w_hh, r.state, gates, 1, r.state), projection(w_hr, n, w_hr ? r.state : 0, 1, n);
+  each_piece(r, [&](int64_t begin, int64_t count) {
+    std::vector<T> part(count * gates), plain(w_hr ? count * n : 0);
+    T *h = all_h + begin * r.state, *c = all_c + begin * n;
+    each_step(r, false, [&](const Step& s) {
+      const int64_t rows = std::min(count, s.rows - begin), first = s.first + begin;
+      if (rows <= 0) return;
+      weight.product(rows, h, part.data());
+      T* unprojected = w_hr ? plain.data() : h;
+      with_isa([&] {
+        for (int64_t row = 0; row < rows; ++row) {
+          const T *from = x + (first + row) * gates, *hidden = part.data() + row * gates;
+          T *keep = kept + (first + row) * width, *to = unprojected + row * n;
+          if (r.cell == Cell::lstm)
+            lstm_row(n, from, hidden, bias, keep, c + row * n, cells + (first + row) * n, to);
+          else if (r.cell == Cell::gru) gru_row(n, from, hidden, bias, keep, to);
+          else if (r.cell == Cell::tanh) tanhs(n, to, from, hidden, bias);
+          else relu_row(n, from, hidden, bias, to);
+        }
+      });
+      if (w_hr) projection.product(rows, plain.data(), h);
+      std::memcpy(out + first * r.state, h, rows * r.state * sizeof(T));
     });
-    if (w_hr) gemm(kind_of<T>, s.rows, r.state, n, plain.data(), n, 1, w_hr, 1, n, h, r.state);
-    std::memcpy(out + s.first * r.state, h, s.rows * r.state * sizeof(T));
   });
 }
 
@@ -154,43 +182,49 @@ void recurrent_backward(const Recurrent& r, const T* grad_out, const T* w_hh, co
                         const T* c0, const T* out, const T* kept, const T* cells,
                         const RecurrentGradients<T>& g) {
   const int64_t n = r.hidden, state = r.state, gates = r.gates(), width = r.kept();
-  const int64_t most = r.batch_sizes.empty() ? 0
-                                             : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
-  std::vector<T> unprojected(w_hr ? most * n : 0);
-  each_step(r, true, [&](const Step& s) {
-    if (grad_out) {
-      const T* from = grad_out + s.first * state;
-      for (int64_t j = 0; j < s.rows * state; ++j) g.h[j] += from[j];
-    }
-    T* of_plain = g.h;
-    if (w_hr) {
-      std::memcpy(g.output + s.first * state, g.h, s.rows * state * sizeof(T));
-      of_plain = unprojected.data();
-      gemm(kind_of<T>, s.rows, n, state, g.h, state, 1, w_hr, n, 1, of_plain, n);
-    }
-    each_row(s.rows, gates, [&](int64_t row) {
-      const int64_t at = s.first + row;
-      const bool ran = row < s.shared;
-      const T* earlier = ran ? out + (s.earlier + row) * state : h0 + row * state;
-      std::copy_n(earlier, state, g.before + at * state);
-      const T *keep = kept + at * width, *now = out + at * state;
-      T *gh = of_plain + row * n, *gx = g.x + at * gates;
-      if (r.cell == Cell::lstm) {
-        const T *c = cells + at * n, *c_before = ran ? cells + (s.earlier + row) * n : c0 + row * n;
-        lstm_row_backward(n, gh, g.c + row * n, keep, c, c_before, gx);
-        if (w_hr)
-          for (int64_t j = 0; j < n; ++j) g.plain[at * n + j] = keep[3 * n + j] * fn::tanh(c[j]);
-      } else if (r.cell == Cell::gru) {
-        gru_row_backward(n, gh, keep, earlier, gx, g.hidden_part + at * gates);
-      } else if (r.cell == Cell::tanh) {
-        for (int64_t j = 0; j < n; ++j) gx[j] = gh[j] * (T(1) - now[j] * now[j]);
-      } else {
-        for (int64_t j = 0; j < n; ++j) gx[j] = now[j] > T(0) ? gh[j] : T(0);
+  const bool is_gru = r.cell == Cell::gru;
+  const Panels<T> weight(w_hh, gates, state, state, 1), projection(w_hr, w_hr ? state : 0, n, n, 1);
+  each_piece(r, [&](int64_t begin, int64_t count) {
+    std::vector<T> unprojected(w_hr ? count * n : 0);
+    T* h = g.h + begin * state;
+    each_step(r, true, [&](const Step& s) {
+      const int64_t rows = std::min(count, s.rows - begin), first = s.first + begin;
+      if (rows <= 0) return;
+      if (grad_out) {
+        const T* from = grad_out + first * state;
+        for (int64_t j = 0; j < rows * state; ++j) h[j] += from[j];
       }
+      T* of_plain = h;
+      if (w_hr) {
+        std::memcpy(g.output + first * state, h, rows * state * sizeof(T));
+        of_plain = unprojected.data();
+        projection.product(rows, h, of_plain);
+      }
+      with_isa([&] {
+        for (int64_t row = 0; row < rows; ++row) {
+          const int64_t at = first + row, sequence = begin + row;
+          const bool ran = sequence < s.shared;
+          const T* earlier = ran ? out + (s.earlier + sequence) * state : h0 + sequence * state;
+          std::copy_n(earlier, state, g.before + at * state);
+          const T *keep = kept + at * width, *now = out + at * state;
+          T *gh = of_plain + row * n, *gx = g.x + at * gates;
+          if (r.cell == Cell::lstm) {
+            const T *c = cells + at * n,
+                    *c_before = ran ? cells + (s.earlier + sequence) * n : c0 + sequence * n;
+            lstm_row_backward(n, gh, g.c + sequence * n, keep, c, c_before, gx);
+            if (w_hr)
+              for (int64_t j = 0; j < n; ++j) g.plain[at * n + j] = keep[3 * n + j] * fn::tanh(c[j]);
+          } else if (is_gru) {
+            gru_row_backward(n, gh, keep, earlier, gx, g.hidden_part + at * gates);
+          } else if (r.cell == Cell::tanh) {
+            for (int64_t j = 0; j < n; ++j) gx[j] = gh[j] * (T(1) - now[j] * now[j]);
+          } else {
+            for (int64_t j = 0; j < n; ++j) gx[j] = now[j] > T(0) ? gh[j] : T(0);
+          }
+        }
+      });
+      weight.product(rows, (is_gru ? g.hidden_part : g.x) + first * gates, h, is_gru);
     });
-    const bool is_gru = r.cell == Cell::gru;
-    gemm(kind_of<T>, s.rows, state, gates, (is_gru ? g.hidden_part : g.x) + s.first * gates, gates, 1, w_hh,
-         state, 1, g.h, state, is_gru);
   });
 }
 
