@@ -84,21 +84,24 @@ class _Cpu(_Backend):
     def conv_winograd(self):
         """Whether 3x3 convolutions with stride 1 may use Winograd's algorithm F(2x2, 3x3) (Lavin and Gray, 2016).
 
-        True from the start, and true for all threads of the process. It concerns float32, float16 and bfloat16 with
-        one group, no dilation, 16 to 2048 channels on both sides and at least 128 tiles of 2x2 outputs in the batch;
-        all others are computed directly, and so is a result that turns out to hold infinities or NaN. Either way
-        gives the same bits for any number of threads.
+        True from the start; one switch for all threads of the process. It concerns float32, float16 and bfloat16, the
+        result and both gradients, with one group, no dilation, 16 to 2048 channels on both sides and at least 128
+        tiles of 2x2 outputs in the batch. All others are computed directly, and so is a result that turns out to hold
+        infinities or NaN. Either way gives the same bits for any number of threads.
 
-        Errors against float64, root mean square and largest, of outputs of unit variance, and with inputs of mean 10
-        instead of 0:
+        Errors against float64 in relation to the root mean square of the results, root mean square and largest, for
+        as many outputs as channels; x has the variance 1 and the mean 0 or 10:
 
-        ====================  ===================  ===================  ===================
-        algorithm             64 of 56x56          256 of 14x14         64 of 56x56, mean 10
-        ====================  ===================  ===================  ===================
-        Winograd              2.6e-7, 2.1e-6       2.6e-7, 1.3e-6       1.8e-6, 1.3e-5
-        direct                2.7e-7, 2.3e-6       2.7e-7, 1.5e-6       2.8e-6, 2.7e-5
-        PyTorch 2.13          2.2e-7, 1.5e-6       2.1e-7, 1.3e-6       2.3e-6, 1.7e-5
-        ====================  ===================  ===================  ===================
+        ==============================  ===============  ===============  ================
+        shape of x                      Winograd         direct           PyTorch 2.13
+        ==============================  ===============  ===============  ================
+        2, 64, 56, 56                   2.6e-7, 1.5e-6   2.8e-7, 2.2e-6   2.2e-7, 1.5e-6
+        2, 256, 28, 28                  2.7e-7, 1.4e-6   2.9e-7, 1.8e-6   2.3e-7, 1.3e-6
+        2, 64, 56, 56, mean 10          1.8e-7, 1.3e-6   2.7e-7, 2.1e-6   1.8e-7, 1.3e-6
+        4, 64, 56, 56, by the weight    3.4e-7, 1.8e-6   3.0e-7, 1.4e-6   1.4e-6, 9.5e-6
+        4, 256, 14, 14, by the weight   2.7e-7, 1.8e-6   2.4e-7, 2.1e-6   4.8e-7, 5.7e-6
+        the first of them, mean 10      2.3e-7, 1.2e-6   3.3e-7, 1.3e-6   1.4e-6, 8.6e-6
+        ==============================  ===============  ===============  ================
 
         >>> rl.backends.cpu.conv_winograd
         True

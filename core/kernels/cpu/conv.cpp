@@ -55,6 +55,8 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw
     std::fill_n(gw, s.cout * (s.cin / s.groups) * s.kh * s.kw, T(0));
     return;
   }
+  if constexpr (sizeof(T) == sizeof(float))
+    if (winograd_backward_weight(s, x, gy, gw)) return;
   static const auto fn = RL_PICK(conv_backward_weight<T>);
   fn(s, x, gy, gw);
 }

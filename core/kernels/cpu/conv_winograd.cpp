@@ -15,7 +15,8 @@
 
 namespace rushlight::cpu {
 
-RL_FOR_EACH_ISA(bool conv_winograd(const WinogradConv&);)
+RL_FOR_EACH_ISA(bool conv_winograd(const WinogradConv&);
+                bool conv_winograd_weight(const Conv2dShape&, const float*, const float*, float*);)
 
 namespace {
 
@@ -54,6 +55,12 @@ bool winograd_backward_data(const Conv2dShape& s, const float* gy, const float* 
   if (!winograd_enabled() || !pays(s, s.h, s.w)) return false;
   return run({s.n, s.cout, s.hout, s.wout, s.cin, s.h, s.w, 2 - s.pad_h, 2 - s.pad_w, gy, weight, 9,
               9 * s.cin, true, nullptr, gx});
+}
+
+bool winograd_backward_weight(const Conv2dShape& s, const float* x, const float* gy, float* gw) {
+  if (!winograd_enabled() || !pays(s, s.hout, s.wout)) return false;
+  static const auto fn = RL_PICK(conv_winograd_weight);
+  return fn(s, x, gy, gw);
 }
 
 }  // namespace rushlight::cpu

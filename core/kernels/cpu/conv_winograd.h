@@ -13,6 +13,7 @@ void set_winograd_enabled(bool enabled);
 // direct kernels: see Note [Choice of Winograd] in conv_winograd.cpp. Outputs may have been written then.
 bool winograd_forward(const Conv2dShape& s, const float* x, const float* weight, const float* bias, float* y);
 bool winograd_backward_data(const Conv2dShape& s, const float* gy, const float* weight, float* gx);
+bool winograd_backward_weight(const Conv2dShape& s, const float* x, const float* gy, float* gw);
 
 // A convolution by 3x3 kernels with stride 1, as the code of an instruction set takes it: x (n, cin, h, w),
 // y (n, cout, hout, wout). The weight of (output o, input channel c, tap t) lies at weight[o * w_out + c * w_in

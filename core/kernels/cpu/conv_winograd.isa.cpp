@@ -10,21 +10,16 @@
 //          0  1  0 -1          0    0    1
 // The 16 places of the transformed patch are 16 matrix products over the channels. A thread takes a block of
 // tiles through all three steps, so that everything but the weights stays in its second-level cache. The
-// channels are summed in blocks of `channel_block`, each as in Note [Order of summation] in gemm_core.h: the
+// channels are summed in blocks of `term_block`, each as in Note [Order of summation] in gemm_core.h: the
 // results do not depend on how tiles are put into blocks, nor on the number of threads.
 #include "../parallel.h"
-#include "conv_winograd.h"
-#include "gemm_core.h"
+#include "conv_winograd_tiles.h"
 #include "gemm_scratch.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-using V = Vec<float>;
-constexpr int w = width<float>, nr = tile_columns<float>;
-constexpr int64_t channel_block = 64;
 constexpr int lanes = (tile_rows + w - 1) / w * w;  // room for the outputs of one register tile
-constexpr int64_t spare = 16;  // floats that keep 16 arrays from meeting in one set of the first-level cache
 
 // A choice of lanes [first, last) to load; nothing beyond them is accessed, the others are zero.
 #if defined(__AVX512F__)
@@ -62,29 +57,6 @@ RL_INLINE void join_pairs(V even, V odd, V& a, V& b, std::integer_sequence<int, 
   b = __builtin_shufflevector(even, odd, ((i + w) / 2 + i % 2 * w)...);
 }
 using Lanes = std::make_integer_sequence<int, w>;
-
-// The tiles of a convolution, and those of one block: tile `first` and `count` more.
-struct Tiles {
-  int64_t rows, columns;  // per image
-  int64_t first, count;
-};
-
-// f(image, row of tiles, column, place in the block, number) for each run of tiles in one row.
-template <class F>
-RL_INLINE void each_run(const Tiles& t, F&& f) {
-  int64_t column = t.first % t.columns, row = t.first / t.columns % t.rows,
-          image = t.first / t.columns / t.rows;
-  for (int64_t at = 0; at < t.count;) {
-    const int64_t number = least(t.columns - column, t.count - at);
-    f(image, row, column, at, number);
-    at += number;
-    column = 0;
-    if (++row == t.rows) {
-      row = 0;
-      image++;
-    }
-  }
-}
 
 // Up to w tiles next to each other, and what their patches read of a plane.
 struct Strip {
@@ -269,8 +241,8 @@ void multiply(const float* weight, int outputs, const float* input, int64_t inpu
       t.c = product + u * product_place + q;
       t.ldc = product_row;
       t.columns = static_cast<int>(ceil_div(least(nr, tiles - q), w)) * w;
-      for (int64_t p = 0; p < channels; p += channel_block) {
-        t.k = least(channel_block, channels - p);
+      for (int64_t p = 0; p < channels; p += term_block) {
+        t.k = least(term_block, channels - p);
         t.a = weight + u * (channels * outputs + spare) + p * outputs;
         t.b = input + u * input_place + q * channels + p * nr;
         t.add = p > 0;
