@@ -103,7 +103,7 @@ _LAZY = {
     "distributions", "fft", "func", "linalg", "overrides", "profiler", "return_types", "safetensors", "special", "storage",
     "testing", "types", "hub", "jit", "distributed", "multiprocessing", "amp", "version", "quantization", "fx",
     "futures", "compiler", "library", "export", "onnx", "signal", "masked", "nested", "package", "mps", "xpu", "demo",
-    "__config__", "__future__",
+    "__config__", "__future__", "_dynamo", "ao", "ops", "accelerator", "mtia",
 }  # fmt: skip
 
 _LAZY_NAMES = {

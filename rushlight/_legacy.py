@@ -27,6 +27,17 @@ class TensorType:
     def __subclasscheck__(self, cls):
         return cls is self
 
+    def __or__(self, other):
+        """`torch.LongTensor | None` in annotations."""
+        from typing import Union
+
+        return Union[self, other]  # noqa: UP007
+
+    def __ror__(self, other):
+        from typing import Union
+
+        return Union[other, self]  # noqa: UP007
+
     def __repr__(self):
         return f"<class 'torch.{self.__name__}'>"
 

@@ -173,6 +173,9 @@ def install_as_torch():
         raise ImportError(
             "PyTorch itself is already imported: call rushlight.install_as_torch() before `import torch`"
         )
+    from ._dispatch_keys import add_private_names
+
+    add_private_names()
     sys.meta_path.insert(0, _TorchFinder)
     sys.modules["torch"] = rushlight
     spawn = sys.modules.get("multiprocessing.spawn")

@@ -2,19 +2,26 @@
 
 import importlib.util
 import os
+import re
 import sys
+from urllib.parse import urlparse
 
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
 _state = {"dir": None}
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # the part of a file's name that says how its SHA-256 begins
 
 
 def get_dir():
     """Folder for models: set_dir()'s, else $TORCH_HOME/hub, else ~/.cache/torch/hub."""
     if _state["dir"] is not None:
         return _state["dir"]
+    return os.path.join(_get_torch_home(), "hub")
+
+
+def _get_torch_home():
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))), "hub")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))
 
 
 def set_dir(d):
@@ -105,9 +112,6 @@ def load_state_dict_from_url(
         check_hash: the name has the form name-<digits>.ext, with the first digits of the content's SHA-256.
         file_name: the name in model_dir, by default that in the address.
     """
-    import re
-    from urllib.parse import urlparse
-
     from .serialization import load as load_checkpoint
 
     folder = os.path.join(get_dir(), "checkpoints") if model_dir is None else model_dir
@@ -116,6 +120,6 @@ def load_state_dict_from_url(
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         print(f'Downloading: "{url}" to {path}', file=sys.stderr)
-        digits = re.search(r"-([a-f0-9]*)\.", name) if check_hash else None
+        digits = HASH_REGEX.search(name) if check_hash else None
         download_url_to_file(url, path, digits.group(1) if digits else None, progress)
     return load_checkpoint(path, map_location=map_location, weights_only=weights_only)

@@ -23,7 +23,6 @@ KNOWN = {
         "torch.tensor([1+1j]).conj().numpy()": "conj() computes its result here: there is no bit that numpy() could refuse",
         "torch.one_hot(torch.tensor([1]))": NAME,
         "torch.foo": NAME,
-        "torch.jit.script(1)": "there is no TorchScript",
     },
     "behaviour": {
         "import warnings\na=np.zeros(2); a.flags": "the warning does not name a line of PyTorch's source",

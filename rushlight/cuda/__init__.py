@@ -87,6 +87,39 @@ class Stream:
         _lazy_init()
 
 
+class StreamContext:
+    """Context of a CUDA stream; None changes nothing."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __enter__(self):
+        if self.stream is not None:
+            _lazy_init()
+
+    def __exit__(self, *exc):
+        return False
+
+
+def stream(stream):
+    """Context in which calls go to a stream; None changes nothing."""
+    return StreamContext(stream)
+
+
+class CUDAGraph:
+    """A CUDA graph (needs a device)."""
+
+    def __init__(self, *args, **kwargs):
+        _lazy_init()
+
+
+class graph:  # noqa: N801
+    """Context that records a CUDA graph (needs a device)."""
+
+    def __init__(self, *args, **kwargs):
+        _lazy_init()
+
+
 class Event:
     """A CUDA event (needs a device)."""
 

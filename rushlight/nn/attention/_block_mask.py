@@ -5,7 +5,7 @@ import itertools
 
 import rushlight as rl
 
-_DEFAULT_BLOCK = 128
+_DEFAULT_SPARSE_BLOCK_SIZE = 128
 
 
 def noop_mask(batch, head, token_q, token_kv):
@@ -93,7 +93,7 @@ def create_block_mask(
     Q_LEN,
     KV_LEN,
     device=None,
-    BLOCK_SIZE=_DEFAULT_BLOCK,
+    BLOCK_SIZE=_DEFAULT_SPARSE_BLOCK_SIZE,
     _compile=False,
     separate_full_blocks=True,
     compute_dq_write_order=False,
@@ -145,7 +145,7 @@ class BlockMask:
         q_indices,
         full_q_num_blocks,
         full_q_indices,
-        BLOCK_SIZE=(_DEFAULT_BLOCK, _DEFAULT_BLOCK),
+        BLOCK_SIZE=(_DEFAULT_SPARSE_BLOCK_SIZE, _DEFAULT_SPARSE_BLOCK_SIZE),
         mask_mod=noop_mask,
     ):
         if kv_indices.dim() < 2:
@@ -173,7 +173,7 @@ class BlockMask:
         kv_indices,
         full_kv_num_blocks=None,
         full_kv_indices=None,
-        BLOCK_SIZE=_DEFAULT_BLOCK,
+        BLOCK_SIZE=_DEFAULT_SPARSE_BLOCK_SIZE,
         mask_mod=None,
         seq_lengths=None,
         compute_q_blocks=True,

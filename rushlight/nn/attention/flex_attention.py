@@ -9,6 +9,7 @@ from typing import NamedTuple, TypedDict
 
 import rushlight as rl
 
+from ._block_mask import _DEFAULT_SPARSE_BLOCK_SIZE as _DEFAULT_SPARSE_BLOCK_SIZE
 from ._block_mask import BlockMask as BlockMask
 from ._block_mask import and_masks as and_masks
 from ._block_mask import create_block_mask as create_block_mask

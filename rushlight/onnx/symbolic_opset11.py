@@ -1,0 +1,1 @@
+"""Descriptions of operators in ONNX: there are none."""
