@@ -98,6 +98,7 @@ from . import (
 from math import e as e, inf as inf, nan as nan, pi as pi
 
 newaxis = None
+legacy_contiguous_format = _C.contiguous_format
 
 _LAZY = {
     "distributions", "fft", "func", "linalg", "overrides", "profiler", "return_types", "safetensors", "special", "storage",
@@ -108,6 +109,8 @@ _LAZY = {
 
 _LAZY_NAMES = {
     "autocast": "amp", "GradScaler": "amp", "vmap": "func", "Event": "cuda", "Stream": "cuda",
+    "lobpcg": "_linalg.lobpcg", "Tag": "_symbolic", "SymInt": "_symbolic", "SymFloat": "_symbolic", "SymBool": "_symbolic",
+    "hspmm": "sparse._mixed", "smm": "sparse._mixed", "sspaddmm": "sparse._mixed", "saddmm": "sparse._mixed",
     **dict.fromkeys((
         "autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache", "get_autocast_cpu_dtype",
         "get_autocast_dtype", "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "is_autocast_cpu_enabled",
@@ -131,12 +134,13 @@ def __getattr__(name):
         import importlib
 
         return getattr(importlib.import_module("." + _LAZY_NAMES[name], __name__), name)
-    if name in ("TypedStorage", "FloatStorage", "DoubleStorage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage",
-                "ByteStorage", "BoolStorage", "HalfStorage", "BFloat16Storage", "ComplexFloatStorage",
-                "ComplexDoubleStorage"):  # fmt: skip
+    if name == "Storage":
+        return __getattr__("FloatStorage")
+    if name.endswith("Storage"):
         from . import storage
 
-        return getattr(storage, name)
+        if name == "TypedStorage" or name in storage.STORAGE_DTYPES or name in storage.PACKED_STORAGES:
+            return getattr(storage, name)
     import sys
 
     own = "torch" if sys.modules.get("torch") is sys.modules[__name__] else "rushlight"  # as the program named it

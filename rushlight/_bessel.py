@@ -2,6 +2,9 @@
 them) for moderate arguments, asymptotic series for large ones. No tensors here: special.py wraps them.
 """
 
+import math
+from functools import cache
+
 import numpy as np
 
 _EULER = 0.5772156649015329
@@ -166,3 +169,46 @@ def spherical_j0(x):
     x = np.asarray(x, dtype="float64")
     with np.errstate(all="ignore"):
         return np.where(x == 0, 1.0, np.where(np.isinf(x), 0.0, np.sin(x) / np.where(x == 0, 1.0, x)))
+
+
+# ---- Airy
+
+
+@cache
+def _laguerre(power, count=40):
+    """Nodes and weights of Gauss quadrature for t**power * exp(-t), by Golub and Welsch (Math. Comp. 23, 1969)."""
+    k = np.arange(count)
+    matrix = np.diag(2 * k + power + 1.0) + np.diag(np.sqrt(k[1:] * (k[1:] + power)), 1)
+    nodes, vectors = np.linalg.eigh(matrix + np.triu(matrix, 1).T)
+    return nodes, math.gamma(power + 1) * vectors[0] ** 2
+
+
+def _airy_integral(z):
+    """Ai for complex z away from zero and from the negative axis: Gil, Segura and Temme, ACM Trans. Math. Softw. 28 (2002)."""
+    zeta = 2 / 3 * z * np.sqrt(z)
+    nodes, weights = _laguerre(-1 / 6)
+    mean = (weights * (2 + nodes / zeta[..., None]) ** (-1 / 6)).sum(-1)
+    return np.exp(-zeta) * zeta ** (-1 / 6) * mean / (math.sqrt(math.pi) * 48 ** (1 / 6) * math.gamma(5 / 6))
+
+
+def _airy_series(x):
+    """Ai near zero: its Taylor series."""
+    value = np.full_like(x, 3 ** (-2 / 3) / math.gamma(2 / 3))
+    slope = -(3 ** (-1 / 3)) / math.gamma(1 / 3) * x
+    total = value + slope
+    for k in range(1, 20):
+        value, slope = value * x**3 / ((3 * k - 1) * (3 * k)), slope * x**3 / ((3 * k) * (3 * k + 1))
+        total = total + value + slope
+    return total
+
+
+def airy_ai(x):
+    """Ai(x)."""
+    x = np.asarray(x, "float64")
+    result = np.full(x.shape, np.nan)
+    near, above, below = np.abs(x) < 1.5, (x >= 1.5) & np.isfinite(x), (x <= -1.5) & np.isfinite(x)
+    result[near] = _airy_series(x[near])
+    result[above] = _airy_integral(x[above] + 0j).real
+    turn = np.exp(1j * np.pi / 3)  # Ai(-x) from two points beside the negative axis
+    result[below] = 2 * (turn * _airy_integral(-x[below] * turn)).real
+    return result

@@ -5,11 +5,15 @@ ordinary tensor, and the parameters. It can be looked at, viewed, copied, writte
 on it is not implemented: dequantize() gives a tensor that has all operators.
 """
 
+import math
+
+import numpy as np
+
 from . import _C
 from ._C import Tensor
 
 __all__ = ["dequantize", "int_repr", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points", "q_scale",
-           "q_zero_point", "quantize_per_channel", "quantize_per_tensor"]  # fmt: skip
+           "q_zero_point", "quantize_per_channel", "quantize_per_tensor", "quantize_per_tensor_dynamic"]  # fmt: skip
 
 INTEGERS = {_C.qint8: _C.int8, _C.quint8: _C.uint8, _C.qint32: _C.int32}
 _QUANTIZED = {integer: dtype for dtype, integer in INTEGERS.items()}
@@ -146,6 +150,51 @@ def quantize_per_tensor(input, scale, zero_point, dtype):
     _check_zero_point(zero_point, dtype, "quantize_tensor_per_tensor_affine")
     integers = _integers(input.detach(), scale, zero_point, dtype, fused=dtype is not _C.qint32)
     return _per_tensor(integers, scale, zero_point)
+
+
+def quantize_per_tensor_dynamic(input, dtype, reduce_range):
+    """quantize_per_tensor() with a scale and zero point that make use of the whole range of dtype: from the least to the
+    greatest element, and zero exactly.
+
+    Args:
+        dtype: qint8 or quint8; float16 gives an ordinary tensor of that dtype.
+        reduce_range: use one bit less, which some processors need.
+    """
+    _warn_deprecated()
+    if dtype is _C.float16:
+        return input.to(dtype)
+    if dtype not in (_C.qint8, _C.quint8):
+        raise RuntimeError(f"dtype {dtype._scalar_name}not supported")
+    _check(input, dtype, "quantize_per_tensor_dynamic")
+    low, high = (-128, 127) if dtype is _C.qint8 else (0, 255)
+    if reduce_range:
+        low, high = low // 2, high // 2
+    return quantize_per_tensor(input, *_chosen(float(input.min()), float(input.max()), low, high), dtype)
+
+
+_LEAST_SCALE = float(np.float32(6.1e-5))  # a smaller one would not survive the arithmetic of 16-bit floats
+
+
+def _chosen(least, most, low, high):
+    """Scale and zero point that map [least, most], widened to hold zero, to the integers from low to high."""
+    if not least <= most:
+        raise RuntimeError("In ChooseQuantizationParams, min should be less than or equal to max")
+    least, most = min(least, 0.0), max(most, 0.0)
+    scale = (most - least) / (high - low)
+    if scale == 0 or math.isinf(1 / scale):
+        scale = 0.1
+    if scale < _LEAST_SCALE:
+        wider, scale = _LEAST_SCALE / scale, _LEAST_SCALE
+        if least == 0:
+            most = scale * (high - low)
+        elif most == 0:
+            least = -scale * (high - low)
+        else:
+            least, most = least * wider, most * wider
+    from_low, from_high = low - least / scale, high - most / scale
+    # the end of which the rounding errors are smaller
+    exact = from_low if abs(low) + abs(least / scale) < abs(high) + abs(most / scale) else from_high
+    return scale, min(max(round(exact), low), high)
 
 
 def quantize_per_channel(input, scales, zero_points, axis, dtype):

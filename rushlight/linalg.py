@@ -7,6 +7,8 @@ from . import _C
 from ._C import _LinAlgError as LinAlgError  # noqa: F401
 from ._composite import autocasts as _autocasts
 from ._composite import shown_as as _shown_as
+from ._linalg._results import results as _results
+from ._linalg.ldl import ldl_factor, ldl_factor_ex, ldl_solve  # noqa: F401
 from ._linalg.norms import cond, matrix_norm, matrix_rank, norm, vector_norm  # noqa: F401
 from ._linalg.products import cross as _cross
 from ._linalg.products import multi_dot  # noqa: F401
@@ -17,25 +19,8 @@ inv_ex, cholesky_ex, solve_ex = _C.linalg_inv_ex, _C.linalg_cholesky_ex, _C.lina
 matmul = _C.matmul
 
 
-def _named(name, *fields):
-    """A function that gives the named result type, made when it is first needed."""
-
-    @_cache
-    def make():
-        from .return_types import named_result
-
-        return named_result(name, fields)
-
-    return make
-
-
-_lstsq_type = _named("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
-_lu_factor_type = _named("linalg_lu_factor", "LU", "pivots")
-_lu_type = _named("linalg_lu", "P", "L", "U")
-
-
 def _result(value, out):
-    return value if out is None else out.copy_(value)
+    return value if out is None else out.resize_(value.shape).copy_(value)
 
 
 def inv(A, *, out=None):
@@ -98,7 +83,7 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False, out=None):
 
 
 @_autocasts("full")
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """X that minimises |A X - B|, with residuals, rank and singular values."""
     vector = B.dim() == A.dim() - 1
     b = B.unsqueeze(-1) if vector else B
@@ -108,7 +93,8 @@ def lstsq(A, B, rcond=None, *, driver=None):
     full = m > n and bool((rank == n).all())
     residuals = ((A @ x - b).abs() ** 2).sum(-2) if full else _C.empty((0,), dtype=x.dtype)
     values = _C.empty((0,), dtype=A.dtype) if driver in (None, "gels", "gelsy") else svdvals(A)
-    return _lstsq_type()((x.squeeze(-1) if vector else x, residuals, rank, values))
+    fields = ("solution", "residuals", "rank", "singular_values")
+    return _results("linalg_lstsq", fields, (x.squeeze(-1) if vector else x, residuals, rank, values), out)
 
 
 def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
@@ -188,7 +174,7 @@ def matrix_exp(A):
 
 
 @_autocasts("full")
-def householder_product(input, tau):
+def householder_product(input, tau, *, out=None):
     """First columns of the product of Householder reflections, as geqrf stores them."""
     m, n = input.shape[-2:]
     q = _C.eye(m, dtype=input.dtype).expand(*input.shape[:-2], m, m)
@@ -197,12 +183,72 @@ def householder_product(input, tau):
         v = below[..., i] + _C.eye(m, dtype=input.dtype)[i]
         qv = (q @ v.unsqueeze(-1)) * tau[..., i].unsqueeze(-1).unsqueeze(-1)
         q = q - qv @ (v.conj() if v.is_complex() else v).unsqueeze(-2)
-    return q[..., :n]
+    return _result(q[..., :n], out)
 
 
 def lu_factor(A, *, pivot=True, out=None):
     """Compact LU factorisation with row exchanges, and the exchanges (counted from one)."""
-    return _lu_factor_type()(_factored(A, pivot)[:2])
+    factors, pivots, info = _lu_with_info(A, pivot)
+    _check_lu("linalg.lu_factor", info)
+    return _results("linalg_lu_factor", ("LU", "pivots"), (factors, pivots), out)
+
+
+def lu_factor_ex(A, *, pivot=True, check_errors=False, out=None):
+    """lu_factor() and info: the number of the first zero on U's diagonal, counted from one; 0 where there is none."""
+    factors, pivots, info = _lu_with_info(A, pivot)
+    if check_errors:
+        _check_lu("linalg.lu_factor_ex", info)
+    return _results("linalg_lu_factor_ex", ("LU", "pivots", "info"), (factors, pivots, info), out)
+
+
+def _lu_with_info(A, pivot):
+    if A.dim() < 2:
+        raise RuntimeError(
+            f"torch.lu_factor: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead"
+        )
+    factors, pivots, _ = _factored(A, pivot)
+    zero = factors.detach().diagonal(0, -2, -1) == 0
+    first = zero.to(_C.int32).argmax(-1) + 1 if zero.shape[-1] else zero.sum(-1)
+    return factors, pivots, (first * zero.any(-1)).to(_C.int32)
+
+
+def _check_lu(name, info):
+    if bool(info.any()):
+        i = int(info[info != 0][0])
+        raise RuntimeError(
+            f"torch.{name}: U[{i},{i}] is zero and using it on lu_solve would result in a division by zero. If you still "
+            "want to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+        )
+
+
+def lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):  # noqa: N803
+    """X with A X = B (X A = B for left=False, A^H in place of A for adjoint), from what lu_factor() gave for A."""
+    if LU.dtype != B.dtype:
+        raise RuntimeError(
+            f"linalg.lu_solve: Expected LU and B to have the same dtype, but found LU of type {LU.dtype._scalar_name} and B "
+            f"of type {B.dtype._scalar_name} instead"
+        )
+    if pivots.dtype != _C.int32:
+        raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
+    if B.dim() < 2:
+        raise RuntimeError("linalg.lu_solve: The input tensor B must have at least 2 dimensions.")
+    n = LU.shape[-1]
+    if LU.shape[-2] != n or B.shape[-2 if left else -1] != n:
+        equation = "AX = B" if left else "XA = B"
+        raise RuntimeError(
+            f"linalg.lu_solve: Incompatible shapes of A and B for the equation {equation} "
+            f"({LU.shape[-2]}x{n} and {B.shape[-2]}x{B.shape[-1]})"
+        )
+    if not left:  # X A = B is A^H X^H = B^H
+        return _result(lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH, out)
+    from ._composites.algebra import lu_unpack
+
+    P, L, U = lu_unpack(LU, pivots)  # noqa: N806
+    if adjoint:
+        half = solve_triangular(U.mH, B, upper=False)
+        return _result(P @ solve_triangular(L.mH, half, upper=True, unitriangular=True), out)
+    half = solve_triangular(L, P.mT @ B, upper=False, unitriangular=True)
+    return _result(solve_triangular(U, half, upper=True), out)
 
 
 def lu(A, *, pivot=True, out=None):
@@ -212,7 +258,7 @@ def lu(A, *, pivot=True, out=None):
     k = min(m, n)
     lower = _C.tril(compact[..., :k], -1) + _C.eye(m, k, dtype=A.dtype)
     permutation = (order.unsqueeze(-2) == _C.arange(m).unsqueeze(-1)).to(A.dtype)  # column j holds a one in row order[j]
-    return _lu_type()((permutation, lower, _C.triu(compact[..., :k, :])))
+    return _results("linalg_lu", ("P", "L", "U"), (permutation, lower, _C.triu(compact[..., :k, :])), out)
 
 
 def _factored(A, pivot):

@@ -197,6 +197,7 @@ scaled_modified_bessel_k0 = _unary(
 scaled_modified_bessel_k1 = _unary(
     "scaled_modified_bessel_k1", _bessel.k1e, "modified_bessel_k1 times exp(x)."
 )
+airy_ai = _unary("airy_ai", _bessel.airy_ai, "Airy function Ai, the solution of y'' = x y that vanishes at infinity.")
 spherical_bessel_j0 = _unary(
     "spherical_bessel_j0", _bessel.spherical_j0, "Spherical Bessel function: sin(x) / x."
 )

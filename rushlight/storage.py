@@ -41,7 +41,7 @@ class StorageType:
         return self
 
     def __repr__(self):
-        return f"<storage type {self.__name__}>"
+        return f"<class 'torch.{self.__name__}'>"
 
     @property
     def dtype(self):
@@ -52,6 +52,25 @@ class StorageType:
         if name in PACKED_STORAGES:
             raise NotImplementedError(f"{name}: several elements in a byte are not part of rushlight")
         return getattr(rl, STORAGE_DTYPES[name])
+
+    def __call__(self, *args, wrap_storage=None):
+        """A storage of that many elements, of the elements of a sequence, or around an untyped one."""
+        if wrap_storage is not None:
+            return TypedStorage(wrap_storage, self.dtype)
+        if len(args) > 1:
+            raise RuntimeError(f"{self.__name__}.__new__: takes at most one argument, {len(args)} were given")
+        first = args[0] if args else 0
+        if isinstance(first, rl.UntypedStorage):
+            return TypedStorage(first, self.dtype)
+        quantized = self.dtype in (rl.qint8, rl.quint8, rl.qint32)
+        plain = {rl.qint8: rl.int8, rl.quint8: rl.uint8, rl.qint32: rl.int32}[self.dtype] if quantized else self.dtype
+        made = rl.empty(first, dtype=plain) if isinstance(first, int) else rl.tensor(first, dtype=plain)
+        return TypedStorage(made.untyped_storage(), self.dtype)
+
+    def __instancecheck__(self, instance):
+        if self.__name__ == "UntypedStorage":
+            return isinstance(instance, rl.UntypedStorage)
+        return isinstance(instance, TypedStorage) and instance.dtype is self.dtype
 
     @staticmethod
     def of(dtype):

@@ -250,6 +250,62 @@ def cuda(self, device=None, non_blocking=False, memory_format=None):
     raise AssertionError("Torch not compiled with CUDA enabled")
 
 
+def _absent(name, error):
+    def move(self, device=None, non_blocking=False, memory_format=None):
+        raise error
+
+    move.__name__ = move.__qualname__ = name
+    move.__doc__ = f"This tensor in the memory of such a device: there is none ({name})."
+    setattr(Tensor, name, move)
+
+
+_absent("ipu", RuntimeError("PyTorch is not linked with support for ipu devices"))
+_absent("xpu", AssertionError("Torch not compiled with XPU enabled"))
+_absent("mtia", AssertionError("Torch not compiled with MTIA enabled."))
+
+
+@_method
+def record_stream(self, stream):
+    """Tell a device's allocator that a stream uses this tensor: there is no device."""
+    raise RuntimeError("unknown parameter type")
+
+
+@_method
+def to_mkldnn(self, dtype=None):
+    """Not part of rushlight: tensors have no other layout for the kernels of one library."""
+    raise NotImplementedError("to_mkldnn: the layout torch._mkldnn is not part of rushlight")
+
+
+@_method
+def to_padded_tensor(self, padding, output_size=None):
+    """Not part of rushlight: nested tensors as one padded tensor."""
+    raise NotImplementedError("Could not run 'aten::to_padded_tensor' with arguments from the 'CPU' backend. rushlight has no "
+                              "nested tensors")  # fmt: skip
+
+
+@_method
+def index(self, positions, dims):
+    """Not part of rushlight: a tensor whose dimensions are bound to first-class dimensions."""
+    raise NotImplementedError("Tensor.index: first-class dimensions are not part of rushlight")
+
+
+@_method
+def const_data_ptr(self):
+    """Address of the first element, for reading."""
+    return self.data_ptr()
+
+
+Tensor.name = property(lambda self: None, doc="The name that tracers gave: None.")
+
+
+def _set_grad_dtype(self, dtype):
+    if dtype is not self.dtype:
+        raise NotImplementedError("grad_dtype: gradients have the dtype of their tensor")
+
+
+Tensor.grad_dtype = property(lambda self: self.dtype, _set_grad_dtype, doc="The dtype of .grad: the tensor's own.")
+
+
 @_method
 def pin_memory(self, device=None):
     """This tensor in page-locked memory (needs an accelerator)."""

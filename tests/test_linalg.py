@@ -149,3 +149,39 @@ def test_derivative_of_lu(shape, dtype):
 def test_derivative_of_the_qr_of_wide_matrices(mode, part):
     a = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.linalg.qr(x, mode)[part], (a,))
+
+
+def test_lobpcg():
+    values = np.random.RandomState(0).randn(30, 30)
+    a = torch.from_numpy(values @ values.T)
+    for largest in (True, False):
+        found, vectors = torch.lobpcg(a, 3, largest=largest, tol=1e-9)
+        expected = np.linalg.eigvalsh(a.numpy())
+        np.testing.assert_allclose(found.numpy(), expected[::-1][:3] if largest else expected[:3], rtol=1e-6)
+        assert float((a @ vectors - vectors * found).abs().max()) < 1e-5
+    assert torch.lobpcg(a.to_sparse(), 2)[0].allclose(torch.lobpcg(a, 2)[0], rtol=1e-4)
+    assert torch.lobpcg(torch.stack([a, 2 * a]), 2)[1].shape == (2, 30, 2)
+    with pytest.raises(ValueError, match="smaller than 3 x the number"):
+        torch.lobpcg(a, 11)
+
+
+def test_lobpcg_gradient():
+    values = np.random.RandomState(0).randn(12, 12)
+    a = torch.from_numpy(values @ values.T).requires_grad_()
+    pairs = torch.lobpcg(a, 2, tol=1e-12)
+    (pairs[0].sum() + pairs[1].square().cumsum(0).sum()).backward()
+    got, a.grad = a.grad, None
+    eigenvalues, vectors = torch.linalg.eigh((a + a.mT) / 2)
+    (eigenvalues[-2:].sum() + vectors[:, -2:].square().cumsum(0).sum()).backward()
+    np.testing.assert_allclose(got.numpy(), a.grad.numpy(), atol=1e-8)
+
+
+def test_out_is_checked_before_it_is_written():
+    a = torch.eye(3)
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype int, but got float instead"):
+        torch.linalg.lu_factor(a, out=(kept := torch.full((2,), 7.0), torch.empty(0)))
+    assert kept.tolist() == [7, 7]
+    with pytest.raises(TypeError, match="must be tuple of Tensors, not Tensor"):
+        torch.linalg.lu_factor(a, out=torch.empty(0))
+    with pytest.raises(RuntimeError, match=r"U\[1,1\] is zero"):
+        torch.linalg.lu_factor(torch.zeros(2, 2))

@@ -201,3 +201,21 @@ def test_errors(code, text):
     with pytest.raises(RuntimeError) as caught:
         eval(code, {"rl": rl, "q": sample()})
     assert str(caught.value).splitlines()[0] == text
+
+
+@pytest.mark.parametrize(
+    "values, dtype, reduce_range, scale, zero_point",  # as PyTorch chooses them
+    [
+        ([-1.0, 0.0, 2.5], rl.qint8, False, 0.013725490196078431, -55),
+        ([-1.0, 0.0, 2.5], rl.quint8, True, 0.027559055118110236, 36),
+        ([1.0, 2.0, 2.5], rl.quint8, False, 0.00980392156862745, 0),
+        ([0.0, 0.0], rl.quint8, False, 0.1, 0),
+        ([-100.0, 0.0, 2.5], rl.qint8, True, 0.8070866141732284, 60),
+        ([-100.0, -5.0], rl.qint8, False, 0.39215686274509803, 127),
+    ],
+)
+def test_scale_chosen_from_the_values(values, dtype, reduce_range, scale, zero_point):
+    q = rl.quantize_per_tensor_dynamic(rl.tensor(values), dtype, reduce_range)
+    assert (q.q_scale(), q.q_zero_point(), q.dtype) == (scale, zero_point, dtype)
+    with pytest.raises(RuntimeError, match="dtype QInt32not supported"):
+        rl.quantize_per_tensor_dynamic(rl.tensor(values), rl.qint32, reduce_range)

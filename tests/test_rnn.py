@@ -425,3 +425,26 @@ def test_operator_refuses_what_does_not_fit():
             rl._C.recurrent_layer(*args)
     with pytest.raises(ValueError, match="mode"):
         rl._C.recurrent_layer(x, h, None, w, None, None, [2, 2], "LSTN")
+
+
+@pytest.mark.parametrize("name, options", [("LSTM", {}), ("LSTM", {"proj_size": 2}), ("GRU", {}), ("RNN", {}),
+                                           ("RNN", {"nonlinearity": "relu"})])  # fmt: skip
+@pytest.mark.parametrize("bias", [True, False])
+def test_as_functions_of_flat_weights(name, options, bias):
+    net = getattr(rl.nn, name)(4, 3, 2, bias=bias, bidirectional=True, batch_first=True, **options)
+    x, h = rl.randn(2, 5, 4), rl.randn(4, 2, options.get("proj_size", 3))
+    hx = (h, rl.randn(4, 2, 3)) if name == "LSTM" else h
+    function = getattr(rl, {"RNN": f"rnn_{options.get('nonlinearity', 'tanh')}"}.get(name, name.lower()))
+    settings = (net._flat_weights, bias, 2, 0.0, False, True)
+    output, *states = function(x, hx, *settings, True)
+    expected, expected_states = net(x, hx)
+    assert output.equal(expected)
+    assert all(a.equal(b) for a, b in zip(states, expected_states if name == "LSTM" else (expected_states,)))
+
+    packed = rl.nn.utils.rnn.pack_padded_sequence(x, [5, 3], batch_first=True)
+    output, *states = function(packed.data, packed.batch_sizes, hx, *settings)
+    assert output.equal(net(packed, hx)[0].data)
+    with pytest.raises(TypeError):
+        function(x, hx, *settings)
+    with pytest.raises(RuntimeError, match="incorrect number of RNN parameters"):
+        function(x, hx, net._flat_weights[1:], *settings[1:], True)

@@ -182,7 +182,7 @@ const Op& linalg_inv_ex = def({
     .sig = "linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)",
     .doc = "Inverse of square matrices. Raises LinAlgError for singular ones when check_errors is set; info "
            "is zero for the others.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.inv");
@@ -203,7 +203,7 @@ const Op& linalg_inv_ex = def({
 const Op& linalg_det = def({
     .sig = "linalg_det(Tensor A) -> Tensor",
     .doc = "Determinant of square matrices.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.det");
@@ -245,7 +245,7 @@ const Op& linalg_det = def({
 const Op& linalg_slogdet = def({
     .sig = "linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet)",
     .doc = "Sign of the determinant and the logarithm of its absolute value.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.slogdet");
@@ -270,7 +270,7 @@ const Op& linalg_solve_ex = def({
            "result, Tensor info)",
     .doc = "X with A X = B (X A = B for left=False). B is a batch of matrices, or of vectors where its sizes "
            "are A's without the last.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
@@ -329,7 +329,7 @@ const Op& linalg_cholesky_ex = def({
            "info)",
     .doc = "Lower triangular L with L L^H = A for Hermitian positive definite matrices (upper: its conjugate "
            "transpose).",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.cholesky");
@@ -370,7 +370,7 @@ Tensor qr_gradient(const Tensor& q, const Tensor& r, const Tensor& gq, const Ten
 const Op& linalg_qr = def({
     .sig = "linalg_qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)",
     .doc = "QR decomposition; mode is 'reduced', 'complete' or 'r'.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           const Tensor& a = c.in(0);
@@ -417,7 +417,7 @@ const Op& linalg_qr = def({
 const Op& linalg_eigh = def({
     .sig = "linalg_eigh(Tensor A, str UPLO='L') -> (Tensor eigenvalues, Tensor eigenvectors)",
     .doc = "Eigenvalues (ascending) and eigenvectors of Hermitian matrices, read from one triangle.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.eigh");
@@ -441,7 +441,7 @@ const Op& linalg_eigh = def({
 const Op& linalg_svd = def({
     .sig = "linalg_svd(Tensor A, bool full_matrices=True) -> (Tensor U, Tensor S, Tensor Vh)",
     .doc = "Singular value decomposition: A = U diag(S) Vh, S descending.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           const Tensor& a = c.in(0);
@@ -497,7 +497,7 @@ const Op& linalg_eig = def({
     .sig = "linalg_eig(Tensor A) -> (Tensor eigenvalues, Tensor eigenvectors)",
     .doc =
         "Eigenvalues and eigenvectors (complex, of length one) of square matrices, in no particular order.",
-    .forms = Forms::function,
+    .forms = Forms::function | Forms::out_form,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.eig");

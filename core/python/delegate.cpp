@@ -175,12 +175,16 @@ PyObject* delegate_of(PyObject*, PyObject* o) {
   });
 }
 
-// _set_delegate(tensor, delegate): the new value of a tensor that has one already
+// _set_delegate(tensor, delegate, sizes=as before): the new value of a tensor that has one already
 PyObject* set_delegate(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 2 || !is_tensor(a[0])) throw type_error("_set_delegate expects a tensor and a delegate");
+    if (n < 2 || n > 3 || !is_tensor(a[0])) throw type_error("_set_delegate expects a tensor and a delegate");
     Tensor t = as_tensor(a[0]);
     if (!t->delegate) throw type_error("_set_delegate: the tensor has a storage");
+    if (n == 3) {
+      Dims sizes = to_dims(a[2]);
+      set_layout(t, sizes, contiguous_strides(sizes), 0);
+    }
     Py old(std::exchange(t->delegate, Py_NewRef(a[1])));
     return Py_NewRef(a[0]);
   });

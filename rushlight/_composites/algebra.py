@@ -3,6 +3,7 @@
 from .. import _C
 from .._C import Tensor
 from .._composite import autocasts, sampled, shown_as
+from .._linalg._results import results
 from ._method import given, in_place, method
 
 __all__ = ["conj_physical_", "igamma", "igammac", "index_reduce", "kron", "ldexp_", "lu", "lu_solve", "lu_unpack",
@@ -164,18 +165,16 @@ def lu(A, *, pivot=True, get_infos=False, out=None):
         "LU, pivots, info = torch.linalg.lu_factor_ex(A, compute_pivots)",
         1,
     )
-    from ..linalg import lu_factor
+    from ..linalg import lu_factor_ex
 
-    factors, pivots = lu_factor(A, pivot=pivot)
+    factors, pivots, info = lu_factor_ex(A, pivot=pivot)
     if get_infos:
-        return factors, pivots, _C.zeros(A.shape[:-2], dtype=_C.int32)
-    return factors, pivots
+        return results("_lu_with_info", ("LU", "pivots", "info"), (factors, pivots, info), out)
+    return tuple(results("linalg_lu_factor", ("LU", "pivots"), (factors, pivots), out))
 
 
 def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=None):  # noqa: N803
     """(P, L, U) of what lu() gives."""
-    from ..return_types import named_result
-
     rows, columns = LU_data.shape[-2:]
     k = min(rows, columns)
     empty = _C.empty(0, dtype=LU_data.dtype)
@@ -185,7 +184,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True, *, out=N
         U = LU_data[..., :k, :].triu()  # noqa: N806
     if unpack_pivots:
         P = _permutation(LU_pivots, rows).to(LU_data.dtype)  # noqa: N806
-    return named_result("lu_unpack", ("P", "L", "U"))((P, L, U))
+    return results("lu_unpack", ("P", "L", "U"), (P, L, U), out)
 
 
 def _permutation(pivots, rows):
@@ -212,11 +211,9 @@ def lu_solve(b, LU_data, LU_pivots, *, out=None):  # noqa: N803
         "should be replaced with\nX = torch.linalg.lu_solve(LU, pivots, B)",
         1,
     )
-    from ..linalg import solve_triangular
+    from .. import linalg
 
-    P, L, U = lu_unpack(LU_data, LU_pivots)  # noqa: N806
-    half = solve_triangular(L, P.transpose(-2, -1) @ b, upper=False, unitriangular=True)
-    return given(solve_triangular(U, half, upper=True), out)
+    return linalg.lu_solve(LU_data, LU_pivots, b, out=out)
 
 
 Tensor.lu_solve = lu_solve

@@ -49,6 +49,16 @@ def _named(function, name):
     return function
 
 
+def _part_copy_of(name):
+    def copy(input, *, out=None):
+        return given(getattr(input, name)().clone(), out)
+
+    return _named(copy, name)
+
+
+for _name in ("ccol_indices", "col_indices", "crow_indices", "indices", "row_indices", "values"):  # of sparse tensors
+    globals()[_name + "_copy"] = _part_copy_of(_name)
+    __all__.append(_name + "_copy")
 for _name in _VIEWS:
     if not hasattr(_C, _name + "_copy"):
         globals()[_name + "_copy"] = _copy_of(_name)

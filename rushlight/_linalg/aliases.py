@@ -3,6 +3,7 @@
 from .. import _C
 from .._C import Tensor
 from .._composite import autocasts
+from ._results import results
 from .norms import torch_norm as norm
 from .products import cross, multi_dot
 
@@ -38,9 +39,9 @@ def logdet(input):
     return _C.where(sign == -1, _C.full_like(value, float("nan")), value)
 
 
-def slogdet(input):
+def slogdet(input, *, out=None):
     """Sign and logarithm of the absolute value of the determinant."""
-    return _C.linalg_slogdet(input)
+    return results("slogdet", ("sign", "logabsdet"), _C.linalg_slogdet(input), out)
 
 
 def cholesky(input, upper=False, *, out=None):
@@ -61,15 +62,13 @@ def qr(input, some=True, *, out=None):
         "The boolean parameter 'some' has been replaced with a string parameter 'mode'.\nQ, R = torch.qr(A, some)\n"
         "should be replaced with\nQ, R = torch.linalg.qr(A, 'reduced' if some else 'complete')"
     )
-    return _C.linalg_qr(input, "reduced" if some else "complete")
+    return results("qr", ("Q", "R"), _C.linalg_qr(input, "reduced" if some else "complete"), out)
 
 
 def svd(input, some=True, compute_uv=True, *, out=None):
     """Singular value decomposition U, S, V (not its transpose)."""
-    from ..return_types import named_result
-
     u, s, vh = _C.linalg_svd(input, not some)
-    return named_result("svd", ("U", "S", "V"))((u, s, vh.mH))
+    return results("svd", ("U", "S", "V"), (u, s, vh.mH), out)
 
 
 @autocasts("full")
@@ -122,11 +121,9 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False, *, 
         "the inputs.\nX = torch.triangular_solve(B, A).solution\nshould be replaced with\n"
         "X = torch.linalg.solve_triangular(A, B)."
     )
-    from ..return_types import named_result
-
     matrix = A.mT if transpose else A
     x = _linalg().solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
-    return named_result("triangular_solve", ("solution", "cloned_coefficient"))((x, A.clone()))
+    return results("triangular_solve", ("solution", "cloned_coefficient"), (x, A.clone()), out)
 
 
 @autocasts("full")
@@ -134,19 +131,17 @@ def geqrf(input, *, out=None):
     """Householder reflections of the QR decomposition, as LAPACK stores them."""
     import numpy as np
 
-    from ..return_types import named_result
-
     flat = input.detach().numpy().reshape(-1, *input.shape[-2:])
-    results = [np.linalg.qr(a, "raw") for a in flat]
-    a = np.stack([np.ascontiguousarray(h.T) for h, _ in results]).reshape(input.shape)
-    tau = np.stack([t for _, t in results]).reshape(*input.shape[:-2], -1)
-    return named_result("geqrf", ("a", "tau"))((_C.from_numpy(a), _C.from_numpy(tau)))
+    factored = [np.linalg.qr(a, "raw") for a in flat]
+    a = np.stack([np.ascontiguousarray(h.T) for h, _ in factored]).reshape(input.shape)
+    tau = np.stack([t for _, t in factored]).reshape(*input.shape[:-2], -1)
+    return results("geqrf", ("a", "tau"), (_C.from_numpy(a), _C.from_numpy(tau)), out)
 
 
 @autocasts("full")
-def orgqr(input, input2):
+def orgqr(input, input2, *, out=None):
     """First columns of the product of Householder reflections."""
-    return _linalg().householder_product(input, input2)
+    return _linalg().householder_product(input, input2, out=out)
 
 
 def frobenius_norm(input, dim=(), keepdim=False):
@@ -170,5 +165,5 @@ def norm_except_dim(v, pow=2, dim=0):
 
 
 for _function in (inverse, det, logdet, slogdet, cholesky, qr, svd, pinverse, matrix_power, matrix_exp, cholesky_inverse,
-                  cholesky_solve, geqrf, orgqr):  # fmt: skip
+                  cholesky_solve, geqrf, orgqr, triangular_solve):  # fmt: skip
     setattr(Tensor, _function.__name__, _function)

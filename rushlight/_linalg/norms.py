@@ -103,7 +103,7 @@ def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian=False, out=None)
     limit = top * rtol
     limit = _C.maximum(limit, atol.unsqueeze(-1) if isinstance(atol, Tensor) else _C.full_like(limit, atol))
     result = (s > limit).sum(-1)
-    return result if out is None else out.copy_(result)
+    return result if out is None else out.resize_(result.shape).copy_(result)
 
 
 def _eps(dtype):

@@ -3,6 +3,7 @@
 Constructors (sparse_coo_tensor, sparse_csr_tensor, ...) are in rushlight itself, the rest are methods of Tensor.
 """
 
+from . import _mixed  # noqa: F401  (methods of Tensor)
 from . import _methods  # noqa: F401  (fills the table of operators, gives Tensor its methods)
 from ._constructors import check_sparse_tensor_invariants as check_sparse_tensor_invariants
 from ._functions import (
