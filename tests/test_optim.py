@@ -508,3 +508,50 @@ STORED = {
         -0.15356469,
     ],
 }
+
+
+FUNCTIONAL = {  # class -> function, its lists and the state they hold, options that have another name in the function
+    "Adam": ("adam", ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"], ["beta1", "beta2"], {"amsgrad": True}),
+    "AdamW": ("adamw", ["exp_avg", "exp_avg_sq", "max_exp_avg_sq", "step"], ["beta1", "beta2"], {"maximize": True}),
+    "SGD": ("sgd", ["momentum_buffer"], [], {"momentum": 0.9}),
+    "Adamax": ("adamax", ["exp_avg", "exp_inf", "step"], ["beta1", "beta2"], {}),
+    "NAdam": ("nadam", ["exp_avg", "exp_avg_sq", "mu_product", "step"], ["beta1", "beta2"], {}),
+    "RAdam": ("radam", ["exp_avg", "exp_avg_sq", "step"], ["beta1", "beta2"], {"weight_decay": 0.1}),
+    "Adagrad": ("adagrad", ["sum", "step"], [], {}),
+    "Adadelta": ("adadelta", ["square_avg", "acc_delta", "step"], [], {}),
+    "RMSprop": ("rmsprop", ["square_avg", "grad_avg", "momentum_buffer", "step"], [], {"momentum": 0.5, "centered": True}),
+    "Rprop": ("rprop", ["prev", "step_size", "step"], ["etaminus", "etaplus"], {}),
+    "ASGD": ("asgd", ["ax", "mu", "eta", "step"], [], {}),
+    "Adafactor": ("adafactor", ["row_var", "col_var", "variance", "step"], ["eps1", "eps2"], {}),
+    "Muon": ("muon", ["momentum_buffer"], [], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_as_functions(name):
+    """A step of the function is the step of the class."""
+    module, lists, pair, options = FUNCTIONAL[name]
+    function = getattr(getattr(optim, module), module)
+    params = [rl.randn(4, 3, requires_grad=True) for _ in range(2)]
+    optimizer = getattr(optim, name)(params, **options)
+    for _ in range(2):
+        for p in params:
+            p.grad = rl.randn(4, 3)
+        optimizer.step()
+    copies = [p.detach().clone() for p in params]
+    states = [copy.deepcopy(optimizer.state[p]) for p in params]
+    grads = [p.grad for p in params]
+    optimizer.step()
+
+    columns = [[state.get(key) for state in states] for key in lists]
+    columns = [[] if key.startswith("max_") and not options.get("amsgrad") else c for key, c in zip(lists, columns)]
+    group = dict(optimizer.param_groups[0])
+    group |= zip(pair, group.get("betas") or group.get("etas") or (group["eps"] if pair else ()))
+    group |= zip(("step_size_min", "step_size_max"), group.get("step_sizes", ()))
+    accepted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+    group = {"has_complex": False, **group, "fused": None}
+    del group["params"]
+    function(copies, grads, *columns, **{key: value for key, value in group.items() if key in accepted})
+    assert all(a.equal(b) for a, b in zip(copies, params))
+    for p, state in zip(params, states):
+        assert all(state[key].equal(optimizer.state[p][key]) for key in lists if key in state)

@@ -1,5 +1,6 @@
 """Optimisers, one per file, and learning-rate schedulers."""
 
+from . import _functional as _functional  # gives the modules below their functions
 from . import lr_scheduler as lr_scheduler
 from . import swa_utils as swa_utils
 from .adadelta import Adadelta as Adadelta
