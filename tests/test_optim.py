@@ -550,8 +550,8 @@ def test_as_functions(name):
     group |= zip(("step_size_min", "step_size_max"), group.get("step_sizes", ()))
     accepted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
     group = {"has_complex": False, **group, "fused": None}
-    del group["params"]
-    function(copies, grads, *columns, **{key: value for key, value in group.items() if key in accepted})
+    taken = {"params", *function.__code__.co_varnames[: 2 + len(lists)]}
+    function(copies, grads, *columns, **{key: value for key, value in group.items() if key in accepted and key not in taken})
     assert all(a.equal(b) for a, b in zip(copies, params))
     for p, state in zip(params, states):
         assert all(state[key].equal(optimizer.state[p][key]) for key in lists if key in state)
