@@ -280,6 +280,61 @@ def test_scatter_reduce_against_loops(dim, shape, index_shape, reduce):
         np.testing.assert_allclose(strided.numpy(), want)
 
 
+@pytest.mark.parametrize("shape, rows", [((300, 70), 400), ((3, 40, 5, 9), 37), ((9000, 3), 5000)])
+def test_scatter_along_the_first_dimensions_of_wide_tensors(shape, rows):
+    g = np.random.default_rng(2)
+    dim = len(shape) // 2 - 1
+    index_shape = (*shape[:dim], rows, *shape[dim + 1 :])
+    x, source = g.integers(-9, 9, shape), g.integers(-9, 9, index_shape)
+    index = g.integers(0, shape[dim], index_shape)
+    places = np.indices(index_shape)
+    places[dim] = index
+    want = x.copy()
+    np.add.at(want, tuple(places), source)
+    t, at = rl.from_numpy(x), rl.from_numpy(index)
+    np.testing.assert_array_equal(t.scatter_add(dim, at, rl.from_numpy(source)).numpy(), want)
+    want = x.copy()
+    want[tuple(places)] = 7
+    np.testing.assert_array_equal(t.scatter(dim, at, 7).numpy(), want)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        t.gather(dim, at + shape[dim])
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int16])
+def test_the_few_best_of_a_long_row(dtype, largest):
+    g = np.random.default_rng(3)
+    x = g.integers(-3000, 3000, 40_000).astype(dtype)  # with ties, of which the first ones count
+    if dtype == np.float32:
+        x[[5, 30_000]] = np.nan
+    for row in (x, np.sort(x), np.sort(x)[::-1].copy()):
+        order = np.argsort(row, kind="stable")
+        if largest:
+            last_first = np.argsort(row[::-1], kind="stable")[::-1]
+            order = len(row) - 1 - last_first
+        values, indices = rl.from_numpy(row).topk(100, largest=largest)
+        np.testing.assert_array_equal(indices.numpy(), order[:100])
+        np.testing.assert_array_equal(values.numpy(), row[order[:100]])
+
+
+@pytest.mark.parametrize(
+    "dtype, span", [(np.int64, 50), (np.int64, 2**60), (np.int32, 2**30), (np.uint8, 256), (np.float32, 9)]
+)
+def test_distinct_elements_against_numpy(dtype, span):
+    g = np.random.default_rng(4)
+    x = (g.integers(0, span, (30, 40)) - (0 if dtype == np.uint8 else span // 2)).astype(dtype)
+    x[3:6] = x[7:10]
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    t = rl.from_numpy(x)
+    assert t.unique().tolist() == values.tolist()
+    found = t.unique(return_inverse=True, return_counts=True)
+    assert [f.tolist() for f in found] == [
+        values.tolist(),
+        inverse.reshape(x.shape).tolist(),
+        counts.tolist(),
+    ]
+
+
 def test_scatter_without_the_input_itself():
     x = rl.tensor([10.0, 20.0, 30.0])
     index, source = rl.tensor([0, 0, 1]), rl.tensor([1.0, 4.0, 7.0])

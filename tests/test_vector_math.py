@@ -121,7 +121,7 @@ def test_float64(name):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos"])
+@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos", "sigmoid"])
 def test_one_rare_argument_does_not_change_its_neighbours(name, dtype):
     function = getattr(rl, name)
     x = np.random.default_rng(0).uniform(1e-3, 80, 500).astype(dtype)
@@ -129,6 +129,14 @@ def test_one_rare_argument_does_not_change_its_neighbours(name, dtype):
     for rare in [math.inf, math.nan, 0.0, -1e30, 1e-310]:
         together = function(rl.tensor(np.append(x, dtype(rare)))).numpy()
         assert np.array_equal(ordinary, together[:-1])
+
+
+def test_gelu_keeps_the_precision_of_its_tail():
+    x = np.random.default_rng(0).uniform(-5.69, 9, 100_000).astype(np.float32)
+    below = np.vectorize(lambda v: 0.5 * math.erfc(-v / math.sqrt(2)))(x.astype(np.float64))
+    error = np.abs(rl.nn.functional.gelu(rl.tensor(x)).numpy() / (x * below) - 1)
+    assert error[x >= 0].max() < 4 * 2.0**-24
+    assert error.max() < 4e-6
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="instruction sets of x86-64")

@@ -93,6 +93,7 @@ template <class F, class T> RL_INLINE void short_form_loop(T* to, int64_t n, con
     int64_t m = std::min(block, n - at);
     decltype(F::measure(T())) most = 0;
     for (int64_t i = 0; i < m; ++i) most = std::max(most, F::measure(from[i]));
+    for (int64_t i = m; i < n - at && i < m + block; i += 64 / sizeof(T)) __builtin_prefetch(from + i);
     if (F::allows(most)) {
       RL_INDEPENDENT
       for (int64_t i = 0; i < m; ++i) to[i] = F::short_form(from[i]);

@@ -179,11 +179,18 @@ RUSHLIGHT_INLINE float expm1(float x) {
 }
 RUSHLIGHT_INLINE double expm1(double x) { return std::expm1(x); }  // library
 
+namespace detail {
+// From e^-|x|, which is at most 1: no overflow, and the far negative tail stays exact.
 template <std::floating_point T>
-RUSHLIGHT_INLINE T sigmoid(T x) {
-  const T e = fn::exp(-fn::abs(x));  // at most 1: no overflow, and the far negative tail stays exact
+RUSHLIGHT_INLINE T sigmoid_of(T x, T e) {
   const T below = e / (T(1) + e), top = x < T(0) ? e : T(1);
   return fn::fma(-top, below, top);  // e / (1 + e) = e - e below: the rounding of 1 + e counts little
+}
+}  // namespace detail
+
+template <std::floating_point T>
+RUSHLIGHT_INLINE T sigmoid(T x) {
+  return detail::sigmoid_of(x, fn::exp(-fn::abs(x)));
 }
 
 // ---- logarithms
@@ -509,6 +516,23 @@ RUSHLIGHT_INLINE double erf(double x) { return std::erf(x); }
 RUSHLIGHT_INLINE float erfc(float x) { return std::erfc(x); }    // library
 RUSHLIGHT_INLINE double erfc(double x) { return std::erfc(x); }  // library
 
+// The normal distribution function. One polynomial for -log2 of the tail below -|x| serves the whole range, so that
+// the tail keeps its relative precision; beyond 5.7 it counts as 0.
+RUSHLIGHT_INLINE float normal_cdf(float x) {
+  constexpr float end = 5.7f, round = detail::kRound + 127.0f;
+  const float a = fn::abs(x);
+  const float q = detail::poly(a > end ? end : a, 1.0f, 0x1.26aef6p+0f, 0x1.d63676p-2f, 0x1.ae5766p-5f,
+                               -0x1.d01b70p-8f, 0x1.caaac4p-14f, 0x1.ddb1bap-13f, -0x1.02c352p-14f,
+                               0x1.1ceaa2p-17f, -0x1.541958p-21f, 0x1.5c1112p-26f);
+  const float t = round - q;  // low bits: the exponent of 2^n
+  const float r = (round - t) - q;
+  const float power = detail::poly(r, 1.0f, 0x1.62e430p-1f, 0x1.ebfbdcp-3f, 0x1.c6af7ap-5f, 0x1.3b2ddap-7f,
+                                   0x1.5f0974p-10f, 0x1.417268p-13f);
+  const float tail = a > end ? 0.0f : power * detail::from_bits(detail::bits(t) << 23);
+  return x < 0.0f ? tail : 1.0f - tail;
+}
+RUSHLIGHT_INLINE double normal_cdf(double x) { return 0.5 * (1.0 + std::erf(x * 0.70710678118654752440)); }
+
 // ---- powers
 
 // In double inside, so that the result is within one ulp; all of C99's special cases.
@@ -607,6 +631,26 @@ struct Exp {
     return detail::bits(fn::abs(x));
   }
   static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(87.0f); }
+};
+struct Sigmoid : Exp {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::sigmoid(x);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return detail::sigmoid_of(x, detail::exp_plain(-fn::abs(x)));
+  }
+};
+struct Silu : Exp {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return x * fn::sigmoid(x);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return x * Sigmoid::short_form(x);
+  }
 };
 struct Log {
   template <class T>

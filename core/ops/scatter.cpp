@@ -1,4 +1,7 @@
 // gather and its inverse: scatter, scatter_add, scatter_reduce. Whole positions are written in positions.cpp.
+#include <atomic>
+#include <memory>
+
 #include "kernels/copy.h"
 #include "kernels/cpu/index.h"
 #include "kernels/loop.h"
@@ -44,14 +47,12 @@ void scatter_check(const Call& c, const Tensor& t, int64_t dim, const Tensor& in
                       " apart from dimension ", d);
 }
 
-// int64 numbers in row-major order, all of them inside the dimension.
-Tensor checked_index(const Tensor& index, const Tensor& t, int64_t d) {
-  Tensor numbers = packed(index, Dtype::i64, index.sizes());
+// Raises where one of int64 numbers in row-major order is outside the dimension.
+void check_index(const Tensor& numbers, const Tensor& t, int64_t d) {
   const int64_t* from = numbers.data<int64_t>();
   if (int64_t at = cpu::first_outside(from, numbers.numel(), 0, size_of(t, d)); at >= 0)
     throw runtime_error("index ", from[at], " is out of bounds for dimension ", d, " with size ",
                         size_of(t, d));
-  return numbers;
 }
 
 // ---- loops ----
@@ -63,31 +64,92 @@ int add_along(Loop& loop, const Tensor& t, const Tensor& index, int64_t d) {
   return loop.add(t.raw(), index.sizes(), strides, t.itemsize());
 }
 
-template <class T> void gather_rows(const Tensor& out, const Tensor& t, const Tensor& index, int64_t d) {
+// Numbers outside the dimension are found on the way, for long ones come from memory only once: false then.
+template <class T> bool gather_rows(const Tensor& out, const Tensor& t, const Tensor& index, int64_t d) {
   Loop loop(index.sizes());
   loop.add(out);
   loop.add(index);
   add_along(loop, t, index, d);
   loop.finish();
+  const uint64_t size = size_of(t, d);
+  if (size == 0) return false;
   int64_t step = stride_of(t, d) * int64_t(sizeof(T));
   int64_t so = loop.stride(0), si = loop.stride(1), st = loop.stride(2);
   bool dense = so == int64_t(sizeof(T)) && si == int64_t(sizeof(int64_t)) && st == 0;
-  loop.parallel_rows(pointwise_grain, [=](char* const* p, int64_t n) {
+  std::atomic<bool> outside{false};
+  loop.parallel_rows(pointwise_grain, [=, &outside](char* const* p, int64_t n) {
+    bool bad = false;
     if (dense) {  // along the last dimension, as is usual
       T* to = reinterpret_cast<T*>(p[0]);
       const T* from = reinterpret_cast<const T*>(p[2]);
       const int64_t* at = reinterpret_cast<const int64_t*>(p[1]);
       const int64_t apart = step / int64_t(sizeof(T));
-      if (apart == 1)
-        for (int64_t i = 0; i < n; ++i) to[i] = from[at[i]];
-      else
-        for (int64_t i = 0; i < n; ++i) to[i] = from[at[i] * apart];
-      return;
+      for (int64_t i = 0; i < n; ++i) {
+        const bool beyond = uint64_t(at[i]) >= size;
+        bad |= beyond;
+        to[i] = from[(beyond ? 0 : at[i]) * apart];
+      }
+    } else {
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t at = *reinterpret_cast<const int64_t*>(p[1] + i * si);
+        const bool beyond = uint64_t(at) >= size;
+        bad |= beyond;
+        *reinterpret_cast<T*>(p[0] + i * so) =
+            *reinterpret_cast<const T*>(p[2] + i * st + (beyond ? 0 : at) * step);
+      }
     }
-    for (int64_t i = 0; i < n; ++i)
-      *reinterpret_cast<T*>(p[0] + i * so) = *reinterpret_cast<const T*>(
-          p[2] + i * st + *reinterpret_cast<const int64_t*>(p[1] + i * si) * step);
+    if (bad) outside = true;
   });
+  return !outside;
+}
+
+// Columns of a matrix of `rows` rows that lie `apart` elements from one another, copied into `to` or back.
+template <class T>
+void pack_columns(const T* from, int64_t from_apart, T* to, int64_t to_apart, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_apart, n, to + r * to_apart);
+}
+
+// Scattering along another than the last dimension, where everything is contiguous and of one shape but for that
+// dimension: a block of columns is taken out of t, written to, and put back. In t, its rows may lie a power of two apart,
+// where they would drive each other out of the cache. False: not such a case.
+template <class T, class F>
+bool scatter_columns(const Tensor& t, const Tensor& index, const Tensor& source, bool one, int64_t d,
+                     F&& write) {
+  constexpr int64_t line = std::max<int64_t>(1, 64 / sizeof(T)), most_bytes = 512 << 10;
+  constexpr int64_t ahead = 8;  // rows; they are too far apart for the processor to foresee
+  if (d + 1 >= t.ndim() || !t.contiguous() || !index.contiguous()) return false;
+  if (!one && !(source.contiguous() && same(source.sizes(), index.sizes()))) return false;
+  for (int64_t k = 0; k < t.ndim(); ++k)
+    if (k != d && index.size(k) != t.size(k)) return false;
+  const int64_t rows = t.size(d), named = index.size(d);
+  if (rows * 64 > most_bytes || named < rows / 2) return false;
+  const int64_t width = std::min<int64_t>(4, most_bytes / (rows * 64)) * line;
+  int64_t outer = 1, inner = 1;
+  for (int64_t k = 0; k < t.ndim(); ++k) (k < d ? outer : inner) *= k == d ? 1 : t.size(k);
+  const int64_t blocks = (inner + width - 1) / width;
+  T* const target = t.data<T>();
+  const T* const values = source.data<T>();
+  const int64_t* const numbers = index.data<int64_t>();
+  parallel_for(outer * blocks, 1, [&](int64_t begin, int64_t end) {
+    std::unique_ptr<T[]> columns(new T[rows * width]);
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t o = b / blocks, first = b % blocks * width, n = std::min(width, inner - first);
+      T* const block = target + o * rows * inner + first;
+      pack_columns(block, inner, columns.get(), width, rows, n);
+      const int64_t* at = numbers + o * named * inner + first;
+      const T* from = one ? values : values + o * named * inner + first;
+      for (int64_t r = 0; r < named; ++r, at += inner, from += one ? 0 : inner) {
+        if (r + ahead < named) {
+          for (int64_t i = 0; i < n; i += 8) __builtin_prefetch(at + ahead * inner + i);
+          if (!one)
+            for (int64_t i = 0; i < n; i += line) __builtin_prefetch(from + ahead * inner + i);
+        }
+        for (int64_t i = 0; i < n; ++i) write(columns[at[i] * width + i], from[one ? 0 : i]);
+      }
+      pack_columns(columns.get(), width, block, inner, rows, n);
+    }
+  });
+  return true;
 }
 
 // write(target, source) for every position of index, in row-major order along the dimension. The work is split along another
@@ -95,6 +157,7 @@ template <class T> void gather_rows(const Tensor& out, const Tensor& t, const Te
 template <class T, class F>
 void scatter_rows(const Tensor& t, const Tensor& index, const Tensor& source, bool one, int64_t d,
                   F&& write) {
+  if (scatter_columns<T>(t, index, source, one, d, write)) return;
   int64_t split = -1;
   for (int64_t k = 0; k < index.ndim(); ++k)
     if (k != d && (split < 0 || index.size(k) > index.size(split))) split = k;
@@ -152,7 +215,8 @@ template <bool largest, class T> T extreme(T a, T b) {
 void scatter_values(const Tensor& t, const Tensor& given_index, const Tensor& source, bool one, int64_t d,
                     Reduce how) {
   if (given_index.numel() == 0) return;
-  Tensor index = checked_index(given_index, t, d);
+  Tensor index = packed(given_index, Dtype::i64, given_index.sizes());
+  check_index(index, t, d);
   if (how == Reduce::none) {
     visit_size(t.itemsize(), [&]<class T>() {
       scatter_rows<T>(t, index, source, one, d, [](T& a, const T& b) { a = b; });
@@ -221,8 +285,10 @@ const Op& gather = def({
           const Tensor& t = c.in(0);
           if (c.out().numel() == 0) return;
           int64_t d = wrap_dim(c.i(1), t.ndim());
-          Tensor index = checked_index(c.in(2), t, d);
-          visit_size(t.itemsize(), [&]<class T>() { gather_rows<T>(c.out(), t, index, d); });
+          Tensor index = packed(c.in(2), Dtype::i64, c.in(2).sizes());
+          visit_size(t.itemsize(), [&]<class T>() {
+            if (!gather_rows<T>(c.out(), t, index, d)) check_index(index, t, d);
+          });
         },
     .saves = save(In2),
     .grad =

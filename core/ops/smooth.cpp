@@ -7,7 +7,7 @@ namespace rushlight::ops {
 namespace {
 
 constexpr Forms nn_forms = function | inplace;
-constexpr double inv_sqrt2 = 0.70710678118654752440, inv_sqrt2pi = 0.39894228040143267794;
+constexpr double inv_sqrt2pi = 0.39894228040143267794;
 constexpr double gelu_scale = 0.79788456080286535588,
                  gelu_cubic = 0.044715;  // sqrt(2/pi), and the fit's x^3 term
 
@@ -41,7 +41,7 @@ const Op& sigmoid = def({
     .doc = "1 / (1 + exp(-input)).",
     .family = pointwise,
     .rule = rule::to_float,
-    .cpu = map<FloatsAndComplex>([](auto x) { return fn::sigmoid(x); }),
+    .cpu = map<FloatsAndComplex>(fn::Sigmoid{}),
     .saves = save(Out),
     .grad = [](const Call& c, const Tensor& g) { return Grads{sigmoid_backward(g, c.out())}; },
     .ref = "1 / (1 + np.exp(-input))",
@@ -148,8 +148,8 @@ const Op& gelu_backward = def({
           if (!uses_tanh(c, 2))
             // always_inline: GCC would leave this one a function of the baseline
             return run_map(c, static_table<Floats>([]<class T>(T g, T x) __attribute__((always_inline)) {
-                             T below = T(0.5) * (T(1) + fn::erf(x * T(inv_sqrt2)));
-                             return g * (below + x * (fn::exp(x * x * T(-0.5)) * T(inv_sqrt2pi)));
+                             T density = fn::exp(x * x * T(-0.5)) * T(inv_sqrt2pi);
+                             return g * (fn::normal_cdf(x) + x * density);
                            }));
           run_map(c, static_table<Floats>([]<class T>(T g, T x) {
                     T x2 = x * x, t = fn::tanh(T(gelu_scale) * x * (T(1) + T(gelu_cubic) * x2));
@@ -189,9 +189,7 @@ const Op& gelu = def({
     .cpu =
         [](Call& c) {
           if (!uses_tanh(c, 1))
-            return run_map(c, static_table<Floats>([]<class T>(T x) {
-                             return x * (T(0.5) * (T(1) + fn::erf(x * T(inv_sqrt2))));
-                           }));
+            return run_map(c, static_table<Floats>([](auto x) { return x * fn::normal_cdf(x); }));
           run_map(c, static_table<Floats>([]<class T>(T x) {
                     return T(0.5) * x * (T(1) + fn::tanh(T(gelu_scale) * x * (T(1) + T(gelu_cubic) * x * x)));
                   }));
@@ -239,7 +237,7 @@ const Op& silu = def({
     .family = pointwise,
     .forms = nn_forms,
     .rule = rule::same,
-    .cpu = map<FloatsAndComplex>([](auto x) { return x * fn::sigmoid(x); }),
+    .cpu = map<FloatsAndComplex>(fn::Silu{}),
     .saves = save(In0),
     .grad = [](const Call& c, const Tensor& g) { return Grads{silu_backward(g, c.in(0))}; },
     .ref = "input / (1 + np.exp(-input))",

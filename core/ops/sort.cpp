@@ -69,7 +69,8 @@ template <class T, class N> void put_ranked(const T* row, const N* sorted, int64
   }
 }
 // Long integers that lie close together, as they do in practice, are sorted as 32-bit numbers. False: they do not.
-bool sort_narrow_row(const int64_t* row, int64_t n, int64_t* values, int64_t* indices, bool descending) {
+// Else f(ranks) is called with the ranks in order.
+template <class F> bool sort_narrow_ranks(const int64_t* row, int64_t n, bool descending, F&& f) {
   if (n < 64 || n > cpu::most_ranked) return false;
   const auto [least, most] = std::minmax_element(row, row + n);
   const uint64_t low = *least;
@@ -79,17 +80,22 @@ bool sort_narrow_row(const int64_t* row, int64_t n, int64_t* values, int64_t* in
     const auto key = uint32_t(uint64_t(row[i]) - low);
     ranks[i] = uint64_t(descending ? ~key : key) << cpu::position_bits | uint32_t(i);
   }
-  put_ranked(row, cpu::sort_ranked<uint32_t>(ranks.get(), ranks.get() + n, n), n, values, indices);
+  f(cpu::sort_ranked<uint32_t>(ranks.get(), ranks.get() + n, n));
+  return true;
+}
+// f(ranks) of a row in order; false where it is too long for ranks.
+template <class T, class F> bool sort_ranks(const T* row, int64_t n, bool descending, F&& f) {
+  if constexpr (std::is_same_v<T, int64_t>)
+    if (sort_narrow_ranks(row, n, descending, f)) return true;
+  if (n > cpu::most_ranked) return false;
+  auto ranks = cpu::scratch<cpu::Ranked<T>>(2 * n);
+  cpu::rank_row(row, n, descending, ranks.get());
+  f(cpu::sort_ranked<T>(ranks.get(), ranks.get() + n, n));
   return true;
 }
 template <class T> void sort_row(const T* row, int64_t n, T* values, int64_t* indices, bool descending) {
-  if constexpr (std::is_same_v<T, int64_t>)
-    if (sort_narrow_row(row, n, values, indices, descending)) return;
-  if (n <= cpu::most_ranked) {
-    auto ranks = cpu::scratch<cpu::Ranked<T>>(2 * n);
-    cpu::rank_row(row, n, descending, ranks.get());
-    return put_ranked(row, cpu::sort_ranked<T>(ranks.get(), ranks.get() + n, n), n, values, indices);
-  }
+  if (sort_ranks(row, n, descending, [&](const auto* ranks) { put_ranked(row, ranks, n, values, indices); }))
+    return;
   std::iota(indices, indices + n, int64_t(0));
   if (descending)
     std::stable_sort(indices, indices + n, [row](int64_t a, int64_t b) { return before(row[b], row[a]); });
@@ -120,6 +126,11 @@ template <class T> void top_of_row(const T* row, int64_t n, int64_t k, bool desc
     return;
   }
   using N = cpu::Ranked<T>;
+  if (k <= n / 256) {
+    auto best = cpu::scratch<N>(cpu::first_ranked_room(k));
+    cpu::first_ranked(row, n, k, descending, best.get());
+    return put_ranked(row, best.get(), k, values, indices);
+  }
   auto ranks = cpu::scratch<N>(n);
   cpu::rank_row(row, n, descending, ranks.get());
   if (k <= 64 || n < 512) {
@@ -398,11 +409,76 @@ const Op& mode = def({
 });
 
 // ---- distinct elements ----
+namespace {
+// What _unique finds: the position of an element of each group, how many there are, and, if wanted, the group of
+// every element.
+struct Groups {
+  std::vector<int64_t> where, counts;
+  int64_t* inverse = nullptr;
+
+  void begin(int64_t at) {
+    where.push_back(at);
+    counts.push_back(0);
+  }
+  void add(int64_t at) {
+    ++counts.back();
+    if (inverse) inverse[at] = int64_t(counts.size()) - 1;
+  }
+};
+
+// Integers that lie close together are counted, not sorted. False: they do not.
+template <class T> bool count_groups(const T* x, int64_t n, Groups& out) {
+  if (n == 0) return false;
+  const auto [least, most] = std::minmax_element(x, x + n);
+  const auto low = uint64_t(*least), span = uint64_t(*most) - low;
+  if (span >= uint64_t(std::max<int64_t>(n, 256))) return false;
+  struct Found {
+    int64_t count = 0, group = 0, last = 0;
+  };
+  std::vector<Found> found(span + 1);
+  for (int64_t i = 0; i < n; ++i) {
+    Found& f = found[uint64_t(x[i]) - low];
+    ++f.count;
+    f.last = i;
+  }
+  for (Found& f : found)
+    if (f.count) {
+      f.group = int64_t(out.where.size());
+      out.where.push_back(f.last);
+      out.counts.push_back(f.count);
+    }
+  if (out.inverse)
+    for (int64_t i = 0; i < n; ++i) out.inverse[i] = found[uint64_t(x[i]) - low].group;
+  return true;
+}
+
+template <class T> void sort_groups(const T* x, int64_t n, Groups& out) {
+  const bool ranked = sort_ranks(x, n, false, [&](const auto* ranks) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = uint32_t(ranks[i]);
+      // nan equals nothing
+      if (i == 0 || ranks[i] >> cpu::position_bits != ranks[i - 1] >> cpu::position_bits || x[at] != x[at])
+        out.begin(at);
+      out.add(at);
+    }
+  });
+  if (ranked) return;
+  std::vector<int64_t> order(n);
+  std::vector<T> sorted(n);
+  sort_row(x, n, sorted.data(), order.data(), false);
+  for (int64_t i = 0; i < n; ++i) {
+    if (i == 0 || sorted[i] != sorted[i - 1]) out.begin(order[i]);
+    out.add(order[i]);
+  }
+}
+}  // namespace
+
 const Op& unique_flat = def({
-    .sig = "_unique(Tensor input, bool consecutive=False) -> (Tensor values, Tensor inverse, Tensor counts)",
+    .sig =
+        "_unique(Tensor input, bool consecutive=False, bool inverse=True) -> (Tensor values, Tensor inverse, "
+        "Tensor counts)",
     .doc = "Distinct elements of the flattened input in order (or runs of equal ones), each element's place "
-           "among them, and how often "
-           "they occur.",
+           "among them (nothing without inverse), and how often they occur.",
     .forms = Forms::function,
     .rule = [](Call& c) { refuse_complex(c); },
     .kernel_name = "unique",
@@ -411,26 +487,27 @@ const Op& unique_flat = def({
           Tensor in = sortable(c.in(0)), flat = in;
           if (!in.contiguous()) copy(flat = empty(in.sizes(), in.dtype()), in);
           int64_t n = flat.numel();
-          bool runs = c.b(1);
-          Tensor inverse = empty(c.in(0).sizes(), Dtype::i64);
-          std::vector<int64_t> firsts, lengths;
+          Tensor inverse = empty(c.b(2) ? Dims(c.in(0).sizes()) : Dims{0}, Dtype::i64);
+          Groups groups;
+          if (c.b(2)) groups.inverse = inverse.data<int64_t>();
           Tensor values;
           visit_sortable(c, flat.dtype(), [&]<class T>() {
             const T* x = flat.data<T>();
-            std::vector<int64_t> order(n);
-            std::vector<T> sorted(n);
-            if (runs) std::iota(order.begin(), order.end(), int64_t(0)), std::copy(x, x + n, sorted.begin());
-            else sort_row(x, n, sorted.data(), order.data(), false);
-            for (int64_t i = 0; i < n; ++i) {
-              if (i == 0 || sorted[i] != sorted[i - 1]) firsts.push_back(i), lengths.push_back(0);
-              ++lengths.back();
-              inverse.data<int64_t>()[order[i]] = int64_t(firsts.size()) - 1;
+            if (c.b(1)) {
+              for (int64_t i = 0; i < n; ++i) {
+                if (i == 0 || x[i] != x[i - 1]) groups.begin(i);
+                groups.add(i);
+              }
+            } else {
+              bool counted = false;
+              if constexpr (std::is_integral_v<T>) counted = count_groups(x, n, groups);
+              if (!counted) sort_groups(x, n, groups);
             }
-            values = empty(Dims{int64_t(firsts.size())}, flat.dtype());
-            for (size_t i = 0; i < firsts.size(); ++i) values.data<T>()[i] = sorted[firsts[i]];
+            values = empty(Dims{int64_t(groups.where.size())}, flat.dtype());
+            for (size_t i = 0; i < groups.where.size(); ++i) values.data<T>()[i] = x[groups.where[i]];
           });
-          Tensor counts = empty(Dims{int64_t(lengths.size())}, Dtype::i64);
-          std::copy(lengths.begin(), lengths.end(), counts.data<int64_t>());
+          Tensor counts = empty(Dims{int64_t(groups.counts.size())}, Dtype::i64);
+          std::copy(groups.counts.begin(), groups.counts.end(), counts.data<int64_t>());
           if (values.dtype() != c.in(0).dtype()) {
             Tensor back = empty(values.sizes(), c.in(0).dtype());
             copy(back, values);

@@ -14,7 +14,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     """
     if dim is not None:
         return _unique_slices(input, dim, return_inverse, return_counts, consecutive=False)
-    values, inverse, counts = _C._unique(input, False)
+    values, inverse, counts = _C._unique(input, False, return_inverse)
     return _chosen(values, inverse, counts, return_inverse, return_counts)
 
 
@@ -23,7 +23,7 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     """input without the elements that equal the one before; with dim, of slices along dim."""
     if dim is not None:
         return _unique_slices(input, dim, return_inverse, return_counts, consecutive=True)
-    values, inverse, counts = _C._unique(input, True)
+    values, inverse, counts = _C._unique(input, True, return_inverse)
     return _chosen(values, inverse, counts, return_inverse, return_counts)
 
 

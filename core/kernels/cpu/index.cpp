@@ -195,10 +195,28 @@ template <class F> void disjoint_chunks(const Selection& s, F&& body) {
     parallel_for(tails, std::max<int64_t>(1, grain / (named * s.run)),
                  [&](int64_t begin, int64_t end) { body(0, begin, end, 0, s.run); });
   } else {
-    // pieces of the run at least one cache line wide
-    parallel_for(s.run, std::max<int64_t>(64, grain / named),
+    // pieces of the run wide enough to be read ahead
+    parallel_for(s.run, std::max<int64_t>(256, grain / named),
                  [&](int64_t begin, int64_t end) { body(0, 0, tails, begin, end); });
   }
+}
+
+// The part [begin, end) of the runs [first, last) of every named position.
+template <class T, class F>
+RL_INLINE void put_runs(T* lead, const int64_t* index, const int64_t* after, const T* from, bool one,
+                        int64_t named, int64_t row, int64_t run, int64_t first, int64_t last, int64_t begin,
+                        int64_t end, F write) {
+  for (int64_t j = 0; j < named; ++j)
+    for (int64_t k = first; k < last; ++k) {
+      T* target = lead + index[j] + after[k];
+      if (one) {
+        const T value = *from;
+        for (int64_t i = begin; i < end; ++i) write(target[i], value);
+      } else {
+        const T* source = from + j * row + k * run;
+        for (int64_t i = begin; i < end; ++i) write(target[i], source[i]);
+      }
+    }
 }
 
 template <class T, class F> void put_typed(const Tensor& t, const Selection& s, const Tensor& values,
@@ -216,19 +234,12 @@ template <class T, class F> void put_typed(const Tensor& t, const Selection& s, 
     });
     return;
   }
-  disjoint_chunks(s, [&](int64_t b, int64_t first, int64_t last, int64_t begin, int64_t end) {
-    for (int64_t j = 0; j < named; ++j) {
-      T* base = to + s.before[b] + s.index[j];
-      for (int64_t k = first; k < last; ++k) {
-        T* target = base + s.after[k];
-        if (one) {
-          for (int64_t i = begin; i < end; ++i) write(target[i], *from);
-        } else {
-          const T* source = from + (b * named + j) * row + k * s.run;
-          for (int64_t i = begin; i < end; ++i) write(target[i], source[i]);
-        }
-      }
-    }
+  const int64_t *index = s.index.data(), *after = s.after.data(), run = s.run;
+  disjoint_chunks(s, [=, &s](int64_t b, int64_t first, int64_t last, int64_t begin, int64_t end) {
+    T* lead = to + s.before[b];
+    const T* source = one ? from : from + b * named * row;
+    with_isa(
+        [=] { put_runs(lead, index, after, source, one, named, row, run, first, last, begin, end, write); });
   });
 }
 

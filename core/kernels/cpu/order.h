@@ -136,4 +136,48 @@ template <class T> Ranked<T> select_ranked(Ranked<T>* x, int64_t n, int64_t k) {
   return x[k];
 }
 
+// The first block of some elements, from `at` on, in which one comes before a rank's key; n where there is none.
+constexpr int64_t compared = 64;
+template <class T> RL_INLINE int64_t next_before(const T* row, int64_t at, int64_t n, bool descending,
+                                                 Key<T> last) {
+  const Key<T> flip = descending ? ~Key<T>(0) : Key<T>(0);
+  for (; at + compared <= n; at += compared) {
+    int hits = 0;
+    for (int64_t i = 0; i < compared; ++i) hits |= Key<T>(ascending_key(row[at + i]) ^ flip) < last;
+    if (hits) return at;
+  }
+  return at;
+}
+
+// The first k ranks of a row in order, where k is far less than n: one pass that remembers what comes before the k-th
+// best so far. `out` has room for first_ranked_room(k).
+inline int64_t first_ranked_room(int64_t k) { return 2 * k + 2 * compared; }
+template <class T> void first_ranked(const T* row, int64_t n, int64_t k, bool descending, Ranked<T>* out) {
+  int64_t m = 0;
+  const int64_t room = first_ranked_room(k);
+  Key<T> last = std::numeric_limits<Key<T>>::max();  // key of the k-th best, once there are so many
+  bool full = false;
+  auto cut = [&] {
+    std::nth_element(out, out + k - 1, out + m);
+    m = k;
+    last = Key<T>(out[k - 1] >> position_bits);
+    full = true;
+  };
+  for (int64_t at = 0; at < n;) {
+    if (full) {
+      int64_t* found = &at;
+      with_isa([=] { *found = next_before(row, *found, n, descending, last); });
+    }
+    const int64_t end = std::min(n, at + compared);
+    for (; at < end; ++at) {
+      const Ranked<T> v = ranked(row[at], at, descending);
+      out[m] = v;
+      m += !full || Key<T>(v >> position_bits) < last;
+    }
+    if (m > room - compared) cut();
+  }
+  cut();
+  std::sort(out, out + k);  // not by digits, which would leave equal keys in the disorder that cutting makes
+}
+
 }  // namespace rushlight::cpu
