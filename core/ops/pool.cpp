@@ -206,6 +206,7 @@ const Op& max_pool_taps = def({
           expect(is_float(d) && s.kh * s.kw <= cpu::most_taps, c);
           Dims sizes = with_plane(c.in(0).sizes(), s.hout, s.wout);
           c.out_meta(0, d, sizes);
+          keep_format(c, 0, c.in(0));
           c.out_meta(1, Dtype::u8, c.b(6) ? sizes : Dims{0});
         },
     .cpu =

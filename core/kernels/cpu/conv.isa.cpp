@@ -1,6 +1,7 @@
 // Convolution forward and its gradient for the input, on padded planes (Note [Padded planes] in
 // conv_planes.h). The gradient for the input is a convolution itself: for each phase of the stride, with the
 // taps that meet it.
+#include "conv_depthwise.h"
 #include "conv_planes.h"
 #include "gemm_product.h"
 
@@ -18,6 +19,7 @@ void product(const Product& g, double) { gemm_f64(g); }
 
 template <class T>
 void conv_forward(const Conv2dShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  if (is_depthwise(s)) return depthwise_forward(s, x, weight, bias, y);
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups;  // per group
   const int64_t k = cin * s.kh * s.kw, in_plane = s.h * s.w, out_plane = s.hout * s.wout;
   const double work = work_per_item(s);
@@ -132,6 +134,8 @@ void pack_backward_taps(const T* weight, int64_t cin, int64_t cout, int64_t taps
 
 template <class T>
 void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* gx) {
+  if (is_depthwise(s) && s.cout == s.groups && steps_by_one(s) && s.pad_h < s.kh && s.pad_w < s.kw)
+    return depthwise_backward_data(s, gy, weight, gx);
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
   const int64_t in_plane = s.h * s.w, out_plane = s.hout * s.wout;
   const double work = work_per_item(s);

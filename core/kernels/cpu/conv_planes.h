@@ -59,36 +59,76 @@ RL_INLINE void each_vector(const T* from, int64_t n, T* to, F f) {
   if (rest > 0) store_tail(to + i, f(load_tail(from + i, rest)), rest);
 }
 
+// to[i] = from[2 * i]
 template <class T>
-void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& y, const Axis& x,
-                 T* out) {
+RL_INLINE void take_every_second(const T* from, int64_t n, T* to) {
+  constexpr int w = width<T>;
+  int64_t i = 0;
+  for (; i + w < n; i += w) store(to + i, every_second<0, T>(load(from + 2 * i), load(from + 2 * i + w)));
+  const int rest = static_cast<int>(n - i);
+  if (rest <= 0) return;
+  const int numbers = 2 * rest - 1;  // the last one taken may be the last there is
+  const Vec<T> a = numbers < w ? load_tail(from + 2 * i, numbers) : load(from + 2 * i);
+  const Vec<T> b = numbers <= w ? Vec<T>{} : load_tail(from + 2 * i + w, numbers - w);
+  store_tail(to + i, every_second<0, T>(a, b), rest);
+}
+
+// to[2 * i] = from[i]
+template <class T>
+RL_INLINE void put_every_second(const T* from, int64_t n, T* to) {
+  constexpr int w = width<T>;
+  int64_t i = 0;
+  for (; i + w < n; i += w) {
+    const Vec<T> v = load(from + i), a = load(to + 2 * i), b = load(to + 2 * i + w);
+    store(to + 2 * i, interleaved<0, T>(v, every_second<1, T>(a, b)));
+    store(to + 2 * i + w, interleaved<1, T>(v, every_second<1, T>(a, b)));
+  }
+  for (; i < n; i++) to[2 * i] = from[i];
+}
+
+// Copies channels of h x w into padded planes. Zeros are already around them where planes of this shape were filled
+// there before (`again`).
+template <class T>
+void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const Axis& of_y, const Axis& of_x,
+                 T* out, bool again = false) {
+  const Axis y = of_y, x = of_x;  // copies: stores of vectors might change what a reference names
   const int64_t size = plane_size(y, x);
+  if (!again)
+    for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
+  // the entries of a phase that lie inside, of `length` sources `n`
+  const auto inside = [](const Axis& axis, int64_t r, int64_t n, int64_t& first, int64_t& last) {
+    const int64_t shift = r - axis.before;
+    first = least(axis.length, shift < 0 ? ceil_div(-shift, axis.stride) : 0);
+    last = most(first, least(axis.length, n > shift ? ceil_div(n - shift, axis.stride) : 0));
+  };
   parallel_for(channels, 16384 / most(1, size), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; c++)
       for (int64_t ry = 0; ry < y.stride; ry++)
         for (int64_t rx = 0; rx < x.stride; rx++) {
           if (y.phase_of[ry] < 0 || x.phase_of[rx] < 0) continue;
-          T* row = out + c * size + (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
-          const int64_t shift = rx - x.before;  // source column of entry 0
-          const int64_t first = least(x.length, shift < 0 ? ceil_div(-shift, x.stride) : 0);
-          const int64_t last = most(first, least(x.length, w > shift ? ceil_div(w - shift, x.stride) : 0));
-          for (int64_t q = 0; q < y.length; q++, row += x.length) {
-            const int64_t sy = q * y.stride + ry - y.before;
-            if (sy < 0 || sy >= h) {
-              for (int64_t i = 0; i < x.length; i++) row[i] = 0;
-              continue;
+          T* phase = out + c * size + (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
+          int64_t top, bottom, left, right;
+          inside(y, ry, h, top, bottom);
+          inside(x, rx, w, left, right);
+          const T* from = source + (c * h + top * y.stride + ry - y.before) * w + left * x.stride + rx -
+                          x.before;
+          T* row = phase + top * x.length;
+          if (!again) {
+            __builtin_memset(phase, 0, sizeof(T) * top * x.length);
+            __builtin_memset(phase + bottom * x.length, 0, sizeof(T) * (y.length - bottom) * x.length);
+          }
+          for (int64_t q = top; q < bottom; q++, row += x.length, from += y.stride * w) {
+            if (!again) {
+              for (int64_t i = 0; i < left; i++) row[i] = 0;
+              for (int64_t i = right; i < x.length; i++) row[i] = 0;
             }
-            const T* s = source + (c * h + sy) * w + shift;
-            for (int64_t i = 0; i < first; i++) row[i] = 0;
-            if (x.stride == 1)
-              each_vector<T>(s + first, last - first, row + first, [](Vec<T> v) { return v; });
+            if (x.stride == 1) each_vector<T>(from, right - left, row + left, [](Vec<T> v) { return v; });
+            else if (x.stride == 2) take_every_second<T>(from, right - left, row + left);
             else
-              for (int64_t i = first; i < last; i++) row[i] = s[i * x.stride];
-            for (int64_t i = last; i < x.length; i++) row[i] = 0;
+              for (int64_t i = left; i < right; i++) row[i] = from[(i - left) * x.stride];
           }
         }
   });
-  for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
 }
 
 // Weights for m outputs over k terms, and where each term reads. Packed: k-block by k-block, each as pack_a
@@ -130,6 +170,11 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
   const int64_t groups = ceil_div(panels, group), tiles = ceil_div(taps.m, tile);
   const int64_t parts = in_parallel() ? 1 : least(tiles, ceil_div(2 * num_threads(), groups));
   const int64_t jobs = groups * parts;
+  // Where the result at a position goes, in its channel; gaps go to the end of their row.
+  constexpr int64_t line = 64 / sizeof(T);
+  const auto place = [&](int64_t position) {
+    return position / pitch * to.row_stride + least(position % pitch, columns - 1) * to.column_stride;
+  };
   const double job_work = 2.0 * static_cast<double>(taps.m) * taps.k * nr * group /
                           static_cast<double>(parts);
   parallel_for(jobs, most(1, static_cast<int64_t>(2.5e5 / job_work)), [&](int64_t begin, int64_t end) {
@@ -144,10 +189,16 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
         TileArgs<T> t{
             depth, nullptr, taps.packed ? 0 : taps.k, 1, nullptr, 0, taps.offset + p, nullptr, group * nr,
             0,     p > 0};
+        const bool done = p + depth == taps.k;
         for (int64_t q = 0; q < count; q += nr) {
           t.b = planes + start + q;
           t.columns = static_cast<int>(ceil_div(least(nr, count - q), width<T>)) * width<T>;
+          const int64_t begin = place(start + q), end = place(start + least(count, q + nr) - 1) + 1;
           for (int64_t i = first; i < last; i += tile) {
+            if (done)  // the results' places, on their way into the cache while the tile runs
+              for (int64_t r = i; r < least(last, i + tile); r++)
+                for (int64_t at = begin; at < end; at += line)
+                  __builtin_prefetch(to.base + r * to.channel_stride + at, 1);
             t.a = taps.weight + (taps.packed ? p * taps.m + i * depth : i * taps.k + p);
             t.c = sums + i * group * nr + q;
             tile_offsets(static_cast<int>(least(tile, taps.m - i)), t);
@@ -162,7 +213,8 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
           const T* from = sums + i * group * nr + (position - start);
           T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;
           const T add = to.bias ? to.bias[i] : T(0);
-          if (to.column_stride != 1)
+          if (to.column_stride == 2) put_every_second<T>(from, valid, out);
+          else if (to.column_stride != 1)
             for (int64_t q = 0; q < valid; q++) out[q * to.column_stride] = from[q];
           else if (to.bias) each_vector<T>(from, valid, out, [add](Vec<T> v) { return v + splat(add); });
           else each_vector<T>(from, valid, out, [](Vec<T> v) { return v; });
@@ -187,12 +239,12 @@ void over_items(int64_t items, double work, F&& f) {
 }
 
 // A 1x1 kernel that reads every element once: a matrix product on the planes as they are.
-bool pointwise(const Conv2dShape& s) {
+[[maybe_unused]] bool pointwise(const Conv2dShape& s) {
   return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
          s.h == s.hout && s.w == s.wout;
 }
 
-double work_per_item(const Conv2dShape& s) {
+[[maybe_unused]] double work_per_item(const Conv2dShape& s) {
   return 2.0 * static_cast<double>(s.cout / s.groups) * (s.cin / s.groups) * s.kh * s.kw * s.hout * s.wout;
 }
 

@@ -5,6 +5,7 @@
 // The image is transposed once, to padded rows of (column, channel). What the taps of one kernel row read at a
 // position is then one run of kw * cin numbers: a row of B, in place. Where that run is shorter than a vector
 // the columns of B are gathered from padded planes instead.
+#include "conv_depthwise.h"
 #include "conv_planes.h"
 #include "gemm_product.h"
 
@@ -215,6 +216,11 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
           return;
         }
         fill_planes(xg, cin, s.h, s.w, ay, ax, planes);
+        if (is_depthwise(s) && steps_by_one(s)) {
+          for (int64_t o = 0; o < cout; o++)
+            depthwise_weight(s, planes, ax.length, gyg + o * out_plane, to + o * k, image > begin);
+          return;
+        }
         const auto accumulate = cin == 1 && cout <= 4 ? weight_of_plane<T> : weight_of_image<T>;
         accumulate(cout, k, s.hout, s.wout, gyg, planes, offset, ax.length, to, image > begin);
       });

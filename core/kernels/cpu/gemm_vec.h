@@ -154,6 +154,26 @@ static RL_INLINE void transpose(Vec<T>* rows) {
   transpose_round<1, T>(rows);
 }
 
+// The lanes first, first + 2, ... of a and b, one behind the other.
+template <int first, class V, int... lane>
+static RL_INLINE V every_second(V a, V b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, (2 * lane + first)...);
+}
+template <int first, class T>
+static RL_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b) {
+  return every_second<first>(a, b, std::make_integer_sequence<int, width<T>>{});
+}
+// One half of a[0], b[0], a[1], b[1], ...
+template <int half, class V, int... lane>
+static RL_INLINE V interleaved(V a, V b, std::integer_sequence<int, lane...>) {
+  constexpr int w = sizeof...(lane);
+  return __builtin_shufflevector(a, b, (lane % 2 * w + (half * w + lane) / 2)...);
+}
+template <int half, class T>
+static RL_INLINE Vec<T> interleaved(Vec<T> a, Vec<T> b) {
+  return interleaved<half>(a, b, std::make_integer_sequence<int, width<T>>{});
+}
+
 // ---- 16-bit floats: storage types, computed with as float ----
 
 struct BF16 {

@@ -40,18 +40,6 @@ RL_INLINE Words<T> iota() {
   return iota<T>(std::make_integer_sequence<int, width<T>>{});
 }
 
-template <class V, int... lane>
-RL_INLINE V every_second(V a, V b, int first, std::integer_sequence<int, lane...>) {
-  return first ? __builtin_shufflevector(a, b, (2 * lane + 1)...)
-               : __builtin_shufflevector(a, b, (2 * lane)...);
-}
-template <class V, int... lane>
-RL_INLINE V interleaved(V a, V b, int half, std::integer_sequence<int, lane...>) {
-  constexpr int w = sizeof...(lane);
-  return half ? __builtin_shufflevector(a, b, (lane % 2 * w + (w + lane) / 2)...)
-              : __builtin_shufflevector(a, b, (lane % 2 * w + lane / 2)...);
-}
-
 template <class T>
 RL_INLINE void store_first(T* p, Vec<T> v, int64_t count) {
   if (count >= width<T>) store(p, v);
@@ -123,19 +111,18 @@ class Lines {
       for (int64_t i = 0; i < columns; i += w)
         store(line + pad + i, load_padded(from + i, columns - i, padding));
     } else if constexpr (stride == 2) {
-      const auto lanes = std::make_integer_sequence<int, w>{};
       // column 0 is entry pad / 2 of phase pad % 2
       T *even = line + pad % 2 * length_ + pad / 2, *odd = line + (pad + 1) % 2 * length_ + (pad + 1) / 2;
       int64_t left = columns;
       for (; left >= 2 * w; left -= 2 * w, from += 2 * w, even += w, odd += w) {
         const Vec<T> a = load(from), b = load(from + w);
-        store(even, every_second(a, b, 0, lanes));
-        store(odd, every_second(a, b, 1, lanes));
+        store(even, every_second<0, T>(a, b));
+        store(odd, every_second<1, T>(a, b));
       }
       if (left > 0) {
         const Vec<T> a = load_padded(from, left, padding), b = load_padded(from + w, left - w, padding);
-        store(even, every_second(a, b, 0, lanes));
-        store(odd, every_second(a, b, 1, lanes));
+        store(even, every_second<0, T>(a, b));
+        store(odd, every_second<1, T>(a, b));
       }
     } else {
       for (int64_t p = 0; p < s_.stride_w; p++) {
@@ -213,13 +200,12 @@ RL_INLINE void write_row(const Pool2dShape& s, T* row, F value) {
   if constexpr (stride == 1) {
     for (int64_t c = 0; c < s.w; c += w) store_first(row + c, value(0, c + s.pad_w), s.w - c);
   } else if constexpr (stride == 2) {
-    const auto lanes = std::make_integer_sequence<int, w>{};
     const int64_t pad = s.pad_w;
     for (int64_t c = 0; c < s.w; c += 2 * w) {
       const int64_t left = s.w - c;
       const Vec<T> a = value(pad % 2, (c + pad) / 2), b = value((pad + 1) % 2, (c + pad + 1) / 2);
-      store_first(row + c, interleaved(a, b, 0, lanes), left);
-      if (left > w) store_first(row + c + w, interleaved(a, b, 1, lanes), left - w);
+      store_first(row + c, interleaved<0, T>(a, b), left);
+      if (left > w) store_first(row + c + w, interleaved<1, T>(a, b), left - w);
     }
   } else {
     for (int64_t p = 0; p < s.stride_w; p++) {

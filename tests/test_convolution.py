@@ -1,0 +1,110 @@
+"""Convolutions of every stride, padding, dilation and grouping that takes another road through the kernels: forward
+and both gradients, against NumPy sums over the taps in float64.
+"""
+
+import numpy as np
+import pytest
+
+import rushlight as rl
+import rushlight.nn.functional as F
+
+SHAPES = [  # n, channels in, out, groups, height, width, kernel, stride, padding, dilation
+    (2, 3, 5, 1, 9, 37, 3, 2, 1, 1),
+    (2, 4, 6, 2, 12, 70, 3, 2, 1, 1),
+    (1, 3, 20, 1, 15, 66, 7, 2, 3, 1),
+    (2, 5, 4, 1, 10, 33, (2, 3), (1, 2), (0, 2), (2, 1)),
+    (2, 17, 15, 1, 8, 35, 4, 2, 1, 1),
+    (1, 6, 7, 1, 11, 40, 3, 3, 1, 2),
+    (2, 33, 30, 1, 6, 21, 1, 1, 0, 1),
+    (1, 5, 3, 1, 7, 30, 1, 2, 0, 1),
+    # one channel per group
+    (2, 6, 6, 6, 9, 28, 3, 1, 1, 1),
+    (2, 5, 5, 5, 7, 40, 3, 1, 0, 1),
+    (1, 4, 4, 4, 3, 17, 3, 1, 2, 1),
+    (1, 4, 4, 4, 2, 5, 3, 1, 1, 1),
+    (2, 4, 4, 4, 11, 35, 5, 1, 2, 1),
+    (1, 3, 3, 3, 9, 20, 7, 1, 3, 1),
+    (2, 3, 6, 3, 10, 34, 3, 1, 1, 1),
+    (2, 4, 4, 4, 13, 50, 3, 2, 1, 1),
+    (1, 3, 3, 3, 9, 40, (2, 4), 1, (1, 0), 1),
+    (1, 3, 3, 3, 12, 33, 3, 1, 2, 2),
+    (1, 2, 2, 2, 6, 19, 3, 1, 4, 1),
+]
+
+
+def pair(v):
+    return v if isinstance(v, tuple) else (v, v)
+
+
+def reference(x, w, g, groups, stride, padding, dilation):
+    """y, and the gradients of sum(y * g) for x and w; g may be None for y alone."""
+    (sh, sw), (ph, pw), (dh, dw) = map(pair, (stride, padding, dilation))
+    cout, per, kh, kw = w.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    oh = (padded.shape[2] - (kh - 1) * dh - 1) // sh + 1
+    ow = (padded.shape[3] - (kw - 1) * dw - 1) // sw + 1
+    y, gx, gw = np.zeros((x.shape[0], cout, oh, ow)), np.zeros(padded.shape), np.zeros(w.shape)
+    outs = cout // groups
+    for k in range(groups):
+        ins, to = slice(k * per, (k + 1) * per), slice(k * outs, (k + 1) * outs)
+        for i in range(kh):
+            for j in range(kw):
+                rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
+                columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
+                read = padded[:, ins, rows, columns]
+                y[:, to] += np.einsum("ncyx,oc->noyx", read, w[to, :, i, j])
+                if g is not None:
+                    gw[to, :, i, j] = np.einsum("ncyx,noyx->oc", read, g[:, to])
+                    gx[:, ins, rows, columns] += np.einsum("noyx,oc->ncyx", g[:, to], w[to, :, i, j])
+    return y, gx[:, :, ph : ph + x.shape[2], pw : pw + x.shape[3]], gw
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_forward_and_gradients(shape, dtype):
+    n, cin, cout, groups, h, w, kernel, *spec = shape
+    rng = np.random.default_rng(h * w)
+    x = rng.standard_normal((n, cin, h, w)).astype(dtype)
+    weight = rng.standard_normal((cout, cin // groups, *pair(kernel))).astype(dtype)
+    bias = rng.standard_normal(cout).astype(dtype)
+    plain = reference(x, weight, None, groups, *spec)[0]
+    g = rng.standard_normal(plain.shape).astype(dtype)
+    y, gx, gw = reference(x.astype("float64"), weight.astype("float64"), g.astype("float64"), groups, *spec)
+    leaves = [rl.from_numpy(v).requires_grad_() for v in (x, weight, bias)]
+    out = F.conv2d(*leaves, *spec, groups)
+    wanted = (y + bias[:, None, None], gx, gw, g.sum((0, 2, 3)))
+    got = (out, *rl.autograd.grad(out, leaves, rl.from_numpy(g)))
+    tolerance = 3e-5 if dtype == "float32" else 1e-12
+    for a, b in zip(got, wanted):
+        np.testing.assert_allclose(a.detach().numpy(), b, tolerance, tolerance * np.abs(b).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_number_of_threads_gives_the_same_bits(shape):
+    n, cin, cout, groups, h, w, kernel, *spec = shape
+    rng = np.random.default_rng(1)
+    leaves = [
+        rl.from_numpy(rng.standard_normal(size).astype("float32")).requires_grad_()
+        for size in ((n, cin, h, w), (cout, cin // groups, *pair(kernel)))
+    ]
+    results = []
+    before = rl.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            rl.set_num_threads(threads)
+            y = F.conv2d(*leaves, None, *spec, groups)
+            results.append((y, *rl.autograd.grad(y, leaves, rl.ones_like(y))))
+    finally:
+        rl.set_num_threads(before)
+    for other in results[1:]:
+        assert all(rl.equal(a, b) for a, b in zip(results[0], other))
+
+
+def test_infinities_stay_with_the_taps_that_meet_them():
+    x = np.ones((1, 1, 6, 20), "float32")
+    x[0, 0, 0, 0] = x[0, 0, 5, 19] = np.inf
+    t, w = rl.from_numpy(x), rl.ones(1, 1, 3, 3).requires_grad_()
+    y = F.conv2d(t, w)
+    assert np.isinf(y.detach().numpy()).sum() == 2
+    (gw,) = rl.autograd.grad(y, w, rl.ones_like(y))
+    assert not np.isnan(gw.numpy()).any() and np.isinf(gw.numpy()).sum() == 2
