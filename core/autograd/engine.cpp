@@ -370,6 +370,7 @@ class Pass {
 }  // namespace
 
 Tensor variable_of(Node* n);
+Node* node_of(PyObject* o);
 
 namespace {
 
@@ -380,25 +381,47 @@ void Pass::run_leaf_hooks(Node* n, Tensor& g) {
   run_tensor_hooks(dict.get(), g);
 }
 
-// Anomaly mode: looks for nan, and tells where the failing node came from.
-void warn_about(Node* n) {
-  std::string text = cat_text("Error detected in ", n->name(), ". ");
+// Where a node came from, as anomaly mode has kept it; empty if it has not.
+std::string forward_traceback(Node* n) {
   PyObject* lines = n->hooks && n->hooks->metadata ? PyDict_GetItemString(n->hooks->metadata, "traceback_")
                                                    : nullptr;
-  if (!lines) {
-    text +=
-        "No forward pass information available. Enable detect anomaly during forward pass for more "
-        "information.";
-  } else {
-    Py empty(checked(PyUnicode_FromString("")));
-    Py joined(checked(PyUnicode_Join(empty.get(), lines)));
-    const char* s = PyUnicode_AsUTF8(joined.get());
-    text += cat_text("Traceback of forward call that caused the error:\n", s ? s : "");
+  if (!lines) return "";
+  Py empty(checked(PyUnicode_FromString("")));
+  Py joined(checked(PyUnicode_Join(empty.get(), lines)));
+  const char* s = PyUnicode_AsUTF8(joined.get());
+  return s ? s : "";
+}
+
+// Anomaly mode: tells where the failing node came from, and whose derivative it was itself a part of.
+void warn_about(Node* n) {
+  constexpr auto unknown =
+      "No forward pass information available. Enable detect anomaly during forward pass for more "
+      "information.";
+  std::string trace = forward_traceback(n);
+  std::string text = cat_text("Error detected in ", n->name(), ". ");
+  if (trace.empty()) text += unknown;
+  else text += "Traceback of forward call that caused the error:\n" + trace;
+  auto warn = [](const std::string& text) {
+    if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) throw PythonError();
+  };
+  warn(text);
+  while (n->hooks && n->hooks->metadata) {
+    PyObject* parent = PyDict_GetItemString(n->hooks->metadata, "parent_");
+    if (!parent) break;
+    n = node_of(parent);
+    trace = forward_traceback(n);
+    text = cat_text("\n\nPrevious calculation was induced by ", n->name(), ". ");
+    if (trace.empty()) text += unknown;
+    else text += "Traceback of forward call that induced the previous calculation:\n" + trace;
+    warn(text);
   }
-  if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) throw PythonError();
 }
 
 TensorList Pass::apply_watched(Node* n, TensorList gradients, uint64_t wanted) {
+  struct Evaluated {
+    Node* before;
+    ~Evaluated() { evaluated_node = before; }
+  } evaluated{std::exchange(evaluated_node, n)};
   try {
     TensorList kept = gradients;
     TensorList results = n->apply(std::move(gradients), wanted);

@@ -24,7 +24,8 @@ struct NodeHooks {
   ~NodeHooks();
 };
 NodeHooks& hooks_of(Node* n);
-PyObject* metadata_of(Node* n);  // borrowed
+PyObject* metadata_of(Node* n);            // borrowed
+extern thread_local Node* evaluated_node;  // in anomaly mode: the node whose derivative is being computed
 
 // Rare autograd state of a tensor.
 struct TensorExtra {

@@ -336,10 +336,16 @@ TensorList OpNode::apply(TensorList grads, uint64_t wanted) {
   return results;
 }
 
+thread_local Node* evaluated_node = nullptr;
+PyObject* node_object(Node* n);  // python/node_type.cpp
+
 void remember_traceback(Node* n) {
   Py traceback(checked(PyImport_ImportModule("traceback")));
   Py lines(checked(PyObject_CallMethod(traceback.get(), "format_stack", nullptr)));
   if (PyDict_SetItemString(metadata_of(n), "traceback_", lines.get()) < 0) throw PythonError();
+  if (!evaluated_node) return;
+  Py parent(checked(node_object(evaluated_node)));
+  if (PyDict_SetItemString(metadata_of(n), "parent_", parent.get()) < 0) throw PythonError();
 }
 
 bool needs_record(const Call& c) {

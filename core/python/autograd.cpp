@@ -392,6 +392,24 @@ PyObject* gradient_edge_function(PyObject*, PyObject* o) {
   });
 }
 
+// _tensor_at_edge(node, output) -> the leaf of an AccumulateGrad node; else a tensor without values of its own whose
+// gradient goes where the edge says.
+PyObject* tensor_at_edge(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) throw type_error("_tensor_at_edge(node, output)");
+    Node* node = node_of(args[0]);
+    int64_t nr = to_int(args[1]);
+    if (Tensor leaf = variable_of(node)) return to_python(std::move(leaf));
+    if (nr < 0 || nr >= int64_t(node->nouts))
+      throw index_error(node->name(), " has ", node->nouts, " outputs: there is no output ", nr);
+    GradMeta m = node->output_meta(uint32_t(nr));
+    Dims strides(m.sizes.size(), 0);
+    Tensor t = empty_strided(m.sizes, strides, m.dtype, m.device);
+    set_history(t, NodeRef::share(node), uint32_t(nr));
+    return to_python(std::move(t));
+  });
+}
+
 PyObject* increment_version(PyObject*, PyObject* o) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(o)) throw type_error("increment_version expects a Tensor, not ", Py_TYPE(o)->tp_name);
@@ -437,6 +455,7 @@ PyMethodDef functions[] = {
     {"_queue_callback", queue_callback_function, METH_O, nullptr},
     {"_set_package_prefix", set_prefix, METH_O, nullptr},
     {"_gradient_edge", gradient_edge_function, METH_O, nullptr},
+    {"_tensor_at_edge", (PyCFunction)(void (*)(void))tensor_at_edge, METH_FASTCALL, nullptr},
     {"_increment_version", increment_version, METH_O, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

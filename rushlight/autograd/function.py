@@ -5,9 +5,12 @@ import inspect
 
 from .. import _C
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "NestedIOFunction", "once_differentiable"]
 
 Tensor = _C.Tensor
+
+# apply() of a function with a vmap() of its own, inside vmap: func/_vmap.py puts it here, since nothing else needs it
+apply_batched = None
 
 
 class FunctionCtx:
@@ -72,6 +75,9 @@ class Function(FunctionCtx):
     tensor([2., 2.])
     """
 
+    # vmap() over the function: by its operators, unless there is a vmap() of its own. The flag says so explicitly.
+    generate_vmap_rule = False
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _give_backward_class(cls)
@@ -118,9 +124,26 @@ class Function(FunctionCtx):
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        """The function of a batch: (outputs, where their batch dimensions are).
+
+        Args:
+            info: info.batch_size and info.randomness.
+            in_dims: for each argument, its batch dimension, or None.
+        """
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args, **kwargs):
         """Runs forward() and records the call."""
+        if apply_batched is not None and cls.vmap is not Function.vmap:
+            batched = apply_batched(cls, args, kwargs)
+            if batched is not None:
+                return batched.apply(*args, **kwargs)
         if _C._forward_level() >= 0:
             from ._function_forward import apply_with_tangents
 
@@ -161,6 +184,18 @@ class InplaceFunction(Function):
     def __init__(self, inplace=False):
         super().__init__()
         self.inplace = inplace
+
+
+class NestedIOFunction(Function):
+    """The name of an old kind of function, with arguments in nests. What exists of it is what a Function has."""
+
+    def forward_extended(self, *input):
+        """To be overridden."""
+        raise NotImplementedError
+
+    def backward_extended(self, *grad_output):
+        """To be overridden."""
+        raise NotImplementedError
 
 
 class _DifferentiatedOnce(Function):

@@ -1,5 +1,6 @@
 """Jacobians, Hessians and their products with vectors, as functions of a function. All use backward passes; jvp and hvp
-differentiate a backward pass once more."""
+differentiate a backward pass once more. With vectorize=True the rows (or, in forward mode, the columns) of a Jacobian are
+computed together by vmap."""
 
 from .. import _C
 from .grad_mode import enable_grad
@@ -122,18 +123,40 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"):
     """Jacobian of func: shape (*output.shape, *input.shape), nested in tuples for several outputs or inputs.
 
+    Args:
+        create_graph: the result can be differentiated.
+        strict: an error where an output does not depend on an input, instead of zeros.
+        vectorize: all rows at once, by vmap, instead of one backward pass for each.
+        strategy: "reverse-mode", or "forward-mode", which is quicker where there are more outputs than inputs; the
+            latter only with vectorize.
+
     >>> rl.autograd.functional.jacobian(lambda x: x**2, rl.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
     from .. import stack, zeros, zeros_like
 
+    if strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError(
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs than '
+            'inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
+        )
+    if strategy == "forward-mode":
+        return _forward_jacobian(func, inputs, create_graph, strict, vectorize)
+    if vectorize and strict:
+        raise RuntimeError(
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. Please "
+            "either set `strict=False` or `vectorize=False`."
+        )
     with enable_grad():
         many_in, inputs = _as_tuple(inputs, "inputs", "jacobian")
         inputs = _inputs(inputs, create_graph)
         many_out, outputs = _as_tuple(func(*inputs), "outputs", "jacobian")
         result = []
         for output in outputs:
+            if vectorize and output.numel():
+                result.append(_all_rows(output, inputs, create_graph))
+                continue
             rows = [[] for _ in inputs]
             for k in range(output.numel()):
                 v = zeros_like(output).detach().contiguous()
@@ -158,6 +181,54 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     return result if many_out else result[0]
 
 
+def _all_rows(output, inputs, create_graph):
+    """The Jacobian of one output with respect to each input, by one batched backward pass."""
+    from .. import eye, zeros
+
+    shapes = [(*output.shape, *t.shape) for t in inputs]
+    if not output.requires_grad:
+        return tuple(zeros(shape, dtype=t.dtype) for shape, t in zip(shapes, inputs))
+    n = output.numel()
+    rows = grad(
+        output,
+        inputs,
+        eye(n, dtype=output.dtype).view(n, *output.shape),
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+        is_grads_batched=True,
+    )
+    return tuple(zeros(shape, dtype=t.dtype) if r is None else r.reshape(shape)
+                 for r, shape, t in zip(rows, shapes, inputs))  # fmt: skip
+
+
+def _forward_jacobian(func, inputs, create_graph, strict, vectorize):
+    for given, name in ((create_graph, "create_graph=True"), (strict, "strict=True")):
+        if given:
+            flag = name.partition("=")[0]
+            kind = NotImplementedError if flag == "create_graph" else RuntimeError
+            raise kind(
+                f'torch.autograd.functional.jacobian: `{name}` and `strategy="forward-mode"` are not supported together '
+                f'(yet). Please either set `{flag}=False` or `strategy="reverse-mode"`.'
+            )
+    if not vectorize:
+        raise NotImplementedError(
+            "Computing Jacobian using forward-AD or forward-over-reverse Hessian isonly implemented for `vectorize=True`."
+        )
+    from ..func import jacfwd
+
+    many_in, inputs = _as_tuple(inputs, "inputs", "jacobian")
+
+    def checked(*args):
+        return _as_tuple(func(*args), "outputs", "jacobian")[1]
+
+    many_out = isinstance(func(*inputs), (tuple, list))
+    result = jacfwd(checked, argnums=tuple(range(len(inputs))))(*inputs)
+    if not many_in:
+        result = tuple(r[0] for r in result)
+    return result if many_out else result[0]
+
+
 def _scalar(outputs, function):
     _, outputs = _as_tuple(outputs, "outputs", function)
     if len(outputs) != 1 or outputs[0].numel() != 1:
@@ -170,16 +241,35 @@ def _scalar(outputs, function):
 
 
 def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"):
-    """Second derivatives of a scalar function: the Jacobian of its gradient."""
+    """Second derivatives of a scalar function: the Jacobian of its gradient.
+
+    Args:
+        outer_jacobian_strategy: of that Jacobian; "forward-mode" only with vectorize.
+    """
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
     many, inputs = _as_tuple(inputs, "inputs", "hessian")
+
+    if outer_jacobian_strategy == "forward-mode":
+        from ..func import grad as gradient_of
+
+        slope = gradient_of(lambda *args: _scalar(func(*args), "hessian"), argnums=tuple(range(len(inputs))))
+        rows = _forward_jacobian(slope, inputs, create_graph, strict, vectorize)
+        return rows if many else rows[0][0]
 
     def gradient(*args):
         value = _scalar(func(*args), "hessian")
-        args = tuple(a if a.requires_grad else a.requires_grad_() for a in args)
         grads = grad(value, args, create_graph=True, allow_unused=True) if value.requires_grad else (None,) * len(args)
         return _like(grads, args, strict, "The output of the user-provided function is independent of an input.")
 
-    rows = jacobian(gradient, inputs, create_graph=create_graph, strict=strict)
+    rows = jacobian(
+        gradient,
+        inputs,
+        create_graph=create_graph,
+        strict=strict,
+        vectorize=vectorize,
+        strategy=outer_jacobian_strategy,
+    )
     return rows if many else rows[0][0]
 
 

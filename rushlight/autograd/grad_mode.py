@@ -110,3 +110,50 @@ class inference_mode(_C._inference_mode, _AsDecorator):
 
     def clone(self):
         return type(self)(self.mode)
+
+
+class set_multithreading_enabled(_AsDecorator):  # noqa: N801
+    """Whether backward may use several threads: kept, and without an effect, since it runs on the calling thread.
+
+    Args:
+        mode: True or False; works as a function, too.
+    """
+
+    _mode = True
+
+    def __init__(self, mode):
+        self.prev, self.mode = set_multithreading_enabled._mode, bool(mode)
+        set_multithreading_enabled._mode = self.mode
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exception):
+        set_multithreading_enabled._mode = self.prev
+
+    def clone(self):
+        return set_multithreading_enabled(self.mode)
+
+
+class enforce_grad_layout_policy(_AsDecorator):  # noqa: N801
+    """Whether gradients shall have the strides of their parameters: kept, and without an effect, since the first gradient
+    that arrives is taken as it is.
+
+    Args:
+        enable: True or False; works as a function, too.
+    """
+
+    _enabled = True
+
+    def __init__(self, enable=True):
+        self.prev, self.enable = enforce_grad_layout_policy._enabled, bool(enable)
+        enforce_grad_layout_policy._enabled = self.enable
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exception):
+        enforce_grad_layout_policy._enabled = self.prev
+
+    def clone(self):
+        return enforce_grad_layout_policy(self.enable)

@@ -6,6 +6,18 @@ import warnings
 from .. import _C
 
 Tensor = _C.Tensor
+
+
+def _tensors(given):
+    """Tensors, out of tensors and GradientEdges, one or several of them."""
+    if isinstance(given, Tensor):
+        return (given,)
+    if hasattr(given, "output_nr"):
+        return (_C._tensor_at_edge(given.node, given.output_nr),)
+    return tuple(_C._tensor_at_edge(x.node, x.output_nr) if hasattr(x, "output_nr") and not isinstance(x, Tensor)
+                 else x for x in given)  # fmt: skip
+
+
 _backward, _run_backward = _C._backward, _C._run_backward
 
 # Errors name the user's line: frames of the package itself are passed over.
@@ -25,7 +37,7 @@ def backward(
     """Adds the gradients of tensors to the .grad of the leaves they were computed from.
 
     Args:
-        tensors: one tensor or several, whose gradients are added up.
+        tensors: one tensor (or GradientEdge) or several, whose gradients are added up.
         grad_tensors: gradient of each; None for a scalar stands for one.
         retain_graph: keep what a second pass needs (default: create_graph).
         create_graph: record the pass, so that the gradients can be differentiated again.
@@ -51,9 +63,9 @@ def backward(
     if grad_tensors is None and inputs is None and isinstance(tensors, Tensor):
         _backward(tensors, bool(retain_graph), bool(create_graph))
         return
-    tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    tensors = _tensors(tensors)
     if inputs is not None:
-        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        inputs = _tensors(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     grads = _gradients(grad_tensors, len(tensors))
@@ -74,6 +86,7 @@ def grad(
     """Gradients of the sum of outputs with respect to inputs, without touching any .grad.
 
     Args:
+        outputs, inputs: tensors, or GradientEdges in the place of some.
         grad_outputs: gradient of each output; None for a scalar stands for one.
         retain_graph: keep what a second pass needs (default: create_graph).
         create_graph: record the pass, so that the gradients can be differentiated again.
@@ -104,13 +117,13 @@ def grad(
     keys = None
     if isinstance(inputs, dict):
         keys, inputs = tuple(inputs), tuple(inputs.values())
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    inputs = _tensors(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in inputs:
         if not isinstance(t, Tensor):
             raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    outputs = _tensors(outputs)
     grads = _gradients(grad_outputs, len(outputs))
     if is_grads_batched:
         results = _batched(outputs, grads, create_graph, inputs, allow_unused)

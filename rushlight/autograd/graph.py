@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import weakref
 from collections import namedtuple
 
 from .. import _C
@@ -52,6 +53,69 @@ class save_on_cpu(saved_tensors_hooks):
 
     def __init__(self, pin_memory=False, device_type="cuda"):
         super().__init__(lambda t: (t.device, t.cpu()), lambda packed: packed[1].to(packed[0]))
+
+
+class _AllowMutationOnSavedContext:
+    """The values that calls inside the context have saved."""
+
+    def __init__(self):
+        self.copies = weakref.WeakSet()
+
+    def clear(self):
+        """Forget them: backward is no longer possible."""
+        for copy in list(self.copies):
+            copy.value = None
+
+
+class _Copy:
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value):
+        self.value = value
+
+
+_allowing_mutation = None
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors():
+    """Inside, tensors that backward needs may be changed in place: what is saved are copies of their values.
+
+    Backward has to run inside, too.
+
+    >>> with rl.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     x = rl.ones(2, requires_grad=True)
+    ...     y = x.clone()
+    ...     out = (y * y).sum()
+    ...     y.zero_()
+    ...     out.backward()
+    tensor([0., 0.], grad_fn=<ZeroBackward0>)
+    >>> x.grad
+    tensor([2., 2.])
+    """
+    global _allowing_mutation
+    if _allowing_mutation is not None:
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    context = _AllowMutationOnSavedContext()
+
+    def pack(t):
+        copy = _Copy(t.detach().clone())
+        context.copies.add(copy)
+        return copy
+
+    def unpack(copy):
+        if _allowing_mutation is not context or copy.value is None:
+            raise AssertionError("Trying to backward outside of the 'allow_mutation_on_saved_tensors' contextin which the "
+                                 "graph was originally recorded.")  # fmt: skip
+        return copy.value
+
+    with saved_tensors_hooks(pack, unpack):
+        _allowing_mutation = context
+        try:
+            yield context
+        finally:
+            _allowing_mutation = None
+            context.clear()
 
 
 @contextlib.contextmanager

@@ -2,10 +2,13 @@
 _batch_rules.py; here are the arguments and results."""
 
 import functools
+from collections import namedtuple
 
 from .. import _C
+from ..autograd import function as _function
+from ..autograd import set_grad_enabled
 from ._batch_rules import set_hook
-from ._batched import Level, NotBatchable, batched_of, levels, slices, wrap
+from ._batched import Level, NotBatchable, batched_of, levels, slices, unwrap, wrap
 from ._tree import describe, flatten, leaves_of
 
 Tensor = _C.Tensor
@@ -98,6 +101,64 @@ def _slice_by_slice(func, values, dims, build, kwargs, size, out_dims, randomnes
     places = _out_dims(func, out_dims, results[0])
     columns = zip(*[leaves_of(r) for r in results])
     return flatten(results[0])[1](iter([c[0] if d is None else _C.stack(c, d) for c, d in zip(columns, places)]))
+
+
+# ---- custom functions with a rule of their own ----
+
+VmapInfo = namedtuple("VmapInfo", ["batch_size", "randomness"])
+
+
+def _apply_batched(cls, args, kwargs):
+    """A Function whose forward() is the rule of cls for the innermost vmap; None where no argument is batched there."""
+    if not levels:
+        return None
+    level = levels[-1]
+    if not any(unwrap(x, level)[1] for x in leaves_of((args, kwargs))):
+        return None
+    advice = "For more details, please see https://pytorch.org/docs/main/notes/extending.func.html"
+    if cls.generate_vmap_rule:
+        raise RuntimeError(
+            f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap "
+            "staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid "
+            f"ambiguity. {advice}"
+        )
+    if cls.setup_context is _function.Function.setup_context:
+        raise RuntimeError(
+            "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must "
+            f"override the setup_context staticmethod. {advice}"
+        )
+
+    recording = _C.is_grad_enabled()  # what is recorded on the values belongs to the world outside vmap
+
+    def forward(*inner):
+        flat, build = flatten(inner)
+        parts = [unwrap(x, level) for x in flat]
+        dims = build(iter([0 if batched else None for _, batched in parts]))
+        levels.remove(level)
+        set_hook()
+        try:
+            with set_grad_enabled(recording):
+                rule = cls.vmap(VmapInfo(level.size, level.randomness), dims, *build(iter([v for v, _ in parts])))
+                if not (isinstance(rule, tuple) and len(rule) == 2):
+                    raise RuntimeError(
+                        f"Expected the vmap staticmethod to have two returns, an output and out_dims, got {rule!r}"
+                    )
+                output, places = rule
+                values, build_out = flatten(output)
+                places = _spread(places, output)
+                if places is None:
+                    raise ValueError(f"{cls.__name__}.vmap: out_dims does not have the structure of the output")
+                values = [x if d is None else x.movedim(d, 0) for x, d in zip(values, places)]
+        finally:
+            levels.append(level)
+            set_hook()
+        return build_out(iter([wrap(x, level, d is not None) for x, d in zip(values, places)]))
+
+    return type(cls.__name__, (cls,), {"forward": staticmethod(forward), "vmap": _function.Function.vmap,
+                                       "__module__": cls.__module__})  # fmt: skip
+
+
+_function.apply_batched = _apply_batched
 
 
 # ---- dimensions ----
