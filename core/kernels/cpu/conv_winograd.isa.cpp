@@ -255,14 +255,14 @@ void multiply(const float* weight, int outputs, const float* input, int64_t inpu
 
 // False when an output is not finite.
 bool conv_winograd(const WinogradConv& c) {
-  constexpr int64_t most_weights = 4 << 20, input_room = 1 << 18;  // floats
+  constexpr int64_t most_weights = 5 << 20, most_inputs = 1 << 18;  // floats
   const int64_t rows_of_tiles = ceil_div(c.hout, 2), columns_of_tiles = ceil_div(c.wout, 2);
   const int64_t tiles = c.n * rows_of_tiles * columns_of_tiles;
   const int rows = rows_per_tile(c.cout, tile_rows);
 
   // Blocks of equal size in whole vectors, as many for each thread.
   const int64_t threads = in_parallel() ? 1 : num_threads();
-  const int64_t limit = most(1, least(8, input_room / (16 * nr * c.cin))) * (nr / w);  // vectors per block
+  const int64_t limit = most(64, least(256, most_inputs / (16 * c.cin))) / w;  // vectors per block
   const int64_t vectors = ceil_div(tiles, w);
   const int64_t blocks = least(vectors, ceil_div(ceil_div(vectors, limit), threads) * threads);
   const int64_t width_of_block = ceil_div(ceil_div(vectors, blocks) * w, nr) * nr;  // room, in tiles
