@@ -39,11 +39,6 @@ KNOWN = {
         "0dim_with_python_scalar complex float16": "complex32 is not there",
         "float16 complex64 0-d": "complex32 is not there",
         "float16 complex128 0-d": "complex32 is not there",
-        **{
-            f"{name} complex64": "not implemented, or another kind of error"
-            for name in ("argmax", "std", "median", "logsumexp", "var", "mode", "unique")
-        },
-        "median bool": "works here",
     },
 }  # fmt: skip
 

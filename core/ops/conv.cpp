@@ -361,6 +361,8 @@ const Op& convolution = def({
     .cpu =
         [](Call& c) {
           size_t n = std::max<int64_t>(c.in(weight).ndim() - 2, 0);
+          if (is_complex(c.in(input).dtype()) && is_complex(c.in(weight).dtype()))
+            return convolve_parts(c, n);
           Dims s = repeated(c.ints(stride), n), p = repeated(c.ints(padding), n),
                d = repeated(c.ints(dilation), n), extra = repeated(c.ints(output_padding), n);
           Value args[] = {c.arg(0), c.arg(1), c.arg(2), s, p, d, c.arg(transposed), extra, c.arg(groups)};

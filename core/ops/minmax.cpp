@@ -219,6 +219,9 @@ template <bool Max> const Op& def_all(const char* sig, const char* doc, const ch
       .samples = {"x(2,3)", "ties(3,4)", "x()"},
   });
 }
+void refuse_complex(const Call& c) {
+  if (is_complex(c.in(0).dtype())) throw runtime_error(c.op.name, "(): does not support complex input");
+}
 template <bool Max> const Op& def_dim(const char* sig, const char* doc, const char* grad_name) {
   return def({
       .sig = sig,
@@ -226,6 +229,7 @@ template <bool Max> const Op& def_dim(const char* sig, const char* doc, const ch
       .family = reduction,
       .rule =
           [](Call& c) {
+            refuse_complex(c);
             Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
             check_not_empty(c, dims, true);
             Dims sizes = reduced_sizes(c.in(0).sizes(), dims, c.b(2));
@@ -274,6 +278,7 @@ template <bool Max> const Op& def_arg(const char* sig, const char* doc, const ch
           [](Call& c) {
             if (c.in(0).dtype() == Dtype::boolean)
               throw runtime_error(c.op.name, "(): does not support bool input");
+            refuse_complex(c);
             Dims dims = reduced_dims(c.arg(1), c.in(0).ndim());
             check_not_empty(c, dims, c.has(1));
             c.out_meta(0, Dtype::i64,

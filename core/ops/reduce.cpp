@@ -410,9 +410,26 @@ template <class T> struct Deviation {
   RL_INLINE Acc combine(Acc a, Acc b) const { return a + b; }
 };
 
+// The variance of complex numbers is real: that of the real parts plus that of the imaginary ones.
+void complex_variance(Call& c, const Dims& dims, double correction, bool root, bool with_mean) {
+  GradMode off(false);
+  static const Op &average = find_op("mean", "dim"), &total = find_op("sum", "dim");
+  const Tensor& x = c.in(0);
+  double n = 1;
+  for (auto d : dims) n *= x.size(d);
+  Tensor mean = dims.empty() ? x : average.call({x, dims, true}), part = abs.call({x - mean});
+  Tensor squares = part * part;
+  if (!dims.empty()) squares = total.call({squares, dims, true});
+  Tensor value = squares / std::max(n - correction, 0.0);
+  if (root) value = sqrt.call({value});
+  copy(c.out(), reshape(value, c.out().sizes()));
+  if (with_mean) copy(c.out(1), reshape(mean, c.out(1).sizes()));
+}
+
 // Two passes per row: the mean, then the squared deviations.
 void variance_kernel(Call& c, const Dims& dims, double correction, bool root, bool with_mean) {
   Tensor in = c.in(0);
+  if (is_complex(in.dtype())) return complex_variance(c, dims, correction, root, with_mean);
   Dtype as = in.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
   if (in.dtype() != as) {
     Tensor converted = empty_like(in, as);
@@ -453,7 +470,6 @@ double correction_of(const Value& v) { return v ? v.as_double() : 1; }
 
 void variance_rule(Call& c, const Value& dim, double correction, bool keepdim, bool with_mean) {
   const Tensor& t = c.in(0);
-  if (is_complex(t.dtype())) throw not_implemented(c.op.name, ": complex input is not implemented");
   if (!differentiable(t.dtype()))
     throw runtime_error("std and var only support floating point and complex dtypes");
   Dims sizes = reduced_sizes(t.sizes(), reduced_dims(dim, t.ndim()), keepdim);
@@ -463,7 +479,7 @@ void variance_rule(Call& c, const Value& dim, double correction, bool keepdim, b
     warn(cat_text(c.op.name,
                   "(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
                   "factor (input numel divided by output numel)."));
-  c.out_meta(0, t.dtype(), sizes);
+  c.out_meta(0, real_of(t.dtype()), sizes);
   if (with_mean) c.out_meta(1, t.dtype(), sizes);
 }
 
@@ -610,7 +626,7 @@ const Op& logsumexp = def({
           static const Op& total = find_op("sum", "dim");
           if (dims.empty()) return copy(c.out(), x);
           if (!x.numel()) return copy(c.out(), log.call({total.call({x, dims, c.b(2)})}));
-          Tensor top = amax.call({x, dims, true});
+          Tensor top = amax.call({is_complex(x.dtype()) ? real.call({x}) : x, dims, true});
           top = masked_fill.call({top, logical_not.call({isfinite.call({top})}), 0});
           Tensor r = log.call({total.call({exp.call({x - top}), dims, true})}) + top;
           copy(c.out(), c.b(2) ? r : reshape(r, c.out().sizes()));
@@ -619,7 +635,9 @@ const Op& logsumexp = def({
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());
       Tensor out = restore_dims(c.out(), c.in_sizes(0), dims, c.b(2));
-      return {expand_back(g, c.in_sizes(0), dims, c.b(2)) * exp.call({c.in(0) - out})};
+      Tensor share = exp.call({c.in(0) - out});
+      if (is_complex(share.dtype())) share = conj.call({share});
+      return {expand_back(g, c.in_sizes(0), dims, c.b(2)) * share};
     },
     .ref = "np.log(np.sum(np.exp(input), axis=dim, keepdims=keepdim))",
     .samples = {"x(2,3), 1", "x(2,3,4), (0,2), keepdim=True"},

@@ -195,12 +195,26 @@ const Op& cumprod = def({
     .ref = "np.cumprod(input, axis=dim)",
     .samples = {"x(2,3), 1", "x(4,), 0"},
 });
+namespace {
+// log(exp(a) + exp(b))
+c128 log_of_sum(c128 a, c128 b) {
+  const c128 top = a.real() < b.real() ? b : a, low = a.real() < b.real() ? a : b;
+  if (low != low || top != top) return {NAN, NAN};
+  if (std::isinf(top.real()) && top.real() == low.real())
+    return top.real() < 0 ? low : std::log(std::exp(a) + std::exp(b));
+  const c128 r = std::exp(low - top);
+  return {top.real() + 0.5 * std::log1p(r.real() * (2 + r.real()) + r.imag() * r.imag()),
+          top.imag() + std::atan2(r.imag(), 1 + r.real())};
+}
+}  // namespace
+
 const Op& logcumsumexp = def({
     .sig = "logcumsumexp(Tensor input, int dim) -> Tensor",
     .doc = "log(cumsum(exp(input))) along dim, computed without overflow.",
     .rule =
         [](Call& c) {
-          if (!is_float(c.in(0).dtype())) throw_unsupported("logcumsumexp_out_cpu", c.in(0).dtype());
+          Dtype d = c.in(0).dtype();
+          if (!is_float(d) && !is_complex(d)) throw_unsupported("logcumsumexp_out_cpu", d);
           wrap_dim(c.i(1), c.in(0).ndim());
           c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
         },
@@ -224,6 +238,14 @@ const Op& logcumsumexp = def({
                   y[i] = convert<T>(acc);
                 }
               });
+            } else if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>) {
+              const T* x = rows.data<T>();
+              T* y = to.data<T>();
+              each_of_rows(count, n, [&](int64_t k) {
+                c128 acc(-INFINITY, 0);
+                for (int64_t i = k * n; i < (k + 1) * n; ++i)
+                  y[i] = convert<T>(acc = log_of_sum(acc, convert<c128>(x[i])));
+              });
             }
           });
           put_rows(c.out(), to, d);
@@ -231,7 +253,9 @@ const Op& logcumsumexp = def({
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {
       int64_t d = wrap_dim(c.i(1), g.ndim());
-      return {exp.call({c.in(0)}) * reversed_cumsum(g * exp.call({-c.out()}), d)};
+      Tensor risen = exp.call({c.in(0)}), sunk = exp.call({-c.out()});
+      if (is_complex(g.dtype())) risen = conj.call({risen}), sunk = conj.call({sunk});
+      return {risen * reversed_cumsum(g * sunk, d)};
     },
     .ref = "np.log(np.cumsum(np.exp(input), axis=dim))",
     .samples = {"x(2,3), 1", "x(4,), 0"},
@@ -257,7 +281,7 @@ template <bool Max> const Op& def_cumulative(const char* sig, const char* doc) {
             int64_t* where = at.data<int64_t>();
             visit(c, rows.dtype(), [&]<class T>() {
               if constexpr (std::is_same_v<T, c64> || std::is_same_v<T, c128>)
-                throw_unsupported("cummax_cummin_cpu", dtype_of<T>);
+                throw_unsupported(Max ? "cummax_cpu" : "cummin_cpu", dtype_of<T>);
               else {
                 const T* x = rows.data<T>();
                 T* y = to.data<T>();

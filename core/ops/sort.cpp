@@ -39,8 +39,20 @@ Tensor sortable(const Tensor& t) {
   copy(out, t);
   return out;
 }
+// Complex numbers have no order. PyTorch has its own words for each operator; the names are those of its kernels.
 void refuse_complex(const Call& c) {
-  if (is_complex(c.in(0).dtype())) throw runtime_error(c.op.name, "(): input tensor must be non-complex");
+  Dtype d = c.in(0).dtype();
+  const std::string& name = c.op.name;
+  if (is_complex(d) && (name == "sort" || name == "argsort"))
+    throw runtime_error(" Sort does not support complex dtypes on CPU");
+  if (is_complex(d) && name == "topk") throw runtime_error(" topk does not support complex dtypes on CPU");
+  if (d == Dtype::boolean && name == "topk") throw runtime_error("topk does not support bool dtypes on CPU");
+  const bool median = name == "median" || name == "nanmedian";
+  if (!is_complex(d) && !(d == Dtype::boolean && (median || name == "kthvalue"))) return;
+  throw_unsupported(median              ? (c.op.nouts > 1 ? "median_out" : "median_cpu")
+                    : name == "_unique" ? "unique"
+                                        : (name + "_cpu").c_str(),
+                    d);
 }
 
 // One row at a time: f(const T* row, n, T* values, int64_t* indices) writes m results.

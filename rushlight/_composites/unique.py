@@ -36,6 +36,8 @@ def _chosen(values, inverse, counts, return_inverse, return_counts):
 def _unique_slices(input, dim, return_inverse, return_counts, consecutive):
     import numpy as np
 
+    if input.is_complex():
+        raise NotImplementedError(f"\"unique_dim\" not implemented for '{input.dtype._scalar_name}'")
     rows = input.detach().movedim(dim, 0)
     flat = rows.reshape(rows.shape[0], -1).numpy()
     if consecutive:
