@@ -9,9 +9,10 @@
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-// Items per chunk so that a chunk is worth handing to another thread.
+// Items per chunk so that a chunk is worth handing to another thread. A product of a row costs what reading the matrix costs:
+// two threads read it from two second-level caches.
 int64_t gemv_grain(int64_t items, double flops) {
-  return flops < 1e6 ? items : most(1, static_cast<int64_t>(1.5e5 / (flops / static_cast<double>(items))));
+  return flops < 8e4 ? items : most(1, static_cast<int64_t>(4e4 / (flops / static_cast<double>(items))));
 }
 
 // y[vectors * width] (+)= x[k] * B[k, vectors * width]; with `tail` only its last vector's first lanes exist.
@@ -128,8 +129,12 @@ void row_times_columns(const Product& g) {
         Vec<T> sum = {}, block[w];
         int64_t i = p;
         for (; i + w <= stop; i += w) {
+// The next group's columns are fetched meanwhile: their runs are too short for the hardware to see them coming.
 #pragma GCC unroll 16
-          for (int q = 0; q < w; q++) block[q] = load(column[q] + i);
+          for (int q = 0; q < w; q++) {
+            block[q] = load(column[q] + i);
+            __builtin_prefetch(column[q] + w * g.b_col + i);
+          }
           transpose<T>(block);
 #pragma GCC unroll 16
           for (int q = 0; q < w; q++) sum = fma(splat(x[(i + q) * g.a_col]), block[q], sum);
