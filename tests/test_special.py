@@ -74,3 +74,24 @@ def test_dtypes():
         S.gammainc(T([1]), T([2]))
     assert S.erfcx(torch.empty(0)).shape == (0,)
     assert S.zeta(T(2.0), 1).shape == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_logsumexp_of_infinities_and_any_dimensions(dtype):
+    inf, nan = math.inf, math.nan
+    rows = torch.tensor(
+        [[inf, 1, 2], [-inf, -inf, -inf], [-inf, 0, 0], [inf, nan, 1], [-inf, inf, 3], [nan, 1, 2]],
+        dtype=dtype,
+    )
+    found = rows.logsumexp(1).double().numpy()
+    np.testing.assert_allclose(
+        found, [inf, -inf, math.log(2), nan, inf, nan], rtol=4e-3 if dtype == torch.bfloat16 else 1e-6
+    )
+    assert rows[:, :0].logsumexp(1).tolist() == [-inf] * 6
+    x = np.random.default_rng(0).normal(size=(3, 20, 4, 5)) * 30
+    for dims in [(0,), (1, 3), (0, 2), (3,), (0, 1, 2, 3)]:
+        t = torch.from_numpy(x).to(dtype)
+        want = np.log(np.exp(t.double().numpy()).sum(dims))
+        np.testing.assert_allclose(
+            t.logsumexp(dims).double().numpy(), want, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5
+        )

@@ -1,7 +1,8 @@
 // What training does to lists of parameters and gradients, in one call each: norm, scaling, optimizer steps.
 // The optimizer steps go over memory once. Every element goes through the same operations, rounded
 // in the same places, as in the rules written with tensors in optim/adam.py and optim/sgd.py: the results are equal bit for bit.
-// A step that the kernels do not take (recorded, strided, complex or 16-bit) changes nothing and returns an empty list.
+// A step that the kernels do not take (recorded, strided, sparse, complex or 16-bit) changes nothing and returns an empty
+// list; a step taken returns the first parameter.
 #include <cmath>
 #include <type_traits>
 
@@ -20,7 +21,8 @@ using Tensors = std::span<const Tensor>;
 constexpr int64_t grain = 16384;
 
 bool fits(const Tensor& t, const Tensor& p) {
-  return t && t.contiguous() && t.dtype() == p.dtype() && t.numel() == p.numel() && !t.is_meta();
+  return t && !t->delegate && t.contiguous() && t.dtype() == p.dtype() && t.numel() == p.numel() &&
+         !t.is_meta();
 }
 
 // All lists are as long as params (or empty, where that is allowed) and laid out like them.
@@ -196,8 +198,8 @@ const Op& fused_adam_ = def({
            "Tensor[] steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool "
            "amsgrad, bool maximize, "
            "bool decoupled) -> Tensor[]",
-    .doc = "One step of Adam, or of AdamW with decoupled. Returns the parameters; nothing where it does not "
-           "take the tensors.",
+    .doc = "One step of Adam, or of AdamW with decoupled. Returns the first parameter; nothing where it does "
+           "not take the tensors.",
     .forms = Forms::function,
     .cpu =
         [](Call& c) {
@@ -221,7 +223,7 @@ const Op& fused_adam_ = def({
             for (auto& t : {p, means[i], squares[i]}) wrote(t);
             if (!largest.empty()) wrote(largest[i]);
           }
-          give_back(c, params);
+          if (!params.empty()) c.outs.push_back(params[0]);
         },
     .composite = true,
     .modules = "nn",
@@ -231,9 +233,8 @@ const Op& fused_sgd_ = def({
     .sig = "_fused_sgd_(Tensor[] params, Tensor[] grads, Tensor[] momentum_buffers, *, float lr, float "
            "momentum, float dampening, "
            "float weight_decay, bool nesterov, bool maximize) -> Tensor[]",
-    .doc = "One step of SGD; momentum_buffers is empty where momentum is 0. Returns the parameters; nothing "
-           "where it does not take "
-           "the tensors.",
+    .doc = "One step of SGD; momentum_buffers is empty where momentum is 0. Returns the first parameter; "
+           "nothing where it does not take the tensors.",
     .forms = Forms::function,
     .cpu =
         [](Call& c) {
@@ -252,7 +253,7 @@ const Op& fused_sgd_ = def({
             wrote(p);
             if (!buffers.empty()) wrote(buffers[i]);
           }
-          give_back(c, params);
+          if (!params.empty()) c.outs.push_back(params[0]);
         },
     .composite = true,
     .modules = "nn",

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/cpu/softmax.h"
 #include "kernels/mathfn.h"
 #include "kernels/reduce.h"
 #include "op/warn.h"
@@ -607,6 +608,21 @@ const Op& std_mean = def({
     .samples = {"x(4,3), 0", "x(2,3)"},
 });
 
+namespace {
+// Complex numbers have no rows of vectors: written with tensors.
+void complex_logsumexp(Call& c, const Dims& dims) {
+  const Tensor& x = c.in(0);
+  GradMode off(false);
+  static const Op& amax = find_op("amax");
+  static const Op& total = find_op("sum", "dim");
+  if (!x.numel()) return copy(c.out(), log.call({total.call({x, dims, c.b(2)})}));
+  Tensor top = amax.call({real.call({x}), dims, true});
+  top = masked_fill.call({top, logical_not.call({isfinite.call({top})}), 0});
+  Tensor r = log.call({total.call({exp.call({x - top}), dims, true})}) + top;
+  copy(c.out(), c.b(2) ? r : reshape(r, c.out().sizes()));
+}
+}  // namespace
+
 const Op& logsumexp = def({
     .sig = "logsumexp(Tensor input, int[] dim, bool keepdim=False) -> Tensor",
     .doc = "log(sum(exp(input))) over dim, computed without overflow.",
@@ -618,18 +634,30 @@ const Op& logsumexp = def({
         },
     .cpu =
         [](Call& c) {
-          Tensor x = c.in(0);
-          Dims dims = reduced_dims(c.arg(1), x.ndim());
-          GradMode off(false);
-          if (x.dtype() != c.out().dtype()) x = to_dtype.call({x, c.out().dtype()});
-          static const Op& amax = find_op("amax");
-          static const Op& total = find_op("sum", "dim");
-          if (dims.empty()) return copy(c.out(), x);
-          if (!x.numel()) return copy(c.out(), log.call({total.call({x, dims, c.b(2)})}));
-          Tensor top = amax.call({is_complex(x.dtype()) ? real.call({x}) : x, dims, true});
-          top = masked_fill.call({top, logical_not.call({isfinite.call({top})}), 0});
-          Tensor r = log.call({total.call({exp.call({x - top}), dims, true})}) + top;
-          copy(c.out(), c.b(2) ? r : reshape(r, c.out().sizes()));
+          const Tensor &x = c.in(0), &out = c.out();
+          const Dims dims = reduced_dims(c.arg(1), x.ndim());
+          if (dims.empty()) return copy(out, x);
+          if (is_complex(x.dtype())) return complex_logsumexp(c, dims);
+          if (!out.numel()) return;
+          if (!x.numel()) return fill(out, Value(-HUGE_VAL));
+          // the dimensions that stay, then those that go, in a dtype that has kernels
+          Dims sizes, strides;
+          for (bool goes : {false, true})
+            for (int64_t d = 0; d < x.ndim(); ++d)
+              if ((std::find(dims.begin(), dims.end(), d) != dims.end()) == goes)
+                sizes.push_back(x.size(d)), strides.push_back(x.stride(d));
+          const Dtype narrow = out.dtype(), wide = narrow == Dtype::f64 ? Dtype::f64 : Dtype::f32;
+          Tensor rows = alias(x, sizes, strides, x.offset()), sums = out;
+          if (x.dtype() != wide || !rows.contiguous()) {
+            Tensor packed_rows = empty(sizes, wide);
+            copy(packed_rows, rows);
+            rows = packed_rows;
+          }
+          if (narrow != wide) sums = empty(out.sizes(), wide);
+          visit_float(wide, [&]<class T>() {
+            cpu::logsumexp(out.numel(), x.numel() / out.numel(), rows.data<T>(), sums.data<T>());
+          });
+          if (narrow != wide) copy(out, sums);
         },
     .saves = save(In0 | Out),
     .grad = [](const Call& c, const Tensor& g) -> Grads {

@@ -437,7 +437,30 @@ PyObject* become_view_function(PyObject*, PyObject* const* args, Py_ssize_t n) {
   });
 }
 
+// What an optimiser's step asks of every parameter, in one call.
+PyObject* with_gradients_function(PyObject*, PyObject* o) {
+  return guarded([&]() -> PyObject* {
+    Py all(checked(PySequence_Fast(o, "_with_gradients expects a sequence of Tensors")));
+    Py params(checked(PyList_New(0))), grads(checked(PyList_New(0)));
+    bool plain = true;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(all.get()); ++i) {
+      PyObject* p = PySequence_Fast_GET_ITEM(all.get(), i);
+      if (!is_tensor(p)) throw type_error("_with_gradients expects a sequence of Tensors");
+      Py grad(get_grad(as_tensor(p)));
+      if (grad.get() == Py_None) continue;
+      plain &= !as_tensor(grad.get())->delegate;
+      if (PyList_Append(params.get(), p) < 0 || PyList_Append(grads.get(), grad.get()) < 0)
+        throw PythonError();
+    }
+    return PyTuple_Pack(3, params.get(), grads.get(), plain ? Py_True : Py_False);
+  });
+}
+
 PyMethodDef functions[] = {
+    {"_with_gradients", with_gradients_function, METH_O,
+     "_with_gradients(tensors): (those that have a gradient, the gradients, whether none of these is sparse "
+     "or "
+     "quantised)."},
     {"_show_history_as", (PyCFunction)(void (*)(void))show_history_as_function, METH_FASTCALL,
      "_show_history_as(tensor, name): the tensor, whose grad_fn goes by that name if it is a recorded "
      "operator."},

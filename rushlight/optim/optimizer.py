@@ -7,6 +7,7 @@ from copy import deepcopy
 
 import rushlight as rl
 from rushlight import Tensor
+from rushlight._C import _with_gradients
 from rushlight.utils.hooks import RemovableHandle
 
 _GLOBAL_PRE_HOOKS = OrderedDict()
@@ -223,9 +224,8 @@ class Optimizer:
     def _gather(self, group):
         """The parameters of a group that have a gradient, the gradients (negated when maximising), the states (an empty
         list where the rule keeps none)."""
-        params = [p for p in group["params"] if p.grad is not None]
-        grads = [p.grad for p in params]
-        if True in [grad.is_sparse for grad in grads]:
+        params, grads, plain = _with_gradients(group["params"])
+        if not plain and True in [grad.is_sparse for grad in grads]:
             self._refuse_sparse()
         states = []
         if self._keeps_state(group):

@@ -86,9 +86,8 @@ def _update(params, grads, buffers, *, lr, momentum, dampening, weight_decay, ne
 
     The kernel does the same operations in one pass; what it does not take is left to the tensors below.
     """
-    sparse = True in [grad.is_sparse for grad in grads]
     new = [b for b in buffers if b is None]  # not `None in`, which would ask tensors whether they equal it
-    if not new and not sparse and _fused_sgd_(
+    if not new and _fused_sgd_(
         params, grads, buffers, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
         nesterov=nesterov, maximize=False,
     ):  # fmt: skip

@@ -126,9 +126,29 @@ void softmax_backward(const SoftmaxShape& s, bool log, const T* gy, const T* y, 
       });
 }
 
+namespace {
+template <class T>
+RL_INLINE T logsumexp_row(int64_t n, const T* x) {
+  T top = row_maximum(n, x);
+  if (fn::abs(top) < -minus_infinity<T>) return fn::log(row_exp_sum(n, top, x)) + top;
+  for (int64_t j = 0; j < n; ++j) top = fn::maximum(top, x[j]);  // one infinity, unless there is a nan
+  return top;
+}
+}  // namespace
+
+template <class T>
+void logsumexp(int64_t rows, int64_t length, const T* x, T* y) {
+  parallel_for(rows, std::max<int64_t>(1, 8192 / length), [&](int64_t begin, int64_t end) {
+    with_isa([=] {
+      for (int64_t r = begin; r < end; ++r) y[r] = logsumexp_row(length, x + r * length);
+    });
+  });
+}
+
 #define INSTANTIATE(T) \
   template void softmax(const SoftmaxShape&, bool, const T*, T*); \
-  template void softmax_backward(const SoftmaxShape&, bool, const T*, const T*, T*);
+  template void softmax_backward(const SoftmaxShape&, bool, const T*, const T*, T*); \
+  template void logsumexp(int64_t, int64_t, const T*, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 
