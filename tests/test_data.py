@@ -134,17 +134,6 @@ def test_random_split_draws_one_permutation():
         random_split([1], [0.5, 0.5])
 
 
-def test_datapipes_are_named_as_missing():
-    assert not isinstance(Stream(2), data.IterDataPipe)
-    with pytest.raises(NotImplementedError, match="datapipes are not part of rushlight"):
-
-        class Pipe(data.IterDataPipe):
-            pass
-
-    with pytest.raises(NotImplementedError, match="datapipes are not part of rushlight"):
-        data.MapDataPipe()
-
-
 # ---- samplers
 
 

@@ -11,6 +11,7 @@ from rushlight import _random_state
 
 from ._utils.collate import default_collate, default_convert
 from ._utils.fetch import IterableFetcher, MapFetcher
+from .datapipes.datapipe import IterDataPipe, set_shuffle
 from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
@@ -113,7 +114,7 @@ class DataLoader:
         self.worker_kind = worker_kind
         self._iterable = isinstance(dataset, IterableDataset)
         if self._iterable:
-            self._refuse_order_of_stream(shuffle, sampler, batch_sampler)
+            self._refuse_order_of_stream(dataset, shuffle, sampler, batch_sampler)
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
@@ -147,7 +148,11 @@ class DataLoader:
         self.check_worker_number_rationality()
 
     @staticmethod
-    def _refuse_order_of_stream(shuffle, sampler, batch_sampler):
+    def _refuse_order_of_stream(dataset, shuffle, sampler, batch_sampler):
+        if isinstance(dataset, IterDataPipe):
+            if shuffle is not None:
+                set_shuffle(dataset, shuffle)
+            shuffle = None
         given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
         for name, value in given.items():
             if value is not None:
