@@ -2,11 +2,13 @@
 // copy of the addend; a beta of 0 ignores the addend, NaN or not.
 #include "autograd/node.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/parallel.h"
 #include "ops/dense.h"
 #include "ops/matmul.h"
 #include "ops/ops.h"
 #include "ops/view.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rushlight::ops {
@@ -28,8 +30,13 @@ Tensor scaled(const Tensor& g, const Value& by) {
 // out = t, broadcast
 void spread(const Tensor& out, const Tensor& t) {
   if (t.ndim() == 1 && t.contiguous() && out.contiguous() && out.ndim() == 2 && t.size(0) == out.size(1)) {
-    size_t row = t.nbytes();
-    for (int64_t i = 0; i < out.size(0); ++i) std::memcpy(out.raw() + i * row, t.raw(), row);
+    const size_t row = t.nbytes();
+    const char* from = t.raw();
+    char* to = out.raw();
+    parallel_for(out.size(0), std::max<int64_t>(1, (64 << 10) / std::max<size_t>(1, row)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) std::memcpy(to + i * row, from, row);
+                 });
     return;
   }
   rushlight::copy(out, t);

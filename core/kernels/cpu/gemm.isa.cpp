@@ -29,54 +29,60 @@ int64_t grain(int64_t items, double work) {
 template <class S, class T>
 void unpacked(const Product& g, const T* a) {
   constexpr int nr = tile_columns<T>;
-  constexpr int64_t m_block = 512;
   const auto* b = static_cast<const S*>(g.b);
   auto* c = static_cast<T*>(g.c);
   // Rows of A whole pages apart meet in one set of the first-level cache, which holds eight of them.
   const bool aligned_rows = g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
-  const int rows = rows_per_tile(least(g.m, m_block), aligned_rows ? least(8, few_rows) : few_rows);
+  const int most_rows = aligned_rows ? least(8, few_rows) : few_rows;
   // Rows of B far apart share cache sets and pages; they are worth packing unless read only once.
   const bool in_place =
       same<S, T> && g.b_col == 1 &&
-      (g.m <= few_rows || (g.b_row > 0 && g.b_row * static_cast<int64_t>(sizeof(T)) <= 2048));
-  const int64_t panels = ceil_div(g.n, nr), blocks = ceil_div(g.m, m_block), jobs = panels * blocks;
-  for (int64_t p = 0; p < g.k; p += k_block) {
+      (g.m <= few_rows || (g.b_row > 0 && g.b_row * static_cast<int64_t>(sizeof(T)) <= 512));
+  const int64_t panels = ceil_div(g.n, nr), threads = in_parallel() ? 1 : num_threads();
+  // Blocks of rows: for the cache, and where there are few panels for the threads.
+  const int64_t least_blocks = in_place && flops(g) > 2e6 ? ceil_div(2 * threads, panels) : 1;
+  const int64_t m_block = most(least(g.m, most_rows), least(512, ceil_div(g.m, least_blocks)));
+  const int rows = rows_per_tile(least(g.m, m_block), most_rows);
+  const int64_t blocks = ceil_div(g.m, m_block), jobs = panels * blocks;
+  const auto pack = [&](int64_t panel, int64_t p, int64_t depth, T* to) {
+    const S* from = b + p * g.b_row + panel * nr * g.b_col;
+    pack_b(from, g.b_row, g.b_col, depth, least(nr, g.n - panel * nr), to);
+  };
+  const auto multiply = [&](int64_t job, int64_t p, int64_t depth, const T* panel_b, int64_t ldb) {
+    const int64_t j = job % panels * nr, first = job / panels * m_block, last = least(g.m, first + m_block);
+    TileArgs<T> t{depth,   nullptr, g.a_row, g.a_col, panel_b,       ldb,
+                  nullptr, nullptr, g.c_row, 0,       g.add || p > 0};
+    t.columns = static_cast<int>(least(nr, g.n - j));
+    for (int64_t i = first; i < last; i += rows) {
+      t.a = a + i * g.a_row + p * g.a_col;
+      t.c = c + i * g.c_row + j;
+      tile_strided(static_cast<int>(least(rows, last - i)), t);
+    }
+  };
+  if (in_place || blocks == 1) {
+    parallel_for(jobs, grain(jobs, flops(g)), [&](int64_t begin, int64_t end) {
+      Scratch one(Use::panel_b, in_place ? 0 : sizeof(T) * nr * least(k_block, g.k));
+      for (int64_t job = begin; job < end; job++)
+        for (int64_t p = 0; p < g.k; p += k_block) {
+          const int64_t depth = least(k_block, g.k - p), panel = job % panels;
+          if (!in_place) pack(panel, p, depth, one.as<T>());
+          const T* from = in_place ? reinterpret_cast<const T*>(b + p * g.b_row + panel * nr) : one.as<T>();
+          multiply(job, p, depth, from, in_place ? g.b_row : nr);
+        }
+    });
+    return;
+  }
+  for (int64_t p = 0; p < g.k; p += k_block) {  // every block of rows reads the same panels
     const int64_t depth = least(k_block, g.k - p);
-    const auto pack = [&](int64_t panel, T* to) {
-      const S* from = b + p * g.b_row + panel * nr * g.b_col;
-      pack_b(from, g.b_row, g.b_col, depth, least(nr, g.n - panel * nr), to);
-    };
-    const bool shared = !in_place && blocks > 1;  // every block of rows reads the same panels
-    Scratch all(Use::panels, shared ? sizeof(T) * panels * nr * depth : 0);
-    if (shared)
-      parallel_for(panels, 4, [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; q++) pack(q, all.as<T>() + q * nr * depth);
-      });
-    const auto run = [&](int64_t begin, int64_t end) {
-      Scratch one(Use::panel_b, in_place || shared ? 0 : sizeof(T) * nr * depth);
-      TileArgs<T> t{depth,   nullptr, g.a_row, g.a_col, nullptr,       nr,
-                    nullptr, nullptr, g.c_row, 0,       g.add || p > 0};
-      for (int64_t job = begin; job < end; job++) {
-        const int64_t panel = job % panels, j = panel * nr;
-        const int64_t first = job / panels * m_block, last = least(g.m, first + m_block);
-        t.columns = static_cast<int>(least(nr, g.n - j));
-        if (in_place) {
-          t.b = reinterpret_cast<const T*>(b + p * g.b_row + j);
-          t.ldb = g.b_row;
-        } else if (shared) {
-          t.b = all.as<T>() + panel * nr * depth;
-        } else {
-          pack(panel, one.as<T>());
-          t.b = one.as<T>();
-        }
-        for (int64_t i = first; i < last; i += rows) {
-          t.a = a + i * g.a_row + p * g.a_col;
-          t.c = c + i * g.c_row + j;
-          tile_strided(static_cast<int>(least(rows, last - i)), t);
-        }
-      }
-    };
-    parallel_for(jobs, grain(jobs, 2.0 * static_cast<double>(g.m) * g.n * depth), run);
+    Scratch all(Use::panels, sizeof(T) * panels * nr * depth);
+    parallel_for(panels, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t q = begin; q < end; q++) pack(q, p, depth, all.as<T>() + q * nr * depth);
+    });
+    parallel_for(jobs, grain(jobs, 2.0 * static_cast<double>(g.m) * g.n * depth),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t job = begin; job < end; job++)
+                     multiply(job, p, depth, all.as<T>() + job % panels * nr * depth, nr);
+                 });
   }
 }
 
@@ -104,32 +110,34 @@ struct Ahead {
   }
 };
 
-// Both operands packed: a block of A that fits the second-level cache, shared by all threads, and one panel of
-// B at a time, packed just before use so that the tiles find it in the first-level cache.
+// Both operands packed: blocks of A that fit the second-level cache, shared by all threads, and one panel of B at a time,
+// packed just before use so that the tiles find it in the first-level cache.
 template <class S, class T>
 void blocked(const Product& g) {
   constexpr bool in_pairs = same<S, BF16>;
   constexpr int nr = tile_columns<T>, most_rows = in_pairs ? pair_rows : tile_rows;
   constexpr int64_t m_block = (sizeof(T) == 4 ? 448 : 224) / tile_rows * tile_rows;
+  constexpr int64_t packed_blocks = 16;  // of A at a time: threads meet once for so many
   const auto* a = static_cast<const S*>(g.a);
   const auto* b = static_cast<const S*>(g.b);
   auto* c = static_cast<T*>(g.c);
   const int64_t threads = in_parallel() ? 1 : num_threads();
   const int64_t panels = ceil_div(g.n, nr);
-  // Blocks of equal height, each of whole tiles.
-  const int64_t block_rows = ceil_div(ceil_div(g.m, ceil_div(g.m, m_block)), most_rows) * most_rows;
 
-  for (int64_t i0 = 0; i0 < g.m; i0 += block_rows) {
-    const int64_t m = least(block_rows, g.m - i0);
+  for (int64_t i0 = 0; i0 < g.m; i0 += packed_blocks * m_block) {
+    const int64_t m = least(packed_blocks * m_block, g.m - i0);
     const int rows = rows_per_tile(m, most_rows);
-    const int64_t tiles = ceil_div(m, rows);
+    // Blocks of equal height, each of whole tiles.
+    const int64_t tiles = ceil_div(m, rows), block_tiles = ceil_div(tiles, ceil_div(m, m_block));
+    const int64_t blocks = ceil_div(tiles, block_tiles);
     // Few panels: several jobs share one, each with its part of the tiles.
-    const int64_t parts = least(tiles, ceil_div(2 * threads, panels)), jobs = panels * parts;
+    const int64_t parts = least(block_tiles, ceil_div(2 * threads, panels * blocks)),
+                  jobs = blocks * panels * parts;
     for (int64_t p = 0; p < g.k; p += k_block) {
       const int64_t depth = least(k_block, g.k - p);
       Scratch a_scratch(Use::panel_a, sizeof(T) * m * depth);
       T* a_packed = a_scratch.as<T>();
-      parallel_for(tiles, 4, [&](int64_t begin, int64_t end) {
+      parallel_for(tiles, most(1, 16384 / (rows * depth)), [&](int64_t begin, int64_t end) {
         const int64_t i = begin * rows;
         pack_a(a + (i0 + i) * g.a_row + p * g.a_col, g.a_row, g.a_col, least(end * rows, m) - i, depth, rows,
                a_packed + i * depth);
@@ -140,8 +148,9 @@ void blocked(const Product& g) {
         [[maybe_unused]] const std::conditional_t<in_pairs, FlushTiny, Nothing> flush;
         TileArgs<T> t{depth, nullptr, 0, 0, b_packed, nr, nullptr, nullptr, g.c_row, 0, g.add || p > 0};
         for (int64_t job = begin; job < end; job++) {
-          const int64_t j = job / parts * nr, part = job % parts;
-          const int64_t first = tiles * part / parts, last = tiles * (part + 1) / parts;
+          const int64_t j = job / parts % panels * nr, part = job % parts;
+          const int64_t block = job / parts / panels * block_tiles, here = least(block_tiles, tiles - block);
+          const int64_t first = block + here * part / parts, last = block + here * (part + 1) / parts;
           const S* panel = b + p * g.b_row + j * g.b_col;
           t.columns = static_cast<int>(least(nr, g.n - j));
           if (part == 0 || job == begin) pack_b(panel, g.b_row, g.b_col, depth, t.columns, b_packed);
@@ -150,9 +159,9 @@ void blocked(const Product& g) {
             next.share(tile - first, last - first, t);
             t.a = a_packed + tile * rows * depth;
             t.c = c + (i0 + tile * rows) * g.c_row + j;
-            const int here = static_cast<int>(least(rows, m - tile * rows));
-            if constexpr (in_pairs) tile_pairs(here, t);
-            else tile_packed(here, t);
+            const int count = static_cast<int>(least(rows, m - tile * rows));
+            if constexpr (in_pairs) tile_pairs(count, t);
+            else tile_packed(count, t);
           }
         }
       };

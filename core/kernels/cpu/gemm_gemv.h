@@ -77,12 +77,13 @@ void row_times_rows(const Product& g) {
   const auto* x = static_cast<const T*>(g.a);
   const auto* b = static_cast<const T*>(g.b);
   auto* y = static_cast<T*>(g.c);
-  if (g.n >= 2 * long_piece<T>) {
-    const int64_t pieces = g.n / long_piece<T>;  // the last one takes what is left, up to whole vectors
+  if (g.n >= long_piece<T>) {
+    const int64_t length = g.n < 2 * long_piece<T> ? long_piece<T> / 2 : long_piece<T>;
+    const int64_t pieces = g.n / length;  // the last one takes what is left, up to whole vectors
     parallel_for(pieces, gemv_grain(pieces, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
       for (int64_t piece = begin; piece < end; piece++) {
-        const int64_t j = piece * long_piece<T>;
-        row_times_piece<T>(g, j, piece + 1 < pieces ? long_piece<T> : g.n / w * w - j);
+        const int64_t j = piece * length;
+        row_times_piece<T>(g, j, piece + 1 < pieces ? length : g.n / w * w - j);
       }
     });
     if (const int64_t rest = g.n % w)
