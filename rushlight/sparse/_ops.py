@@ -377,3 +377,9 @@ def floor_divide(a, b):
 @operator("div_", "floor_divide_")
 def div_(a, b, rounding_mode=None):
     return replace(a, with_values(a, _same_dtype(a, parts(div(a, b, rounding_mode)).values)))
+
+
+@operator("_fused_sgd_")
+def no_fused_step(*args):
+    """Steps with sparse gradients are left to the optimiser's own lines, as core/ops/fused.cpp says of what it does not take."""
+    return ()
