@@ -20,6 +20,7 @@ struct Modes {
   bool forward = false;                 // a forward-mode level is active
   bool profile = false;                 // calls are timed: op/profile.h
   bool autocast = false;                // calls cast their arguments: op/autocast.h
+  bool selecting = false;               // a selective checkpoint watches: run_selected()
   int64_t forward_ceiling = INT64_MAX;  // levels above it do not count now
 };
 #if defined(__linux__)

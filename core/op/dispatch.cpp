@@ -179,13 +179,16 @@ template <void (*body)(Call&)> void run_timed(Call& c) {
   ProfileScope timed(c);
   body(c);
 }
-// Where a profiler or autocast is on.
+void select_functional(Call& c) { run_selected(c, run_functional); }
+// Where a profiler, autocast or a selective checkpoint is on.
 template <void (*body)(Call&)> [[gnu::noinline]] void run_watched(Call& c) {
   auto* rest = modes().profile ? run_timed<body> : body;
+  if (modes().selecting && body == run_functional)
+    rest = modes().profile ? run_timed<select_functional> : select_functional;
   if (modes().autocast) run_autocast(c, rest);
   else rest(c);
 }
-bool watched() { return modes().profile | modes().autocast; }
+bool watched() { return modes().profile | modes().autocast | modes().selecting; }
 
 // Nothing is cast meanwhile.
 struct NoAutocast {

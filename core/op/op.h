@@ -229,6 +229,9 @@ void run_out(Call& c, std::span<const Tensor> outs);  // out=
 
 // A call with an argument that has a delegate (Note [Delegates]); python/delegate.cpp.
 void run_delegated(Call& c);
+// A call inside a selective checkpoint, whose outputs Python may keep, or give in place of running body(c);
+// python/delegate.cpp.
+void run_selected(Call& c, void (*body)(Call&));
 // sparse_coo_tensor(indices, values, size), recorded where values has a history; python/delegate.cpp
 Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size);
 

@@ -136,6 +136,57 @@ void run_delegated(Call& c) {
   if (recording) record(c);
 }
 
+// ---- selective checkpoints ----
+
+namespace {
+// before(name, args) -> the outputs, or None to compute them; after(name, args, outputs)
+thread_local PyObject *select_before = nullptr, *select_after = nullptr;
+}  // namespace
+
+void run_selected(Call& c, void (*body)(Call&)) {
+  // views cost nothing, and what a program fills itself it has to make anew
+  if (c.op.spec.composite || c.op.spec.family == view || c.op.spec.family == create) return body(c);
+  struct Unwatched {  // the operator's own calls are its own business
+    Unwatched() { modes().selecting = false; }
+    ~Unwatched() { modes().selecting = true; }
+  } inside;
+  Py args = tuple_from(c.args, argument);
+  if (select_before) {
+    Py given(checked(PyObject_CallFunction(select_before, "sO", full_name(c).c_str(), args.get())));
+    if (given.get() != Py_None) {
+      bool recording = needs_record(c);
+      take_outputs(c, given.get());
+      if (!c.op.list_out && c.outs.size() != size_t(c.op.nouts))
+        throw runtime_error(full_name(c), ": ", c.outs.size(), " outputs were kept instead of ", c.op.nouts);
+      for (auto& out : c.outs)
+        if (out) out = alias(out);
+      if (recording) record(c);
+      return;
+    }
+  }
+  body(c);
+  if (!select_after) return;
+  Py outs(checked(PyTuple_New(c.outs.size())));
+  for (size_t k = 0; k < c.outs.size(); ++k)
+    PyTuple_SET_ITEM(outs.get(), k, c.outs[k] ? to_python(c.outs[k]) : Py_NewRef(Py_None));
+  Py done(checked(PyObject_CallFunction(select_after, "sOO", full_name(c).c_str(), args.get(), outs.get())));
+}
+
+namespace {
+// _select_operators(before or None, after or None) -> the pair before
+PyObject* select_operators(PyObject*, PyObject* const* a, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    if (n != 2) throw type_error("_select_operators expects two functions or None");
+    Py was(checked(Py_BuildValue("(OO)", select_before ? select_before : Py_None,
+                                 select_after ? select_after : Py_None)));
+    Py_XSETREF(select_before, a[0] == Py_None ? nullptr : Py_NewRef(a[0]));
+    Py_XSETREF(select_after, a[1] == Py_None ? nullptr : Py_NewRef(a[1]));
+    modes().selecting = select_before || select_after;
+    return was.release();
+  });
+}
+}  // namespace
+
 Tensor sparse_coo(const Tensor& indices, const Tensor& values, IntSpan size) {
   Py module(checked(PyImport_ImportModule("rushlight.sparse._constructors")));
   Py make(checked(PyObject_GetAttrString(module.get(), "sparse_coo_tensor")));
@@ -202,6 +253,7 @@ PyObject* set_random_hook(PyObject*, PyObject* f) {
 
 PyMethodDef functions[] = {
     {"_set_random_hook", set_random_hook, METH_O, nullptr},
+    {"_select_operators", (PyCFunction)(void (*)(void))select_operators, METH_FASTCALL, nullptr},
     {"_with_delegate", (PyCFunction)(void (*)(void))with_delegate, METH_FASTCALL, nullptr},
     {"_delegate_of", delegate_of, METH_O, nullptr},
     {"_set_delegate", (PyCFunction)(void (*)(void))set_delegate, METH_FASTCALL, nullptr},

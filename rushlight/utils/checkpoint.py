@@ -15,8 +15,14 @@ from ..amp.autocast_mode import autocast
 from ..autograd import Function, backward, enable_grad
 from ..autograd.graph import saved_tensors_hooks
 from ..random import get_rng_state, set_rng_state
+from ._selective import SAC_IGNORED_OPS as SAC_IGNORED_OPS
+from ._selective import CheckpointPolicy as CheckpointPolicy
+from ._selective import SelectiveCheckpointContext as SelectiveCheckpointContext
+from ._selective import create_selective_checkpoint_contexts as create_selective_checkpoint_contexts
 
-__all__ = ["CheckpointError", "CheckpointFunction", "check_backward_validity", "checkpoint", "checkpoint_sequential",
+__all__ = ["SAC_IGNORED_OPS", "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "DefaultDeviceType",
+           "SelectiveCheckpointContext", "check_backward_validity", "create_selective_checkpoint_contexts",
+           "get_device_states", "set_device_states", "checkpoint", "checkpoint_sequential",
            "detach_variable", "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop"]  # fmt: skip
 
 Tensor = _C.Tensor
@@ -58,6 +64,31 @@ def set_checkpoint_early_stop(enable):
 def noop_context_fn():
     """Two contexts that do nothing, for the first run and for the second."""
     return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+class DefaultDeviceType:
+    """The device whose random state reentrant checkpoints keep beside the CPU's; kept, and without an effect here."""
+
+    _kind = "cuda"
+
+    @staticmethod
+    def set_device_type(device="cuda"):
+        """Choose the device type."""
+        DefaultDeviceType._kind = device
+
+    @staticmethod
+    def get_device_type():
+        """The device type."""
+        return DefaultDeviceType._kind
+
+
+def get_device_states(*args):
+    """Devices of the arguments beside the CPU, and their random states: none."""
+    return [], []
+
+
+def set_device_states(devices, states, *, device_type=None):
+    """Random states of devices beside the CPU: there are none."""
 
 
 def detach_variable(inputs):
