@@ -95,3 +95,55 @@ def test_record_function_as_decorator():
     with profile() as p:
         f(rl.ones(2))
     assert [e.name for e in p.events() if e.is_user_annotation] == ["decorated"]
+
+
+def inner(x):
+    return x @ x
+
+
+def outer(x):
+    return inner(x).relu()
+
+
+def test_stacks(tmp_path):
+    with rl.profiler.profile(with_stack=True) as prof:
+        x = rl.ones(4, 4)
+        outer(x)
+        inner(x)
+    products = [e for e in prof.events() if e.name in ("aten::matmul", "aten::mm") and e.cpu_parent is None]
+    assert len(products) == 2
+    assert [line.rpartition(" ")[2] for line in products[0].stack[:2]] == ["inner", "outer"]
+    assert all("/rushlight/" not in line.partition("(")[0] for line in products[0].stack)
+    name = products[0].key
+    assert [r.count for r in prof.key_averages() if r.key == name] == [2]
+    # the two calls come from different lines below inner()
+    assert [r.count for r in prof.key_averages(group_by_stack_n=1) if r.key == name] == [2]
+    assert [r.count for r in prof.key_averages(group_by_stack_n=2) if r.key == name] == [1, 1]
+    table = prof.key_averages(group_by_stack_n=2).table()
+    assert "Source Location" in table and "): inner" in table and "): outer" in table
+    prof.export_stacks(tmp_path / "stacks.txt")
+    lines = (tmp_path / "stacks.txt").read_text().splitlines()
+    for line in lines:  # those that took a microsecond
+        frames, _, value = line.rpartition(" ")
+        assert int(value) > 0 and frames.split(";")[-1].endswith(("):_inner", "):_outer", "):_test_stacks"))
+    with pytest.raises(ValueError, match="metric should be one of"):
+        prof.export_stacks(tmp_path / "stacks.txt", "nothing")
+    trace = tmp_path / "trace.json"
+    prof.export_chrome_trace(str(trace))
+    assert "Call stack" in trace.read_text()
+
+
+def test_operations_are_counted():
+    F = rl.nn.functional
+    with rl.profiler.profile(with_flops=True) as prof:
+        x = rl.ones(4, 4)
+        rl.mm(x, x)
+        rl.addmm(x, x, rl.ones(4, 4))
+        rl.bmm(rl.ones(2, 3, 4), rl.ones(2, 4, 5))
+        F.linear(rl.ones(7, 4), rl.ones(6, 4), rl.ones(6))
+        F.conv2d(rl.ones(1, 2, 5, 5), rl.ones(3, 2, 3, 3))
+        x * x  # noqa: B018
+        x.exp()
+    # as PyTorch counts them, each where it is done: the fourth is linear(), which may be a call of addmm()
+    assert [e.flops for e in prof.events() if e.flops] == [128, 128, 240, 336, 972, 16]
+    assert "Total FLOPs" in prof.key_averages().table()

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "autograd/node.h"
+#include "op/profile.h"
 
 #if PY_VERSION_HEX < 0x030B0000
 #include <frameobject.h>  // 3.10 keeps the frame functions there
@@ -73,6 +74,25 @@ Site current_site() {
   }
   Py_DECREF(code);
   return site;
+}
+
+std::vector<std::string> current_stack() {
+  std::vector<std::string> stack;
+  PyFrameObject* f = PyEval_GetFrame();
+  Py_XINCREF(f);
+  while (f) {
+    PyCodeObject* code = PyFrame_GetCode(f);
+    if (!is_ours(code)) {
+      const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_name);
+      if (file && name) stack.push_back(cat_text(file, "(", PyFrame_GetLineNumber(f), "): ", name));
+      else PyErr_Clear();
+    }
+    Py_DECREF(code);
+    PyFrameObject* caller = PyFrame_GetBack(f);
+    Py_DECREF(f);
+    f = caller;
+  }
+  return stack;
 }
 
 std::string describe(const Site& site) {

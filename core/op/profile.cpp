@@ -12,7 +12,7 @@ namespace {
 
 struct Collector {
   std::vector<ProfileEvent> events;
-  bool shapes = false, memory = false;
+  bool shapes = false, memory = false, stack = false;
   uint32_t session = 0;  // an event that outlives its session is dropped
 };
 Collector& collector() {
@@ -35,11 +35,12 @@ std::string event_name(const Call& c) {
 
 }  // namespace
 
-void profile_start(bool shapes, bool memory) {
+void profile_start(bool shapes, bool memory, bool stack) {
   Collector& c = collector();
   c.events.clear();
   c.shapes = shapes;
   c.memory = memory;
+  c.stack = stack;
   ++c.session;
   modes().profile = true;
 }
@@ -56,6 +57,7 @@ int64_t profile_begin(std::string name, ProfileEvent::Kind kind) {
   ProfileEvent e;
   e.name = std::move(name);
   e.kind = kind;
+  if (c.stack) e.stack = current_stack();
   e.memory = -bytes_in_use(c);
   e.start = now();
   c.events.push_back(std::move(e));
@@ -75,8 +77,17 @@ ProfileScope::ProfileScope(const Call& call) {
   event_ = profile_begin(event_name(call), ProfileEvent::op);
   Collector& c = collector();
   if (event_ < 0 || !c.shapes) return;
+  call_ = &call;
   for (auto& v : call.args)
     if (v.tag == Value::tensor) c.events.back().shapes.emplace_back(v.as_tensor().sizes());
+}
+
+ProfileScope::~ProfileScope() {
+  Collector& c = collector();
+  size_t index = uint32_t(event_);
+  if (call_ && event_ >> 32 == c.session && index < c.events.size() && !call_->outs.empty() && call_->outs[0])
+    c.events[index].result = Dims(call_->outs[0].sizes());
+  profile_end(event_);
 }
 
 ProfileScope::ProfileScope(const Node& n) {

@@ -61,15 +61,15 @@ PyObject* set_ceiling(PyObject*, PyObject* level) {
 
 // ---- profiler ----
 
-// _profiler_start(shapes, memory)
+// _profiler_start(shapes, memory, stack)
 PyObject* profiler_start(PyObject*, PyObject* const* a, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
-    if (n != 2) throw type_error("_profiler_start expects two flags");
-    profile_start(a[0] == Py_True, a[1] == Py_True);
+    if (n != 3) throw type_error("_profiler_start expects three flags");
+    profile_start(a[0] == Py_True, a[1] == Py_True, a[2] == Py_True);
     return Py_NewRef(Py_None);
   });
 }
-// _profiler_stop() -> [(name, kind, start, end, memory, sequence, shapes)]
+// _profiler_stop() -> [(name, kind, start, end, memory, sequence, shapes, result, stack)]
 PyObject* profiler_stop(PyObject*, PyObject*) {
   return guarded([&]() -> PyObject* {
     auto events = profile_stop();
@@ -79,10 +79,14 @@ PyObject* profiler_stop(PyObject*, PyObject*) {
       Py shapes(checked(PyTuple_New(e.shapes.size())));
       for (size_t k = 0; k < e.shapes.size(); ++k)
         PyTuple_SET_ITEM(shapes.get(), k, checked(tuple_of(e.shapes[k])));
-      PyList_SET_ITEM(list.get(), i,
-                      checked(Py_BuildValue("(siLLLKO)", e.name.c_str(), int(e.kind), (long long)e.start,
-                                            (long long)e.end, (long long)e.memory,
-                                            (unsigned long long)e.sequence, shapes.get())));
+      Py stack(checked(PyTuple_New(e.stack.size())));
+      for (size_t k = 0; k < e.stack.size(); ++k)
+        PyTuple_SET_ITEM(stack.get(), k, checked(PyUnicode_FromString(e.stack[k].c_str())));
+      PyList_SET_ITEM(
+          list.get(), i,
+          checked(Py_BuildValue("(siLLLKONO)", e.name.c_str(), int(e.kind), (long long)e.start,
+                                (long long)e.end, (long long)e.memory, (unsigned long long)e.sequence,
+                                shapes.get(), tuple_of(e.result), stack.get())));
     }
     return list.release();
   });

@@ -18,6 +18,9 @@ class profile:
         enabled: False collects nothing.
         record_shapes: also the sizes of the tensor arguments.
         profile_memory: also the bytes that each call allocated.
+        with_stack: also where in the program each call was made.
+        with_flops: also the number of operations of matrix products, convolutions, additions and multiplications.
+        with_modules: accepted; PyTorch knows the modules of TorchScript only, and there are none.
 
     >>> with rl.autograd.profiler.profile() as p:
     ...     y = rl.ones(2) + 1
@@ -44,6 +47,7 @@ class profile:
     ):
         self.enabled, self.entered = enabled, False
         self.record_shapes, self.profile_memory = record_shapes, profile_memory
+        self.with_stack, self.with_flops, self.with_modules = with_stack, with_flops, with_modules
         self.function_events = None
 
     def __enter__(self):
@@ -63,10 +67,13 @@ class profile:
     def start(self):
         if _C._profiler_enabled():
             raise RuntimeError("Profiler is already enabled on this thread")
-        _C._profiler_start(bool(self.record_shapes), bool(self.profile_memory))
+        shapes = bool(self.record_shapes or self.with_flops)
+        _C._profiler_start(shapes, bool(self.profile_memory), bool(self.with_stack))
 
     def stop(self):
-        self.function_events = EventList.collected(_C._profiler_stop(), self.profile_memory, self.record_shapes)
+        self.function_events = EventList.collected(
+            _C._profiler_stop(), self.profile_memory, self.record_shapes, self.with_stack, self.with_flops
+        )
 
     def _events(self):
         if self.function_events is None:

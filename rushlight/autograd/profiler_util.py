@@ -58,11 +58,12 @@ class FunctionEvent(_Times):
 
     count = 1
 
-    def __init__(self, id, name, kind, start, end, memory, sequence, shapes):
+    def __init__(self, id, name, kind, start, end, memory, sequence, shapes, result=(), stack=()):
         self.id, self.name, self.key, self.kind = id, name, name, kind
         self.time_range = Interval(start, end)
         self.total_memory, self.sequence_nr = memory, sequence
         self.input_shapes = [list(s) for s in shapes]
+        self.stack, self.flops = list(stack), _flops(name, shapes, result)
         self.thread = 1
         self.cpu_parent, self.cpu_children = None, []
         self.is_user_annotation = kind == 2
@@ -92,16 +93,18 @@ class FunctionEvent(_Times):
 
 
 class FunctionEventAvg(_Times):
-    """All events of one name (and of the same input shapes, where those count) together."""
+    """All events of one name (and of the same input shapes and stack, where those count) together."""
 
-    def __init__(self, event, shapes):
-        self.key, self.input_shapes, self.events = event.key, shapes, []
+    def __init__(self, event, shapes, stack=()):
+        self.key, self.input_shapes, self.stack, self.events = event.key, shapes, list(stack), []
+        self.flops = 0
         self.count = self.cpu_time_total = self.self_cpu_time_total = 0
         self.cpu_memory_usage = self.self_cpu_memory_usage = 0
         self.is_user_annotation = event.is_user_annotation
 
     def add(self, event):
         self.count += 1
+        self.flops += event.flops
         # a call inside a call of the same name would count twice
         parent = event.cpu_parent
         while parent is not None and parent.key != event.key:
@@ -123,21 +126,23 @@ class FunctionEventAvg(_Times):
 class EventList(list):
     """Events or averages, with tables and traces."""
 
-    def __init__(self, events=(), with_memory=False, with_shapes=False):
+    def __init__(self, events=(), with_memory=False, with_shapes=False, with_stack=False, with_flops=False):
         super().__init__(events)
         self.with_memory, self.with_shapes = with_memory, with_shapes
+        self.with_stack, self.with_flops = with_stack, with_flops
 
     @classmethod
-    def collected(cls, rows, with_memory, with_shapes):
+    def collected(cls, rows, with_memory, with_shapes, with_stack=False, with_flops=False):
         """From the core's rows, which are in order of their start; ranges that were not closed end with the last."""
+        kinds = with_memory, with_shapes, with_stack, with_flops
         if not rows:
-            return cls((), with_memory, with_shapes)
+            return cls((), *kinds)
         first, last = rows[0][2], max(max(row[2], row[3]) for row in rows)
-        events, open_ones = cls((), with_memory, with_shapes), []
-        for i, (name, kind, start, end, memory, sequence, shapes) in enumerate(rows):
+        events, open_ones = cls((), *kinds), []
+        for i, (name, kind, start, end, memory, *rest) in enumerate(rows):
             if not end:
                 end, memory = last, 0
-            event = FunctionEvent(i, name, kind, (start - first) / 1e3, (end - first) / 1e3, memory, sequence, shapes)
+            event = FunctionEvent(i, name, kind, (start - first) / 1e3, (end - first) / 1e3, memory, *rest)
             while open_ones and open_ones[-1].time_range.end <= event.time_range.start:
                 open_ones.pop()
             if open_ones:
@@ -145,6 +150,9 @@ class EventList(list):
                 open_ones[-1].cpu_children.append(event)
             open_ones.append(event)
             events.append(event)
+        for event in events:
+            if any(child.flops for child in event.cpu_children):
+                event.flops = 0  # counted where they are done
         return events
 
     @property
@@ -152,16 +160,17 @@ class EventList(list):
         return sum(e.self_cpu_time_total for e in self)
 
     def key_averages(self, group_by_input_shape=False, group_by_stack_n=0, group_by_overload_name=False):
-        """One row for each name; with group_by_input_shape, for each name and input shapes."""
-        if group_by_stack_n:
-            raise NotImplementedError("profiler: stacks are not collected")
+        """One row for each name; with group_by_input_shape, for each name and input shapes; with group_by_stack_n, for
+        each name and innermost n entries of the stack (which has to be collected: with_stack)."""
         groups = {}
         for event in self:
-            key = event.key, str(event.input_shapes) if group_by_input_shape else ""
+            stack = event.stack[:group_by_stack_n]
+            key = event.key, str(event.input_shapes) if group_by_input_shape else "", *stack
             if key not in groups:
-                groups[key] = FunctionEventAvg(event, event.input_shapes if group_by_input_shape else "")
+                groups[key] = FunctionEventAvg(event, event.input_shapes if group_by_input_shape else "", stack)
             groups[key].add(event)
-        return EventList(groups.values(), self.with_memory, group_by_input_shape)
+        with_stack = self.with_stack and group_by_stack_n > 0
+        return EventList(groups.values(), self.with_memory, group_by_input_shape, with_stack, self.with_flops)
 
     def total_average(self):
         """Everything in one row."""
@@ -208,11 +217,20 @@ class EventList(list):
 
         names = ["Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg"]
         names += ["CPU Mem", "Self CPU Mem"] if self.with_memory else []
-        names += ["# of Calls"] + (["Input Shapes"] if self.with_shapes else [])
+        names += ["# of Calls"]
         widths = [12] * len(names)
         widths[0] = min(max(len(e.key) for e in rows) + 4, max_name_column_width)
         if self.with_shapes:
-            widths[-1] = min(max(len(str(e.input_shapes)) for e in rows) + 4, max_shapes_column_width)
+            names += ["Input Shapes"]
+            widths += [min(max(len(str(e.input_shapes)) for e in rows) + 4, max_shapes_column_width)]
+        if self.with_stack:
+            names += ["Source Location"]
+            longest = max((len(line) for e in rows for line in e.stack), default=12)
+            widths += [min(longest + 4, max_src_column_width)]
+        if self.with_flops:
+            scale, unit = _flops_unit(max(e.flops for e in rows))
+            names += [f"Total {unit}"]
+            widths += [12]
         lines = [_line("-" * w for w in widths), _line(n.rjust(w) for n, w in zip(names, widths))]
         lines.append(lines[0])
         for e in rows if row_limit < 0 else rows[:row_limit]:
@@ -220,8 +238,19 @@ class EventList(list):
                      share(e.cpu_time_total), text(e.cpu_time_total), text(e.cpu_time)]  # fmt: skip
             if self.with_memory:
                 cells += [_memory_text(e.cpu_memory_usage), _memory_text(e.self_cpu_memory_usage)]
-            cells += [str(e.count)] + ([_cut(str(e.input_shapes), widths[-1])] if self.with_shapes else [])
+            cells += [str(e.count)]
+            if self.with_shapes:
+                cells += [_cut(str(e.input_shapes), widths[len(cells)])]
+            source = len(cells)
+            if self.with_stack:
+                cells += [_tail(e.stack[0], widths[source]) if e.stack else "--"]
+            if self.with_flops:
+                cells += [f"{e.flops / scale:.3f}" if e.flops else "--"]
             lines.append(_line(c.rjust(w) for c, w in zip(cells, widths)))
+            if self.with_stack:  # the callers, one below the other
+                blank = [" " * w for w in widths]
+                for caller in e.stack[1:]:
+                    lines.append(_line([*blank[:source], _tail(caller, widths[source]).rjust(widths[source])]))
         lines += [lines[0], f"Self CPU time total: {text(total)}", ""]
         if header is not None:
             lines = ["=" * len(lines[0]), header, *lines]
@@ -243,7 +272,8 @@ class EventList(list):
                 "ts": e.time_range.start,
                 "dur": e.time_range.elapsed_us(),
                 "args": {"External id": e.id, "Sequence number": e.sequence_nr}
-                | ({"Input Dims": e.input_shapes} if self.with_shapes else {}),
+                | ({"Input Dims": e.input_shapes} if self.with_shapes else {})
+                | ({"Call stack": ";".join(reversed(e.stack))} if self.with_stack else {}),
             }
             for e in self
         ]
@@ -253,7 +283,17 @@ class EventList(list):
         write_trace(path, {"traceEvents": self.trace_events(), "displayTimeUnit": "ms"})
 
     def export_stacks(self, path, metric):
-        raise NotImplementedError("profiler: stacks are not collected")
+        """Writes "outermost;...;innermost microseconds" for each event that has a stack."""
+        known = ["self_cpu_time_total", "self_cuda_time_total", "self_xpu_time_total", "self_privateuse1_time_total"]
+        if metric not in known:
+            raise ValueError(f"metric should be one of: {known}")
+        translated = str.maketrans(" ;\t\n", "____")
+        with open(path, "w") as file:
+            for e in self:
+                value = int(getattr(e, metric, 0))
+                if e.stack and value > 0:
+                    frames = [line.translate(translated) for line in reversed(e.stack)]
+                    file.write(f"{';'.join(frames)} {value}\n")
 
 
 def write_trace(path, content):
@@ -271,6 +311,38 @@ def _attribute(name):
     return name
 
 
+# ---- operations ----
+
+_BATCHED = {"aten::mm", "aten::bmm", "aten::matmul", "aten::addmm", "aten::baddbmm", "aten::linear"}
+_CONVOLUTIONS = {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::convolution"}
+
+
+def _product(sizes):
+    total = 1
+    for n in sizes:
+        total *= n
+    return total
+
+
+def _flops(name, shapes, result):
+    """Additions and multiplications of a call; 0 where they are not counted, or the shapes were not collected."""
+    if name in ("aten::add", "aten::mul"):
+        return _product(result) if shapes else 0
+    if name in _BATCHED and len(shapes) >= 2:
+        left = shapes[1] if name in ("aten::addmm", "aten::baddbmm") else shapes[0]
+        return 2 * _product(result) * left[-1] if left else 0
+    if name in _CONVOLUTIONS and len(shapes) >= 2:
+        return 2 * _product(result) * _product(shapes[1][1:])  # each element of the output sees one filter
+    return 0
+
+
+def _flops_unit(largest):
+    for scale, name in ((1e12, "TFLOPs"), (1e9, "GFLOPs"), (1e6, "MFLOPs"), (1e3, "KFLOPs")):
+        if largest >= scale:
+            return scale, name
+    return 1, "FLOPs"
+
+
 def _line(cells):
     return "  ".join(cells) + "  "
 
@@ -278,3 +350,7 @@ def _line(cells):
 def _cut(text, width):
     return text if len(text) <= width else text[: width - 3] + "..."
 
+
+def _tail(text, width):
+    """The end of a line, which says more about a place in a file than its beginning."""
+    return text if len(text) <= width else "..." + text[len(text) - width + 3 :]

@@ -86,6 +86,9 @@ class profile:
         on_trace_ready: called with the profiler whenever a recording ends.
         record_shapes: also the sizes of arguments.
         profile_memory: also the memory that calls allocate.
+        with_stack: also where in the program each call was made.
+        with_flops: also the number of operations of matrix products, convolutions, additions and multiplications.
+        with_modules: accepted; PyTorch knows the modules of TorchScript only, and there are none.
         acc_events: accepted; the events of the last recording are kept.
 
     >>> with rl.profiler.profile(record_shapes=True) as p:
@@ -118,6 +121,7 @@ class profile:
         self.stepped = schedule is not None
         self.on_trace_ready = on_trace_ready
         self.record_shapes, self.profile_memory = record_shapes, profile_memory
+        self.with_stack, self.with_flops, self.with_modules = with_stack, with_flops, with_modules
         self.step_num = 0
         self.current_action = self.schedule(0)
         self.profiler = None
@@ -153,7 +157,13 @@ class profile:
             self._begin_step() if recording else self._begin()
 
     def _begin(self):
-        self.profiler = _collector(record_shapes=self.record_shapes, profile_memory=self.profile_memory)
+        self.profiler = _collector(
+            record_shapes=self.record_shapes,
+            profile_memory=self.profile_memory,
+            with_stack=self.with_stack,
+            with_flops=self.with_flops,
+            with_modules=self.with_modules,
+        )
         self.profiler.__enter__()
         self._begin_step()
 
@@ -192,6 +202,7 @@ class profile:
         write_trace(path, self.metadata | content)
 
     def export_stacks(self, path, metric="self_cpu_time_total"):
+        """Writes one line for each stack with its time in microseconds, as tools for flame graphs read it (with_stack)."""
         return self.events().export_stacks(path, metric)
 
     def add_metadata(self, key, value):

@@ -282,7 +282,7 @@ def _listed(names):
     if names is None or _C._profiler_enabled():
         yield
         return
-    _C._profiler_start(False, False)
+    _C._profiler_start(False, False, False)
     try:
         yield
     finally:
