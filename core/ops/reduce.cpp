@@ -235,6 +235,16 @@ const Op& nansum = def({
     .samples = {"x(2,3)", "x(2,3), dim=1"},
 });
 
+namespace {
+// Divided before it is spread: the spreading is then all that is written.
+Tensor mean_gradient(const Call& c, const Tensor& g, const Value& dim, bool keepdim) {
+  Dims dims = reduced_dims(dim, c.in_sizes(0).size());
+  double n = 1;
+  for (auto d : dims) n *= c.in_sizes(0)[d];
+  return clone.call({expand_back(g / n, c.in_sizes(0), dims, keepdim)});
+}
+}  // namespace
+
 const Op& mean = def({
     .sig = "mean(Tensor input, *, dtype? dtype=None) -> Tensor",
     .doc = "Mean of all elements.",
@@ -247,7 +257,7 @@ const Op& mean = def({
           run_reduction<Sum, SumTypes>(c, reduced_dims({}, c.in(0).ndim()), c.out().dtype(), n);
         },
     .grad = [](const Call& c, const Tensor& g) -> Grads {
-      return {expand.call({g, c.in_sizes(0)}) / double(count(c.in_sizes(0)))};
+      return {clone.call({expand.call({g / double(count(c.in_sizes(0))), c.in_sizes(0)})})};
     },
     .ref = "np.mean(input)",
     .samples = {"x(2,3)", "x()"},
@@ -265,12 +275,7 @@ const Op& mean_dim = def({
           for (auto d : dims) n *= c.in(0).size(d);
           run_reduction<Sum, SumTypes>(c, dims, c.out().dtype(), n);
         },
-    .grad = [](const Call& c, const Tensor& g) -> Grads {
-      Dims dims = reduced_dims(c.arg(1), c.in_sizes(0).size());
-      double n = 1;
-      for (auto d : dims) n *= c.in_sizes(0)[d];
-      return {expand_back(g, c.in_sizes(0), dims, c.b(2)) / n};
-    },
+    .grad = [](const Call& c, const Tensor& g) -> Grads { return {mean_gradient(c, g, c.arg(1), c.b(2))}; },
     .grad_name = "MeanBackward1",
     .ref = "np.mean(input, axis=dim, keepdims=keepdim)",
     .samples = {"x(2,3,4), dim=1", "x(2,3,4), dim=(0,2), keepdim=True", "x(2,3), dim=-1"},
@@ -492,12 +497,6 @@ Tensor variance_gradient(const Call& c, const Tensor& g, const Value& dim, doubl
   const Tensor& x = c.in(0);
   Tensor centred = dims.empty() ? x - x : x - average.call({x, dims, true});
   return expand_back(g * (2 / (n - correction)), c.in_sizes(0), dims, keepdim) * centred;
-}
-Tensor mean_gradient(const Call& c, const Tensor& g, const Value& dim, bool keepdim) {
-  Dims dims = reduced_dims(dim, c.in_sizes(0).size());
-  double n = 1;
-  for (auto d : dims) n *= c.in_sizes(0)[d];
-  return expand_back(g, c.in_sizes(0), dims, keepdim) / n;
 }
 // d sqrt(v): zero where the deviation is zero would be 0/0; torch gives nan * 0 masked to zero there as well.
 Tensor root_gradient(const Tensor& g, const Tensor& result) {

@@ -19,8 +19,8 @@ inline __attribute__((always_inline)) bool steps_by_one(const Conv2dShape& s) {
 // For one output per group, steps_by_one, and padding smaller than the kernel.
 template <class T>
 void depthwise_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* gx);
-// gw (kh, kw) (+)= sums over one plane, padded and with rows `pitch` apart; for shapes that step by one.
+// gw (kh, kw) (+)= sums over one plane of x and one of gy; for shapes that step by one.
 template <class T>
-void depthwise_weight(const Conv2dShape& s, const T* plane, int64_t pitch, const T* gy, T* gw, bool add);
+void depthwise_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw, bool add);
 
 }  // namespace rushlight::cpu::RL_ISA

@@ -207,6 +207,11 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
           product({cout, cin, out_plane, gyg, out_plane, 1, xg, 1, in_plane, to, k, image > begin}, T());
           return;
         }
+        if (is_depthwise(s) && steps_by_one(s)) {
+          for (int64_t o = 0; o < cout; o++)
+            depthwise_weight(s, xg, gyg + o * out_plane, to + o * k, image > begin);
+          return;
+        }
         const int64_t room = channels_last ? last.size() + tile_columns<T> : planes_room<T>(cin, ay, ax);
         Scratch scratch(Use::image, sizeof(T) * room);
         T* planes = scratch.as<T>();
@@ -216,11 +221,6 @@ void conv_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw) 
           return;
         }
         fill_planes(xg, cin, s.h, s.w, ay, ax, planes);
-        if (is_depthwise(s) && steps_by_one(s)) {
-          for (int64_t o = 0; o < cout; o++)
-            depthwise_weight(s, planes, ax.length, gyg + o * out_plane, to + o * k, image > begin);
-          return;
-        }
         const auto accumulate = cin == 1 && cout <= 4 ? weight_of_plane<T> : weight_of_image<T>;
         accumulate(cout, k, s.hout, s.wout, gyg, planes, offset, ax.length, to, image > begin);
       });
