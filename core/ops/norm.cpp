@@ -120,6 +120,56 @@ const Op& native_layer_norm = def({
         },
 });
 
+// weight has the input's dtype.
+const Op& native_rms_norm = def({
+    .sig = "_native_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> (Tensor, "
+           "Tensor)",
+    .doc = "rms_norm, and the inverse root mean square of each row.",
+    .forms = no_forms,
+    .rule =
+        [](Call& c) {
+          check_shapes(c, 2, -1, "");
+          const Tensor& x = c.in(0);
+          expect(is_float(x.dtype()) && (!c.has(2) || c.in(2).dtype() == x.dtype()), c);
+          c.out_meta(0, x.dtype(), Dims(x.sizes()));
+          Dims statistics(x.sizes());
+          for (auto d : row_dims(x.sizes(), c.ints(1))) statistics[d] = 1;
+          c.out_meta(1, compute_type(x.dtype()), statistics);
+        },
+    .cpu =
+        [](Call& c) {
+          Dtype d = compute_type(c.out().dtype());
+          Tensor x = dense(c.in(0), d), weight = c.has(2) ? dense(c.in(2), d) : Tensor();
+          Result y(c.out(), d);
+          Rows r = rows_of(x.sizes(), c.ints(1));
+          visit_float(d, [&]<class T>() {
+            cpu::rms_norm(r.rows, r.columns, x.data<T>(), weight ? weight.data<T>() : nullptr, c.d(3),
+                          y.data<T>(), c.out(1).data<T>());
+          });
+          y.store();
+        },
+    .saves = save(In0 | In2 | Out1),
+    .grad =
+        [](const Call& c, const Tensor& grad) {
+          Grads grads(2);
+          if (!grad) return grads;
+          auto wide = [](const Tensor& t) {
+            return compute_type(t.dtype()) == t.dtype() ? t : to_dtype(t, compute_type(t.dtype()));
+          };
+          const Tensor x = wide(c.in(0)), g = wide(grad);
+          Dims dims = row_dims(x.sizes(), c.ints(1));
+          Tensor inverse = grad_enabled() ? rsqrt(add(mean_over(mul(x, x), dims), c.d(3))) : c.out(1);
+          Tensor unit = mul(x, inverse);
+          if (c.wants(0)) {
+            Tensor scaled = c.has(2) ? mul(g, wide(c.in(2))) : g;
+            grads[0] = mul(sub(scaled, mul(unit, mean_over(mul(scaled, unit), dims))), inverse);
+          }
+          if (c.wants(1)) grads[1] = sum_leading(mul(g, unit), c.ints(1).size());
+          return grads;
+        },
+    .grad_name = "MulBackward0",  // the last of the operators that it stands for
+});
+
 const Op& layer_norm_backward = def({
     .sig = "_layer_norm_backward(Tensor grad_output, Tensor input, int[] normalized_shape, Tensor mean, "
            "Tensor rstd, Tensor? "
@@ -198,10 +248,15 @@ const Op& rms_norm = def({
           double eps = c.has(3)                              ? c.d(3)
                        : d == Dtype::f64 || d == Dtype::c128 ? std::numeric_limits<double>::epsilon()
                                                              : std::numeric_limits<float>::epsilon();
-          Tensor x = compute_type(d) == d ? c.in(0) : to_dtype(c.in(0), compute_type(d));
-          Tensor y = mul(x, rsqrt(add(mean_over(mul(x, x), row_dims(x.sizes(), c.ints(1))), eps)));
-          if (y.dtype() != d) y = to_dtype(y, d);
-          c.outs = TensorList{c.has(2) ? mul(y, c.in(2)) : y};
+          if (is_complex(d)) {
+            const Tensor& x = c.in(0);
+            Tensor y = mul(x, rsqrt(add(mean_over(mul(x, x), row_dims(x.sizes(), c.ints(1))), eps)));
+            c.outs = TensorList{c.has(2) ? mul(y, c.in(2)) : y};
+            return;
+          }
+          const bool fits = c.has(2) && c.in(2).dtype() == d;  // else the product has another dtype
+          Tensor y = native_rms_norm.call_list({c.in(0), c.arg(1), fits ? c.arg(2) : Value(), eps})[0];
+          c.outs = TensorList{c.has(2) && !fits ? mul(y, c.in(2)) : y};
         },
     .composite = true,
     .samples = {"x(3,5), (5,)", "x(2,3,4), (3,4), x(3,4), 0.1"},

@@ -147,6 +147,19 @@ RL_INLINE void norm_row(int64_t n, const T* x, const T* weight, const T* bias, T
   }
 }
 
+template <class T>
+RL_INLINE void rms_row(int64_t n, const T* x, const T* weight, T eps, T* y, T* rstd) {
+  const T s = T(1) / std::sqrt(lane_sum<T>(n, [x](int64_t j) { return x[j] * x[j]; }) / T(n) + eps);
+  *rstd = s;
+  if (weight) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = x[j] * s * weight[j];
+  } else {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) y[j] = x[j] * s;
+  }
+}
+
 // scaled: room for one row
 template <class T>
 RL_INLINE void backward_row(int64_t n, const T* g, const T* x, T m, T s, const T* weight, T* scaled, T* gx) {
@@ -181,6 +194,12 @@ void layer_norm(int64_t rows, int64_t columns, const T* x, const T* weight, cons
   over(rows, columns, [=](int64_t r) {
     norm_row(columns, x + r * columns, weight, bias, T(eps), y + r * columns, mean + r, rstd + r);
   });
+}
+
+template <class T>
+void rms_norm(int64_t rows, int64_t columns, const T* x, const T* weight, double eps, T* y, T* rstd) {
+  over(rows, columns,
+       [=](int64_t r) { rms_row(columns, x + r * columns, weight, T(eps), y + r * columns, rstd + r); });
 }
 
 template <class T>
@@ -254,6 +273,7 @@ void channel_backward(const Planes& p, const T* g, const T* x, const T* mean, co
 
 #define INSTANTIATE(T) \
   template void layer_norm(int64_t, int64_t, const T*, const T*, const T*, double, T*, T*, T*); \
+  template void rms_norm(int64_t, int64_t, const T*, const T*, double, T*, T*); \
   template void layer_norm_backward(int64_t, int64_t, const T*, const T*, const T*, const T*, const T*, T*, \
                                     T*, T*); \
   template void channel_moments(const Planes&, const T*, T*, T*); \

@@ -1,4 +1,4 @@
-// Normalisation of contiguous arrays: by rows (layer norm), and by channels of an (n, channels, inner) array (batch, group and
+// Normalisation of contiguous arrays: by rows (layer norm, rms norm), and by channels of an (n, channels, inner) array (batch, group and
 // instance norm). T is float or double. Sums run in 16 lanes over fixed pieces that are combined in double: results depend
 // neither on threads nor on the instruction set.
 #pragma once
@@ -15,6 +15,10 @@ void layer_norm(int64_t rows, int64_t columns, const T* x, const T* weight, cons
 template <class T>
 void layer_norm_backward(int64_t rows, int64_t columns, const T* g, const T* x, const T* mean, const T* rstd,
                          const T* weight, T* gx, T* gw, T* gb);
+
+// y = x * rstd * weight for each row, where rstd is 1 / sqrt(mean(x * x) + eps); weight may be null.
+template <class T>
+void rms_norm(int64_t rows, int64_t columns, const T* x, const T* weight, double eps, T* y, T* rstd);
 
 struct Planes {
   int64_t n, channels, inner;
