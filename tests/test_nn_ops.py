@@ -509,3 +509,18 @@ def test_weight_in_channels_last():
     got, x.grad = x.grad, None
     F.conv2d(x, weight.contiguous()).square().sum().backward()
     close(got, x.grad.numpy())
+
+
+@pytest.mark.parametrize("weight", [rl.float32, rl.float64, rl.bfloat16])
+@pytest.mark.parametrize("dtype", [rl.float32, rl.float64, rl.bfloat16])
+def test_rms_norm_has_the_dtype_of_its_input(dtype, weight):
+    x, w = (
+        rl.arange(12.0).reshape(2, 6).to(dtype).requires_grad_(),
+        rl.arange(6.0).to(weight).requires_grad_(),
+    )
+    y = F.rms_norm(x, (6,), w)
+    y.sum().backward()
+    assert (y.dtype, x.grad.dtype, w.grad.dtype) == (dtype, dtype, weight)
+    wide = x.detach().double().numpy()
+    want = wide / np.sqrt((wide**2).mean(1, keepdims=True)) * np.arange(6.0)
+    np.testing.assert_allclose(y.detach().double().numpy(), want, rtol=1e-2 if dtype == rl.bfloat16 else 1e-5)

@@ -120,7 +120,6 @@ const Op& native_layer_norm = def({
         },
 });
 
-// weight has the input's dtype.
 const Op& native_rms_norm = def({
     .sig = "_native_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float eps) -> (Tensor, "
            "Tensor)",
@@ -130,7 +129,7 @@ const Op& native_rms_norm = def({
         [](Call& c) {
           check_shapes(c, 2, -1, "");
           const Tensor& x = c.in(0);
-          expect(is_float(x.dtype()) && (!c.has(2) || c.in(2).dtype() == x.dtype()), c);
+          expect(is_float(x.dtype()) && (!c.has(2) || is_float(c.in(2).dtype())), c);
           c.out_meta(0, x.dtype(), Dims(x.sizes()));
           Dims statistics(x.sizes());
           for (auto d : row_dims(x.sizes(), c.ints(1))) statistics[d] = 1;
@@ -248,15 +247,13 @@ const Op& rms_norm = def({
           double eps = c.has(3)                              ? c.d(3)
                        : d == Dtype::f64 || d == Dtype::c128 ? std::numeric_limits<double>::epsilon()
                                                              : std::numeric_limits<float>::epsilon();
-          if (is_complex(d)) {
-            const Tensor& x = c.in(0);
-            Tensor y = mul(x, rsqrt(add(mean_over(mul(x, x), row_dims(x.sizes(), c.ints(1))), eps)));
-            c.outs = TensorList{c.has(2) ? mul(y, c.in(2)) : y};
+          if (is_float(d) && (!c.has(2) || is_float(c.in(2).dtype()))) {
+            c.outs = TensorList{native_rms_norm.call_list({c.in(0), c.arg(1), c.arg(2), eps})[0]};
             return;
           }
-          const bool fits = c.has(2) && c.in(2).dtype() == d;  // else the product has another dtype
-          Tensor y = native_rms_norm.call_list({c.in(0), c.arg(1), fits ? c.arg(2) : Value(), eps})[0];
-          c.outs = TensorList{c.has(2) && !fits ? mul(y, c.in(2)) : y};
+          const Tensor& x = c.in(0);
+          Tensor y = mul(x, rsqrt(add(mean_over(mul(x, x), row_dims(x.sizes(), c.ints(1))), eps)));
+          c.outs = TensorList{c.has(2) ? mul(y, c.in(2)) : y};
         },
     .composite = true,
     .samples = {"x(3,5), (5,)", "x(2,3,4), (3,4), x(3,4), 0.1"},
