@@ -41,7 +41,7 @@ void unpacked(const Product& g, const T* a) {
   const int64_t panels = ceil_div(g.n, nr), threads = in_parallel() ? 1 : num_threads();
   // Blocks of rows: for the cache, and where there are few panels for the threads.
   const int64_t least_blocks = in_place && flops(g) > 2e6 ? ceil_div(2 * threads, panels) : 1;
-  const int64_t m_block = most(least(g.m, most_rows), least(512, ceil_div(g.m, least_blocks)));
+  const int64_t m_block = most(least(g.m, most_rows), ceil_div(g.m, most(least_blocks, ceil_div(g.m, 512))));
   const int rows = rows_per_tile(least(g.m, m_block), most_rows);
   const int64_t blocks = ceil_div(g.m, m_block), jobs = panels * blocks;
   const auto pack = [&](int64_t panel, int64_t p, int64_t depth, T* to) {
@@ -185,11 +185,11 @@ bool better_turned(const Product& g) {
          g.n * g.k > g.m * g.k + 2 * g.n * g.m;
 }
 
-// A stored by columns and B by rows, as for the gradient of a weight, and the result higher than wide: the operand with more
+// A stored by columns and B by rows, as for the gradient of a weight, and the result high and narrow: the operand with more
 // columns is better the one whose panels are packed by plain copies.
 bool better_as_rows(const Product& g) {
   return g.a_row == 1 && g.a_col != 1 && g.b_col == 1 && g.m >= 2 * g.n && g.m > 4 * tile_columns<float> &&
-         g.n > 2 * few_rows && g.k >= k_block && flops(g) >= 4e7;
+         g.n > 2 * few_rows && g.n <= 4 * tile_columns<float> && g.k >= k_block && flops(g) >= 4e7;
 }
 
 template <class T>
@@ -197,7 +197,7 @@ void turned(const Product& g) {
   Scratch scratch(Use::result, sizeof(T) * g.m * g.n);
   T *y = scratch.as<T>(), *c = static_cast<T*>(g.c);
   const auto rows = [&](auto&& f) {  // f(first row of y, their number)
-    parallel_for(g.n, most(64, 65536 / g.m), [&](int64_t begin, int64_t end) { f(begin, end - begin); });
+    parallel_for(g.n, most(64, 16384 / g.m), [&](int64_t begin, int64_t end) { f(begin, end - begin); });
   };
   if (g.add) rows([&](int64_t j, int64_t n) { transpose_into(c + j, g.c_row, g.m, n, y + j * g.m, g.m); });
   const Product flipped{g.n, g.m, g.k, g.b, g.b_col, g.b_row, g.a, g.a_col, g.a_row, y, g.m, g.add};
