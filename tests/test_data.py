@@ -768,3 +768,9 @@ def test_no_hang_at_the_end(how, code, output):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout) == (code, output), done.stderr
+
+
+def test_large_batches_of_processes_lie_in_shared_memory():
+    loader = data.DataLoader(data.TensorDataset(torch.randn(4, 30000)), batch_size=2, num_workers=1)
+    assert [batch[0].is_shared() for batch in loader] == [True, True]
+    assert not torch.randn(4, 30000).is_shared()

@@ -158,7 +158,14 @@ PyObject* share(PyObject*, PyObject* o) {
 }
 
 PyObject* is_shared(PyObject*, PyObject* o) {
-  return guarded([&] { return PyBool_FromLong(block_of(checked_storage(o)->root()) != nullptr); });
+  return guarded([&] {
+    StorageRef ref = checked_storage(o);
+    Storage* s = ref->root();
+    bool yes = block_of(s);
+    for (auto& [id, open] : open_blocks())  // a part of a block: a batch of a worker process
+      yes |= open->data <= s->data && s->data < open->data + open->nbytes;
+    return PyBool_FromLong(yes);
+  });
 }
 
 PyObject* shared_fd(PyObject*, PyObject* o) {
