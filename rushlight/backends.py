@@ -85,7 +85,7 @@ class _Cpu(_Backend):
         """Whether 3x3 convolutions with stride 1 may use Winograd's algorithm F(2x2, 3x3) (Lavin and Gray, 2016).
 
         True from the start; one switch for all threads of the process. It concerns float32, float16 and bfloat16, the
-        result and both gradients, with one group, no dilation, 16 to 2048 channels on both sides and at least 128
+        result and both gradients, with one group, no dilation, 24 to 2048 channels on both sides and at least 24
         tiles of 2x2 outputs in the batch. All others are computed directly, and so is a result that turns out to hold
         infinities or NaN. Either way gives the same bits for any number of threads.
 

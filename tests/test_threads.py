@@ -109,7 +109,7 @@ def wide_convolutions():
     """Digests of convolutions with more channels than samples have, and of their gradients: Winograd's algorithm."""
     op = next(op for op in OPS if op.key == "conv2d")
     found = {}
-    for size in ((3, 70, 33, 21, 40), (1, 256, 30, 30, 256)):
+    for size in ((3, 70, 33, 21, 40), (1, 256, 30, 30, 256), (1, 100, 11, 13, 140)):
         n, channels, height, width, outputs = size
         generator = rl.Generator().manual_seed(0)
         x = rl.randn(n, channels, height, width, generator=generator)

@@ -23,12 +23,11 @@ namespace {
 std::atomic<bool> enabled{true};
 
 bool pays(const Conv2dShape& s, int64_t rows, int64_t columns) {  // of the output
-  constexpr int64_t least_channels = 16, most_channels = 2048, least_weights = 512, least_tiles = 128;
+  constexpr int64_t least_channels = 24, most_channels = 2048, least_tiles = 24;
   if (s.kh != 3 || s.kw != 3 || s.stride_h != 1 || s.stride_w != 1 || s.dil_h != 1 || s.dil_w != 1)
     return false;
   const int64_t few = s.cin < s.cout ? s.cin : s.cout, many = s.cin < s.cout ? s.cout : s.cin;
-  if (s.groups != 1 || few < least_channels || many > most_channels || few * many < least_weights)
-    return false;
+  if (s.groups != 1 || few < least_channels || many > most_channels) return false;
   const int64_t tiles = ((rows + 1) / 2) * ((columns + 1) / 2);
   return s.n * tiles >= least_tiles && 5 * rows * columns >= 4 * 3 * tiles;  // tiles filled to 3/5 at least
 }

@@ -87,12 +87,27 @@ int64_t cut_strips(const WinogradConv& c, const Tiles& tiles, Strip* strips) {
   return count;
 }
 
-// to[u][panel][channel][nr] = B' d B for the tiles of a block, u running over the 16 places. `half` holds
-// 16 x half_row floats.
-void transform_input(const WinogradConv& c, const Tiles& tiles, const Strip* strips, int64_t strip_count,
-                     float* half, int64_t half_row, float* to, int64_t place) {
+// How much room the steps take for a number of tiles, in floats.
+struct Room {
+  int64_t tiles;           // whole panels
+  int64_t half_row;        // one of 16 rows of half-transformed tiles
+  int64_t input, product;  // one of the 16 places
+
+  Room(const WinogradConv& c, int64_t count, int rows)
+      : tiles(ceil_div(count, nr) * nr),
+        half_row(tiles + w + spare),
+        input(c.cin * tiles + spare),
+        product(rows * tiles + spare) {}
+  size_t strips() const { return sizeof(Strip) * tiles; }  // a strip holds a tile at least
+};
+
+// to[u][panel][channel][nr] = B' d B for the tiles of a block and channels [first, last), u running over the 16
+// places. `half` holds 16 rows.
+void transform_input(const WinogradConv& c, const Tiles& tiles, int64_t first, int64_t last, const Room& room,
+                     Strip* strips, float* half, float* to) {
+  const int64_t strip_count = cut_strips(c, tiles, strips), half_row = room.half_row, place = room.input;
   for (int64_t i = 0; i < 16 * half_row; i++) half[i] = 0;
-  for (int64_t channel = 0; channel < c.cin; channel++) {
+  for (int64_t channel = first; channel < last; channel++) {
     const float* plane = c.x + channel * c.h * c.w;
     // along the rows: half[4 * i + j] is place j of the patches' row i
     for (int64_t k = 0; k < strip_count; k++) {
@@ -183,10 +198,10 @@ int64_t weight_room(const WinogradConv& c, int rows) { return 16 * (c.cin * rows
 
 // Outputs [first, last) of the weights, transformed and packed: register tile by register tile, each [u][cin][rows].
 void transform_weight(const WinogradConv& c, int64_t first, int64_t last, int rows, float* packed) {
-  constexpr int64_t some = 64;  // channels at a time
+  constexpr int64_t some = 16;  // channels at a time
   const int64_t tiles = ceil_div(last - first, rows), parts = ceil_div(c.cin, some);
   parallel_for(tiles * parts, most(1, 1024 / (rows * least(some, c.cin))), [&](int64_t begin, int64_t end) {
-    alignas(64) float taps[some * 9 * lanes];
+    alignas(64) float taps[some * 9 * lanes] = {};  // lanes without an output: denormal numbers would be slow
     for (int64_t job = begin; job < end; job++) {
       const int64_t o = first + job / parts * rows, channel = job % parts * some;
       const int64_t count = least(rows, last - o), channels = least(some, c.cin - channel);
@@ -232,82 +247,117 @@ void transform_weight(const WinogradConv& c, int64_t first, int64_t last, int ro
 }
 
 // product[u][output][tile] = weight[u] * input[u] for the `outputs` of one register tile and a block of tiles.
-void multiply(const float* weight, int outputs, const float* input, int64_t input_place, int64_t tiles,
-              int64_t channels, float* product, int64_t product_place, int64_t product_row) {
+void multiply(const float* weight, int outputs, const float* input, int64_t tiles, int64_t channels,
+              const Room& room, float* product) {
   for (int u = 0; u < 16; u++)
     for (int64_t q = 0; q < tiles; q += nr) {
       TileArgs<float> t{};
       t.ldb = nr;
-      t.c = product + u * product_place + q;
-      t.ldc = product_row;
+      t.c = product + u * room.product + q;
+      t.ldc = room.tiles;
       t.columns = static_cast<int>(ceil_div(least(nr, tiles - q), w)) * w;
       for (int64_t p = 0; p < channels; p += term_block) {
         t.k = least(term_block, channels - p);
         t.a = weight + u * (channels * outputs + spare) + p * outputs;
-        t.b = input + u * input_place + q * channels + p * nr;
+        t.b = input + u * room.input + q * channels + p * nr;
         t.add = p > 0;
         tile_packed(outputs, t);
       }
     }
 }
 
+// The results of one register tile, from its weights and the tiles' inputs. `product` has room for the 16 places, `half`
+// for 16 rows. Returns a vector of zeros, or with NaN where an output is not finite.
+V finish(const WinogradConv& c, const Tiles& tiles, int64_t output, int count, const float* weight,
+         const float* input, const Room& room, float* product, float* half) {
+  V wrong{};
+  multiply(weight, count, input, tiles.count, c.cin, room, product);
+  for (int r = 0; r < count; r++)
+    wrong +=
+        transform_output(c, tiles, output + r, product + r * room.tiles, room.product, half, room.half_row);
+  return wrong;
+}
+
+void note(V wrong, bool* finite) {
+  for (int i = 0; i < w; i++)
+    if (wrong[i] != 0) __atomic_store_n(finite, false, __ATOMIC_RELAXED);
+}
+
+// Few tiles: all their inputs stay in the cache, and each thread takes register tiles of weights through all steps, so
+// that they need not leave the cache either.
+bool by_outputs(const WinogradConv& c, const Tiles& all, int rows) {
+  constexpr int64_t some = 16;  // channels at a time
+  const Room room(c, all.count, rows);
+  Scratch inputs(Use::panels, sizeof(float) * 16 * room.input);
+  float* input = inputs.as<float>();
+  bool finite = true;
+  parallel_for(ceil_div(c.cin, some), most(1, 512 / all.count), [&](int64_t begin, int64_t end) {
+    Scratch cuts(Use::gradient, room.strips());
+    Scratch halves(Use::panel_c, sizeof(float) * 16 * room.half_row);
+    transform_input(c, all, begin * some, least(c.cin, end * some), room, cuts.as<Strip>(),
+                    halves.as<float>(), input);
+  });
+  parallel_for(ceil_div(c.cout, rows), 1, [&](int64_t begin, int64_t end) {
+    Scratch weights(Use::weight, sizeof(float) * weight_room(c, rows));
+    Scratch products(Use::panel_c, sizeof(float) * 16 * (room.product + room.half_row));
+    float *weight = weights.as<float>(), *product = products.as<float>();
+    V wrong{};
+    for (int64_t o = begin * rows; o < least(c.cout, end * rows); o += rows) {
+      const int count = static_cast<int>(least(rows, c.cout - o));
+      transform_weight(c, o, o + count, rows, weight);
+      wrong += finish(c, all, o, count, weight, input, room, product, product + 16 * room.product);
+    }
+    note(wrong, &finite);
+  });
+  return finite;
+}
+
+// Many tiles: the weights are transformed first, then each thread takes blocks of tiles through all steps.
+bool by_tiles(const WinogradConv& c, const Tiles& all, int64_t most_tiles, int rows) {
+  constexpr int64_t most_weights = 5 << 20;  // floats: as many outputs at a time as have room
+  const int64_t at_once = most(1, most_weights / weight_room(c, rows)) * rows;
+  // blocks of equal size in whole vectors, as many for each thread
+  const int64_t threads = in_parallel() ? 1 : num_threads(), vectors = ceil_div(all.count, w);
+  const int64_t blocks = least(vectors, ceil_div(ceil_div(vectors * w, most_tiles), threads) * threads);
+  const Room room(c, ceil_div(vectors, blocks) * w, rows);
+  Scratch weights(Use::weight, sizeof(float) * ceil_div(least(c.cout, at_once), rows) * weight_room(c, rows));
+  float* packed = weights.as<float>();
+  bool finite = true;
+  for (int64_t first = 0; first < c.cout; first += at_once) {
+    const int64_t last = least(c.cout, first + at_once);
+    transform_weight(c, first, last, rows, packed);
+    parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
+      Scratch cuts(Use::gradient, room.strips());
+      Scratch inputs(Use::image, sizeof(float) * 16 * room.input);
+      Scratch products(Use::panel_c, sizeof(float) * 16 * (room.product + room.half_row));
+      float *input = inputs.as<float>(), *product = products.as<float>(), *half = product + 16 * room.product;
+      V wrong{};
+      for (int64_t block = begin; block < end; block++) {
+        Tiles t = all;
+        t.first = vectors * block / blocks * w;
+        t.count = least(all.count, vectors * (block + 1) / blocks * w) - t.first;
+        transform_input(c, t, 0, c.cin, room, cuts.as<Strip>(), half, input);
+        for (int64_t o = first; o < last; o += rows)
+          wrong += finish(c, t, o, static_cast<int>(least(rows, last - o)),
+                          packed + (o - first) / rows * weight_room(c, rows), input, room, product, half);
+      }
+      note(wrong, &finite);
+    });
+  }
+  return finite;
+}
+
 }  // namespace
 
 // False when an output is not finite.
 bool conv_winograd(const WinogradConv& c) {
-  constexpr int64_t most_weights = 5 << 20, most_inputs = 1 << 18;  // floats
+  constexpr int64_t most_inputs =
+      1 << 18;  // floats; with what else is in use they stay in the second-level cache
   const int64_t rows_of_tiles = ceil_div(c.hout, 2), columns_of_tiles = ceil_div(c.wout, 2);
-  const int64_t tiles = c.n * rows_of_tiles * columns_of_tiles;
+  const Tiles all{rows_of_tiles, columns_of_tiles, 0, c.n * rows_of_tiles * columns_of_tiles};
   const int rows = rows_per_tile(c.cout, tile_rows);
-
-  // Blocks of equal size in whole vectors, as many for each thread.
-  const int64_t threads = in_parallel() ? 1 : num_threads();
-  const int64_t limit = most(64, least(256, most_inputs / (16 * c.cin))) / w;  // vectors per block
-  const int64_t vectors = ceil_div(tiles, w);
-  const int64_t blocks = least(vectors, ceil_div(ceil_div(vectors, limit), threads) * threads);
-  const int64_t width_of_block = ceil_div(ceil_div(vectors, blocks) * w, nr) * nr;  // room, in tiles
-
-  // As many outputs at a time as weights have room.
-  const int64_t register_tiles = ceil_div(c.cout, rows);
-  const int64_t at_once = least(register_tiles, most(1, most_weights / weight_room(c, rows)));
-  Scratch weights(Use::weight, sizeof(float) * at_once * weight_room(c, rows));
-  float* packed = weights.as<float>();
-  bool all_finite = true;
-  for (int64_t first = 0; first < c.cout; first += at_once * rows) {
-    const int64_t last = least(c.cout, first + at_once * rows);
-    transform_weight(c, first, last, rows, packed);
-    // Few blocks: several jobs share one, each with its part of the outputs.
-    const int64_t outputs = ceil_div(last - first, rows), parts = least(outputs, ceil_div(threads, blocks));
-    parallel_for(blocks * parts, 1, [&](int64_t begin, int64_t end) {
-      const int64_t half_row = width_of_block + w + spare, input_place = c.cin * width_of_block + spare,
-                    product_place = rows * width_of_block + spare;
-      Scratch cuts(Use::gradient, sizeof(Strip) * width_of_block);  // a strip holds a tile at least
-      Scratch inputs(Use::image, sizeof(float) * 16 * input_place);
-      Scratch sums(Use::panel_c, sizeof(float) * 16 * (product_place + half_row));
-      auto* strips = cuts.as<Strip>();
-      float *input = inputs.as<float>(), *product = sums.as<float>(), *half = product + 16 * product_place;
-      V wrong{};
-      for (int64_t job = begin; job < end; job++) {
-        const int64_t block = job / parts, part = job % parts;
-        Tiles t{rows_of_tiles, columns_of_tiles, vectors * block / blocks * w, 0};
-        t.count = least(tiles, vectors * (block + 1) / blocks * w) - t.first;
-        transform_input(c, t, strips, cut_strips(c, t, strips), half, half_row, input, input_place);
-        const int64_t begin_output = first + outputs * part / parts * rows,
-                      end_output = least(last, first + outputs * (part + 1) / parts * rows);
-        for (int64_t o = begin_output; o < end_output; o += rows) {
-          const int count = static_cast<int>(least(rows, end_output - o));
-          multiply(packed + (o - first) / rows * weight_room(c, rows), count, input, input_place, t.count,
-                   c.cin, product, product_place, width_of_block);
-          for (int r = 0; r < count; r++)
-            wrong +=
-                transform_output(c, t, o + r, product + r * width_of_block, product_place, half, half_row);
-        }
-      }
-      for (int i = 0; i < w; i++)
-        if (wrong[i] != 0) __atomic_store_n(&all_finite, false, __ATOMIC_RELAXED);
-    });
-  }
-  return all_finite;
+  if (all.count <= c.cout && 16 * c.cin * all.count <= 2 * most_inputs) return by_outputs(c, all, rows);
+  return by_tiles(c, all, most(64, least(256, most_inputs / (16 * c.cin))), rows);
 }
 
 }  // namespace rushlight::cpu::RL_ISA

@@ -79,6 +79,8 @@ void transform_patches(const Conv2dShape& s, const float* x, const Tiles& tiles,
 void transform_gradients(const Conv2dShape& s, const float* gy, const Tiles& tiles, int64_t output,
                          int64_t count, float* lines, float* to, int64_t place) {
   const int64_t size = s.hout * s.wout, line = 2 * least(tiles.count, tiles.columns) * nr;
+  for (int64_t i = 0; i < 2 * line; i++)
+    lines[i] = 0;  // lanes without an output: denormal numbers would be slow
   each_run(tiles, [&](int64_t image, int64_t row, int64_t column, int64_t at, int64_t number) {
     for (int i = 0; i < 2; i++)
       fill_row(gy + (image * s.cout + output) * size, count, s.hout, s.wout, 2 * row + i, 2 * column,
