@@ -3,6 +3,7 @@
 The modules are the same objects under both names, never copies: a class has one identity.
 """
 
+import functools
 import importlib
 import importlib.machinery
 import sys
@@ -33,8 +34,8 @@ class _TorchFinder:
 
     @classmethod
     def find_spec(cls, fullname, path=None, target=None):
-        if fullname == "multiprocessing.spawn":
-            return _then(importlib.machinery.PathFinder.find_spec(fullname, path), _teach_spawn)
+        if fullname in _TAUGHT:
+            return _then(importlib.machinery.PathFinder.find_spec(fullname, path), _TAUGHT[fullname])
         if fullname.startswith("rushlight."):
             return _then(importlib.machinery.PathFinder.find_spec(fullname, path), _name_classes)
         if fullname.partition(".")[0] != "torch":
@@ -126,8 +127,8 @@ def _then(spec, action):
 def _name_classes(module):
     """Let the classes of a module of ours say that they live where PyTorch's live, if they are found there.
 
-    Pickles then refer to them by these names, as PyTorch's do. (inspect.getsource looks into the module that a class
-    names: it does not find the few classes that we keep in another file than PyTorch.)
+    Pickles then refer to them by these names, as PyTorch's do. inspect.getsource would look into the module that a class
+    names: for the classes that we keep in another file than PyTorch, _teach_inspect has it look where they are.
     """
     from .serialization.names import to_torch
 
@@ -144,7 +145,22 @@ def _name_classes(module):
         if getattr(place, name, None) is not cls:
             home = "torch" + own[len("rushlight") :]
         _alias(home)
+        if sys.modules[home] is not module and getattr(module, "__file__", None):
+            _written_in[cls] = module.__file__
         cls.__module__ = home
+
+
+_written_in = {}  # class -> file
+
+
+def _teach_inspect(module):
+    """Let inspect find the classes of which the module named by them holds only the name."""
+    plain = module.getfile
+
+    def getfile(object):
+        return (_written_in.get(object) if isinstance(object, type) else None) or plain(object)
+
+    module.getfile = functools.wraps(plain)(getfile)
 
 
 # the core's types print PyTorch's names by themselves, named tuples are told by their module
@@ -156,6 +172,9 @@ def _alias(name):
     while name:
         sys.modules.setdefault(name, sys.modules["rushlight" + name[len("torch") :]])
         name = name.rpartition(".")[0]
+
+
+_TAUGHT = {"multiprocessing.spawn": _teach_spawn, "inspect": _teach_inspect}  # modules that are told of the names
 
 
 def install_as_torch():
@@ -178,9 +197,9 @@ def install_as_torch():
     add_private_names()
     sys.meta_path.insert(0, _TorchFinder)
     sys.modules["torch"] = rushlight
-    spawn = sys.modules.get("multiprocessing.spawn")
-    if spawn is not None:
-        _teach_spawn(spawn)
+    for name, teach in _TAUGHT.items():
+        if name in sys.modules:
+            teach(sys.modules[name])
     for name, module in list(sys.modules.items()):
         if name.startswith("rushlight."):
             _name_classes(module)

@@ -237,3 +237,24 @@ def test_classes_have_torch_names(tmp_path):
     )
     code, out, _ = python("-c", "import rushlight; print(rushlight.nn.Linear)", cwd=tmp_path)
     assert out == "<class 'rushlight.nn.modules.linear.Linear'>\n"
+
+
+def test_the_source_of_every_class_is_found(tmp_path):
+    name = program(
+        tmp_path,
+        """
+import inspect, torch
+from torch.optim.lr_scheduler import OneCycleLR, CyclicLR
+from torch.serialization import safe_globals
+for cls in (torch.nn.Linear, torch.nn.LazyLinear, torch.nn.LazyConv2d, torch.nn.MultiheadAttention, OneCycleLR, CyclicLR,
+            torch.optim.Muon, torch.optim.Adam, safe_globals, torch.nn.LinearCrossEntropyLoss):
+    assert cls.__module__.startswith("torch."), cls
+    assert f"class {cls.__name__}" in inspect.getsource(cls), cls
+class Mine(torch.nn.Module):
+    pass
+assert inspect.getfile(Mine).endswith("program.py")
+print("found")
+""",
+    )
+    code, out, err = python("-m", "rushlight", name, cwd=tmp_path)
+    assert (code, out, err) == (0, "found\n", "")
