@@ -53,6 +53,7 @@ void unpacked(const Product& g, const T* a) {
     TileArgs<T> t{depth,   nullptr, g.a_row, g.a_col, panel_b,       ldb,
                   nullptr, nullptr, g.c_row, 0,       g.add || p > 0};
     t.columns = static_cast<int>(least(nr, g.n - j));
+    t.fetch_c = g.k <= 128 && g.m * g.n * static_cast<int64_t>(sizeof(T)) > 65536;
     for (int64_t i = first; i < last; i += rows) {
       t.a = a + i * g.a_row + p * g.a_col;
       t.c = c + i * g.c_row + j;

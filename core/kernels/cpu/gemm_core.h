@@ -51,6 +51,7 @@ struct TileArgs {
   static constexpr int64_t ahead_bytes = 128;
   const char* ahead = nullptr;
   int64_t ahead_step = 0, ahead_count = 0;
+  bool fetch_c = false;  // tile_strided: C lies far away, and there are few terms in which to hide that
 };
 
 // A packed; rows of B must be readable up to whole vectors. rows <= tile_rows.

@@ -24,21 +24,23 @@ void tile(const TileArgs<T>& args) {
     for (int v = 0; v < vectors; v++) sum[r][v] = Vec<T>{};
   const T* next_c = args.c;
   const char* ahead = args.ahead;
-  const int64_t ahead_stop = args.ahead_count * 8;
+  // Every so often a row of C and a piece of the next panel: many at once would stall.
+  const int64_t pause = k >= 8 * rows ? 8 : k >= 4 * rows ? 4 : 2, ahead_stop = args.ahead_count * pause;
+  const bool fetch_c = mode == Mode::packed || (!with_offsets && args.fetch_c);
   for (int64_t p = 0; p < k; p++) {
     if (mode == Mode::packed) {
       __builtin_prefetch(a + 16 * rows);
-      if ((p & 7) ==
-          0) {  // every so often a row of C and a piece of the next panel: many at once would stall
+      if constexpr (rows * sizeof(T) > 64) __builtin_prefetch(a + 16 * rows + 64 / sizeof(T));
+    }
+    if (fetch_c && (p & (pause - 1)) == 0) {
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) __builtin_prefetch(next_c + v * w, 1);
-        __builtin_prefetch(next_c + vectors * w - 1, 1);
-        next_c += args.ldc;
-        if (p < ahead_stop) {
-          __builtin_prefetch(ahead, 0, 2);
-          __builtin_prefetch(ahead + args.ahead_bytes / 2, 0, 2);
-          ahead += args.ahead_step;
-        }
+      for (int v = 0; v < vectors; v++) __builtin_prefetch(next_c + v * w, 1);
+      __builtin_prefetch(next_c + vectors * w - 1, 1);
+      next_c += args.ldc;
+      if (mode == Mode::packed && p < ahead_stop) {
+        __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead + args.ahead_bytes / 2, 0, 2);
+        ahead += args.ahead_step;
       }
     }
     const T* row = with_offsets ? b + args.offset[p] : b;
