@@ -207,3 +207,20 @@ def test_switches_without_an_effect():
     assert f() == 1
     with pytest.raises(NotImplementedError):
         torch.autograd.NestedIOFunction().forward_extended()
+
+
+def test_a_look_inside_batched_tensors():
+    x = torch.arange(6.0).reshape(2, 3)
+    seen = []
+
+    def f(row):
+        seen.append(torch.func.debug_unwrap(row))
+        return torch.vmap(inner)(row)
+
+    def inner(element):
+        seen.append((torch.func.debug_unwrap(element), torch.func.debug_unwrap(element, recurse=False).shape))
+        return element
+
+    torch.vmap(f)(x)
+    assert torch.equal(seen[0], x) and torch.equal(seen[1][0], x) and seen[1][1] == (3,)
+    assert torch.func.debug_unwrap(x) is x

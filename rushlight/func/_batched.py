@@ -64,6 +64,21 @@ def wrap(value, level, batched=True):
     )
 
 
+def debug_unwrap(tensor, *, recurse=True):
+    """What a batched tensor holds, for a look at it in a debugger: its slices, the batch first.
+
+    Args:
+        recurse: through all vmaps that run, not the innermost alone.
+    """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"Expected tensor to be a Tensor, got {type(tensor).__name__}")
+    while (delegate := batched_of(tensor)) is not None:
+        tensor = delegate.value
+        if not recurse:
+            break
+    return tensor
+
+
 def unwrap(x, level):
     """(value, whether its first dimension is the batch) of a tensor at a level."""
     delegate = batched_of(x)
