@@ -16,6 +16,7 @@ import pytest
 import rushlight as rl
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
+erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def sigmoid(x):
@@ -29,7 +30,8 @@ FLOAT32 = {
     "log": (np.log, 2), "log2": (np.log2, 2), "log10": (np.log10, 2), "log1p": (np.log1p, 2),
     "sin": (np.sin, 2), "cos": (np.cos, 2), "tan": (np.tan, 4),
     "tanh": (np.tanh, 2), "sinh": (np.sinh, 2), "cosh": (np.cosh, 2),
-    "sigmoid": (sigmoid, 2), "erf": (erf, 2), "sqrt": (np.sqrt, 0.5), "rsqrt": (lambda x: 1 / np.sqrt(x), 2),
+    "asin": (np.arcsin, 2), "acos": (np.arccos, 2), "atan": (np.arctan, 2),
+    "sigmoid": (sigmoid, 2), "erf": (erf, 2), "erfc": (erfc, 3), "sqrt": (np.sqrt, 0.5), "rsqrt": (lambda x: 1 / np.sqrt(x), 2),
 }  # fmt: skip
 FLOAT64 = {
     name: FLOAT32[name] for name in ("exp", "log", "sigmoid", "tanh", "sin", "cos", "expm1", "log1p", "sqrt")
@@ -38,16 +40,18 @@ FLOAT64 = {
 SPECIAL = [
     0.0, math.inf, math.nan, 1.0, 0.5, math.pi, math.pi / 2, 87.0, 88.722839, 88.8, 103.97, 104.1, 709.78, 745.2, 1e30,
     126.0, 127.999, 149.5, 9.01, 18.5, 65535.99, 65536.0, 65537.0, 1048575.9, 1048576.5, 0.70710677, 1.4142136, 0.625,
+    0.8, 9.2, 10.05, 10.06, 10.1, 10.2,
 ]  # fmt: skip
 
 
 def points(dtype, count, seed=0):
-    """All sizes of numbers: random bit patterns, an ordinary range, and special values with both signs."""
+    """All sizes of numbers: random bit patterns, two ordinary ranges, and special values with both signs."""
     random = np.random.default_rng(seed)
     info = np.finfo(dtype)
     whole = np.dtype(f"u{info.bits // 8}")
     patterns = random.integers(0, np.iinfo(whole).max, count // 2, dtype=whole, endpoint=True).view(dtype)
     ordinary = random.uniform(-20, 20, count - count // 2).astype(dtype)
+    ordinary[::3] /= 19  # mostly in the domain of asin
     edges = [
         info.max,
         info.tiny,
@@ -106,7 +110,7 @@ WIDE = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant
 @pytest.mark.parametrize("name", FLOAT32)
 def test_float32(name):
     reference, limit = FLOAT32[name]
-    x, found, distance = errors(name, reference, np.float32, 50_000 if name == "erf" else 1_000_000)
+    x, found, distance = errors(name, reference, np.float32, 50_000 if name in ("erf", "erfc") else 1_000_000)
     at = np.argmax(distance)
     assert distance[at] <= limit, f"{name}({x[at]!r}) = {found[at]!r}: {distance[at]} units"
 
@@ -129,6 +133,20 @@ def test_one_rare_argument_does_not_change_its_neighbours(name, dtype):
     for rare in [math.inf, math.nan, 0.0, -1e30, 1e-310]:
         together = function(rl.tensor(np.append(x, dtype(rare)))).numpy()
         assert np.array_equal(ordinary, together[:-1])
+
+
+def test_atan2():
+    x, y = points(np.float32, 500_000), points(np.float32, 500_000, seed=1)
+    special = np.array([0.0, 1e-45, 1.0, 2.0, 1e38, math.inf, math.nan], np.float32)
+    special = np.concatenate([special, -special])
+    x, y = (np.concatenate([a[:490_000], b.ravel()]) for a, b in zip((x, y), np.meshgrid(special, special)))
+    found = rl.atan2(rl.tensor(y), rl.tensor(x)).numpy()
+    want = np.arctan2(y.astype(np.float64), x.astype(np.float64))
+    rounded = want.astype(np.float32)
+    assert np.array_equal(np.isnan(found), np.isnan(rounded))
+    number = ~np.isnan(found)
+    assert np.array_equal(np.signbit(found[number]), np.signbit(rounded[number]))
+    assert np.max(np.abs(found - want)[number] / np.spacing(np.abs(rounded[number]))) <= 2
 
 
 def test_gelu_keeps_the_precision_of_its_tail():
