@@ -39,7 +39,7 @@ NO_SAMPLES = {
     **dict.fromkeys(["empty", "empty_strided", "empty_like"], "uninitialised"),
     **dict.fromkeys(["index", "index_put", "_index_put", "slice"], "called by x[...]: test_indexing"),
     **dict.fromkeys(["alias", "_unsafe_view", "_only_row", "_convolution", "_convolution_weight", "native_batch_norm",
-                     "native_group_norm", "native_layer_norm", "nll_loss_forward", "_scaled_dot_product_attention", "_softmax", "_log_softmax",
+                     "native_group_norm", "native_layer_norm", "_native_rms_norm", "nll_loss_forward", "_scaled_dot_product_attention", "_softmax", "_log_softmax",
                      "_recurrent_layer", "_max_pool2d_taps"],
                     "called by an operator that has samples"),
     **dict.fromkeys(["select_backward", "slice_backward", "_pad_backward", "_scaled_dot_product_attention_backward", "_batch_norm_backward", "_group_norm_backward",
