@@ -1,7 +1,7 @@
 // The element-wise functions that kernels are written in, as small inline functions for float, double and
 // std::complex. Plain loops over the float versions (and over double exp, log, sigmoid, tanh, and sin and cos of ordinary arguments) vectorise: they use
 // selects instead of branches, bit patterns instead of library calls, and explicit fma, so that every
-// instruction set gives the same bits. Float results are within 2 ulp over the whole range (erfc 3, tan 4). Functions
+// instruction set gives the same bits. Float results are within 2 ulp over the whole range (erfc and tan 4). Functions
 // that say "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in
 // mathfn_special.h.
 #pragma once
@@ -554,45 +554,58 @@ RUSHLIGHT_INLINE double cosh(double x) { return std::cosh(x); }
 
 // ---- error function
 
-namespace detail {
-// for |x| <= 0.925
-RUSHLIGHT_INLINE float erf_near(float x) {
-  return fn::fma(x,
-                 poly(x * x, 1.2837917e-01f, -3.7612635e-01f, 1.1283694e-01f, -2.685927e-02f, 5.2006342e-03f,
-                      -8.1374386e-04f, 8.345228e-05f),
-                 x);
-}
-}  // namespace detail
-
 RUSHLIGHT_INLINE float erf(float x) {
   const float a = fn::abs(x);
+  const float z = a * a;
+  const float near = fn::fma(a,
+                             detail::poly(z, 1.2837917e-01f, -3.7612635e-01f, 1.1283694e-01f, -2.685927e-02f,
+                                          5.2006342e-03f, -8.1374386e-04f, 8.345228e-05f),
+                             a);
   const float t = a > 4.0f ? 4.0f : a;
   const float q = detail::poly(t, -1.7468478e-04f, 1.1295149e+00f, 6.333469e-01f, 1.082801e-01f,
                                -2.5119433e-02f, 4.1710655e-03f, -4.3446323e-04f,
                                2.1095115e-05f);  // -log erfc(t)
   const float far = 1.0f - detail::exp_plain(-q);
-  return fn::copysign(a < 0.925f ? detail::erf_near(a) : far, x);
+  return fn::copysign(a < 0.925f ? near : far, x);
 }
 RUSHLIGHT_INLINE double erf(double x) { return std::erf(x); }
 
-// erfc(a) = e^-(a^2) E(a) for a = |x|. E is smooth in u = (a - 2) / (a + 3), and (a + 3) E(a) a polynomial in it (after
-// Shepherd and Laframboise, Math. Comp. 36, 1981; fitted like atan). What rounding a^2 and 1 / (a + 3) dropped goes into
-// the exponential. Within 3 ulp down to the subnormal numbers; erfc(10.1) is 0.
-RUSHLIGHT_INLINE float erfc(float x) {
-  constexpr float end = 10.1f, round = detail::kRound + 254.0f;  // low bits of t: n + 254
-  const float whole = fn::abs(x), a = whole > end ? end : whole;
-  const float d = a + 3.0f, w = 1.0f / d, u = (a - 2.0f) * w;
-  const float e = w * detail::poly(u, 0x1.46e80ep+0f, -0x1.649744p+0f, 0x1.299998p+0f, -0x1.7072a4p-1f,
-                                   0x1.334eacp-2f, -0x1.cd4c50p-5f, -0x1.1e5c4ep-6f, 0x1.8d7860p-7f,
-                                   0x1.afdde8p-12f, -0x1.b85e84p-10f);
-  const float lost = fn::fma(-w, a - (d - 3.0f), fn::fma(-w, d, 1.0f));  // of w, in relation to it
-  const float square = a * a;
+namespace detail {
+
+struct ErfcParts {
+  float value;     // erfc(a) / 2^n
+  uint32_t power;  // n + offset in the low bits
+};
+// erfc(a) = e^-(a^2) E(a) for a >= 0. E is smooth in u = (a - 1.5) / (a + 2), and (a + 2) E(a) a polynomial in it
+// (after Shepherd and Laframboise, Math. Comp. 36, 1981; fitted like atan). What the roundings of a^2 and 1 / (a + 2)
+// dropped goes into the exponential, so that the tail keeps its relative precision.
+RUSHLIGHT_INLINE ErfcParts erfc_parts(float a, float offset) {
+  const float d = a + 2.0f, w = 1.0f / d, u = (a - 1.5f) * w;
+  const float e = w * poly(u, 0x1.2023fap+0f, -0x1.c1f63cp-1f, 0x1.86ecf6p-2f, -0x1.197dbcp-5f,
+                           -0x1.5f2552p-5f, 0x1.cadf96p-8f, 0x1.033f04p-7f, -0x1.7d8456p-12f,
+                           -0x1.c19168p-10f, -0x1.744d7cp-13f, 0x1.1562e4p-12f);
+  const float lost = fn::fma(w, (d - 2.0f) - a, fn::fma(-w, d, 1.0f));  // of w, in relation to it
+  const float square = a * a, round = kRound + offset;
   const float t = fn::fma(square, -0x1.715476p+0f, round);
-  // the derivative of log e by log w is about 1 - u
-  const float r = fn::fma(lost, 1.0f - u, detail::exp_rest(-square, t - round) - fn::fma(a, a, -square));
-  const float tail = detail::scale(fn::fma(e, fn::fma(r * r, detail::exp_tail(r), r), e), detail::bits(t));
-  const float far = x < 0.0f ? 2.0f - tail : tail;
-  return whole < 0.8f ? 1.0f - detail::erf_near(x) : far;
+  const float r = exp_rest(-square, t - round) - fn::fma(a, a, -square) + lost;
+  return {fn::fma(e, fn::fma(r * r, exp_tail(r), r), e), bits(t)};
+}
+
+// for |x| < 9
+RUSHLIGHT_INLINE float erfc_plain(float x) {
+  const ErfcParts p = erfc_parts(fn::abs(x), 127.0f);
+  const float tail = p.value * from_bits(p.power << 23);
+  return x < 0.0f ? 2.0f - tail : tail;
+}
+
+}  // namespace detail
+
+// Down to the smallest subnormal number; erfc(10.1) is 0.
+RUSHLIGHT_INLINE float erfc(float x) {
+  const float a = fn::abs(x);
+  const detail::ErfcParts p = detail::erfc_parts(a > 10.1f ? 10.1f : a, 254.0f);
+  const float tail = detail::scale(p.value, p.power);
+  return x < 0.0f ? 2.0f - tail : tail;
 }
 RUSHLIGHT_INLINE double erfc(double x) { return std::erfc(x); }  // library
 
@@ -731,6 +744,21 @@ struct Silu : Exp {
   static RUSHLIGHT_INLINE T short_form(T x) {
     return x * Sigmoid::short_form(x);
   }
+};
+struct Erfc {
+  template <class T>
+  RUSHLIGHT_INLINE T operator()(T x) const {
+    return fn::erfc(x);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE T short_form(T x) {
+    return detail::erfc_plain(x);
+  }
+  template <std::same_as<float> T>
+  static RUSHLIGHT_INLINE uint32_t measure(T x) {
+    return detail::bits(fn::abs(x));
+  }
+  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(9.0f); }
 };
 struct Log {
   template <class T>

@@ -66,7 +66,7 @@ const Op& erfc = def({
     .family = pointwise,
     .rule = rule::to_float,
     .kernel_name = "erfc_vml_cpu",
-    .cpu = map<Floats>([](auto x) { return fn::erfc(x); }),
+    .cpu = map<Floats>(fn::Erfc()),
     .saves = save(In0),
     .grad = [](const Call& c,
                const Tensor& g) { return Grads{mul(g, mul(exp(neg(square(c.in(0)))), -two_over_sqrt_pi))}; },
