@@ -628,17 +628,50 @@ RUSHLIGHT_INLINE double normal_cdf(double x) { return 0.5 * (1.0 + std::erf(x * 
 
 // ---- powers
 
+namespace detail {
+
+// In double, but only as exactly as a power in float needs it (fitted like atan): log2 of a positive normal number
+// to 2^-37 and 2^t to 2^-34, |t| < 1000.
+RUSHLIGHT_INLINE double log2_rough(double x) {
+  constexpr double offset = kRoundD + 1023.0;
+  const uint64_t i = bits(x) + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu);
+  const double e = from_bits((i >> 52) + bits(kRoundD)) - offset;
+  const double f = from_bits((i & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu) - 1.0;
+  const double s = f / (2.0 + f);
+  const double z = s * s;
+  return fn::fma(s,
+                 poly(z, 0x1.71547652bee03p+1, 0x1.ec709d12bd437p-1, 0x1.27777ff704080p-1,
+                      0x1.a58d818272833p-2, 0x1.5ce8e370106c1p-2),
+                 e);
+}
+RUSHLIGHT_INLINE double exp2_rough(double t) {
+  constexpr double offset = kRoundD + 1023.0;
+  const double n = t + offset, r = t - (n - offset);
+  const double power = poly(r, 1.0, 0.6931471807045367, 0.2402265106656755, 0.05550410365975404,
+                            0.009618038131303516, 0.0013333935068046122, 0.00015466756521829376,
+                            1.5196153728813221e-05);
+  return power * from_bits(bits(n) << 52);
+}
+
+}  // namespace detail
+
 // In double inside, so that the result is within one ulp; all of C99's special cases.
 RUSHLIGHT_INLINE float pow(float x, float y) {
   const float a = fn::abs(x);
-  const double exponent = a == 1.0f ? 0.0 : static_cast<double>(y) * fn::log(static_cast<double>(a));
-  const float magnitude = static_cast<float>(fn::exp(exponent));
+  // Every positive float is normal in double; 2^-160 and 2^160 become 0 and infinity.
+  double exponent = static_cast<double>(y) * detail::log2_rough(static_cast<double>(a));
+  exponent = exponent < -160.0 ? -160.0 : exponent;
+  exponent = exponent > 160.0 ? 160.0 : exponent;
+  float magnitude = static_cast<float>(detail::exp2_rough(exponent));
+  const float limit = (a == 0.0f) == (y < 0.0f) ? detail::kInf : 0.0f;
+  magnitude = (a == 0.0f) | (a == detail::kInf) ? limit : magnitude;
+  magnitude = a == 1.0f ? 1.0f : magnitude;
   const bool whole = fn::trunc(y) == y;
   const bool odd = whole & (fn::trunc(0.5f * y) != 0.5f * y);
   const uint32_t sign = odd ? detail::bits(x) & 0x80000000u : 0u;
   float result = detail::from_bits(detail::bits(magnitude) ^ sign);
   result = (x < 0.0f) & !whole & (a != detail::kInf) ? detail::kNan : result;
-  result = y != y ? y : result;
+  result = (x != x) | (y != y) ? x + y : result;
   return (y == 0.0f) | (x == 1.0f) ? 1.0f : result;
 }
 RUSHLIGHT_INLINE double pow(double x, double y) { return std::pow(x, y); }  // library
