@@ -50,3 +50,9 @@ CASES += [
     )
     for title, (shapes, _) in list(SETS.items())[:1]
 ]
+
+SHORT = """
+SGD on 100 small tensors: 5 us in the kernel   (50 ns a tensor), 2 us of
+Python. SGD on 10M numbers reads and writes each number once (12 bytes, with momentum 20) at the bandwidth of memory, as
+PyTorch's does.
+"""

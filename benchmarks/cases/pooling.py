@@ -28,3 +28,8 @@ CASES = [
     *case("adaptive_avg_pool2d 1", "F.adaptive_avg_pool2d(x, 1)"),
     *case("batch_norm, training", "F.batch_norm(x, mean, var, w, b, True)"),
 ]
+
+SHORT = """
+Averages: PyTorch is already near the bandwidth of memory here, of which twice its speed would ask more than there is
+(avg_pool2d 2 reads 51 MB and writes 13 MB). Maxima of 2x2 read from the second-level cache at 28 GB/s.
+"""
