@@ -117,7 +117,8 @@ class _Allowed:
             id(Counter): Counter,
             id(rl.nn.Parameter): rl.nn.Parameter,
         }
-        callables = [v for name, v in table.items() if callable(v) and not name.endswith("Tensor")]
+        # Files name the classes of tensors and storages, and never call them.
+        callables = [v for name, v in table.items() if callable(v) and not name.endswith(("Tensor", "Storage"))]
         self.user = {}
         for entry in _user_globals.values():
             obj, path = entry if isinstance(entry, tuple) else (entry, None)
