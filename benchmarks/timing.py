@@ -21,6 +21,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 LEAST_ROUNDS, MOST_ROUNDS = 3, 7
+REST = 0.03  # seconds before a turn with several threads: the other library's idle threads keep their cores busy so long
 
 
 @dataclass
@@ -140,7 +141,7 @@ def compare(group, case, workers, budget=0.4, block=0.01):
             for worker in workers:
                 worker.ask(threads=1 if setting == "one" else worker.threads)
             turns = [lambda w=w, n=n: w.time(n) for w, n in zip(workers, counts)]
-            result.figures[setting] = figures_of(rounds_of(turns, budget))
+            result.figures[setting] = figures_of(rounds_of(turns, budget, REST if setting == "default" else 0))
     except RuntimeError as error:
         result.error = str(error)
     finally:
@@ -185,11 +186,16 @@ def busy_cores():
             process.wait()
 
 
-def rounds_of(turns, budget):
+def rounds_of(turns, budget, rest=0.0):
     """Rounds in which every turn is taken once: at least three, until the budget (in seconds) is spent."""
+
+    def rested(turn):
+        time.sleep(rest)
+        return turn()
+
     rounds, start = [], time.perf_counter()
     while len(rounds) < MOST_ROUNDS:
-        rounds.append([turn() for turn in turns])
+        rounds.append([rested(turn) for turn in turns])
         if len(rounds) >= LEAST_ROUNDS and time.perf_counter() - start > budget:
             break
     return rounds
