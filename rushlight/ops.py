@@ -72,9 +72,10 @@ def _no_kernel(name):
 
 
 def _core_function(name):
+    """The function of that name; for a part of one of ours what raises; None where there is neither."""
     import rushlight
 
-    return getattr(_C, name, None) or getattr(rushlight, name, None) or _no_kernel(name)
+    return getattr(_C, name, None) or getattr(rushlight, name, None) or (_no_kernel(name) if name in _PARTS else None)
 
 
 # Names under which programs list operators that are parts of ours: what ours stand for is in utils/checkpoint.py.
@@ -94,14 +95,10 @@ class OpNamespace(ModuleType):
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        if self._space == "aten":
-            import rushlight
-
-            if not (hasattr(_C, name) or hasattr(rushlight, name) or name in _PARTS):
-                raise AttributeError(f"'_OpNamespace' 'aten' object has no attribute '{name}'")
-            packet = OpOverloadPacket("aten", name, _core_function(name))
-        else:
+        function = _core_function(name) if self._space == "aten" else None
+        if function is None:
             raise AttributeError(f"'_OpNamespace' '{self._space}' object has no attribute '{name}'")
+        packet = OpOverloadPacket(self._space, name, function)
         setattr(self, name, packet)
         return packet
 

@@ -40,7 +40,7 @@ _determinism = False
 
 
 class guaranteed_datapipes_determinism:  # noqa: N801
-    """Context in which pipes that are not deterministic cannot be made; called with a bool it sets that for good."""
+    """Context in which pipes that are not deterministic cannot be made."""
 
     def __init__(self):
         self.before = None

@@ -177,15 +177,10 @@ class CollatorIterDataPipe(IterDataPipe):
         return len(self.datapipe)
 
 
-@functional_datapipe("shuffle")
-class ShufflerIterDataPipe(IterDataPipe):
-    """Elements in random order: each is drawn from a buffer of buffer_size."""
+class Shuffling(IterDataPipe):
+    """What shufflers of both kinds share: the switch, and the seed of the next pass."""
 
-    def __init__(self, datapipe, *, buffer_size=10000, unbatch_level=0):
-        if buffer_size <= 0:
-            raise ValueError("buffer_size should be larger than 0")
-        self.datapipe = datapipe if unbatch_level == 0 else datapipe.unbatch(unbatch_level=unbatch_level)
-        self.buffer_size, self._enabled, self._seed = buffer_size, True, None
+    _enabled, _seed = True, None
 
     def set_shuffle(self, shuffle=True):
         """Whether to shuffle at all."""
@@ -197,17 +192,31 @@ class ShufflerIterDataPipe(IterDataPipe):
         self._seed = seed
         return self
 
+    def _generator(self):
+        """The generator of one pass: of the seed that was set, otherwise of one drawn from the default generator."""
+        import rushlight
+
+        seed, self._seed = self._seed, None
+        if seed is None:
+            seed = int(rushlight.empty((), dtype=rushlight.int64).random_())
+        return random.Random(seed)
+
+
+@functional_datapipe("shuffle")
+class ShufflerIterDataPipe(Shuffling):
+    """Elements in random order: each is drawn from a buffer of buffer_size."""
+
+    def __init__(self, datapipe, *, buffer_size=10000, unbatch_level=0):
+        if buffer_size <= 0:
+            raise ValueError("buffer_size should be larger than 0")
+        self.datapipe = datapipe if unbatch_level == 0 else datapipe.unbatch(unbatch_level=unbatch_level)
+        self.buffer_size = buffer_size
+
     def __iter__(self):
         if not self._enabled:
             yield from self.datapipe
             return
-        import rushlight
-
-        seed = self._seed
-        if seed is None:
-            seed = int(rushlight.empty((), dtype=rushlight.int64).random_())
-        self._seed = None
-        generator, buffer = random.Random(seed), []
+        generator, buffer = self._generator(), []
         for element in self.datapipe:
             if len(buffer) == self.buffer_size:
                 i = generator.randint(0, len(buffer) - 1)

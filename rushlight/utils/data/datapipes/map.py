@@ -1,10 +1,10 @@
 """Indexed datapipes: a source, and what takes elements of another pipe, each also as a method of pipes."""
 
 import copy
-import random
 
 from ._decorator import functional_datapipe
-from .datapipe import DataChunk, IterDataPipe, MapDataPipe
+from .datapipe import DataChunk, MapDataPipe
+from .iter import Shuffling
 
 __all__ = ["Batcher", "Concater", "Mapper", "SequenceWrapper", "Shuffler", "Zipper"]
 
@@ -96,34 +96,17 @@ class ZipperMapDataPipe(_Several):
         return min(map(len, self.datapipes))
 
 
-class ShufflerIterDataPipe(IterDataPipe):
+class ShufflerIterDataPipe(Shuffling):
     """The elements in random order, as an iterable pipe."""
 
     def __init__(self, datapipe, *, indices=None):
         self.datapipe, self.indices = datapipe, list(range(len(datapipe))) if indices is None else indices
-        self._enabled, self._seed = True, None
-
-    def set_shuffle(self, shuffle=True):
-        """Whether to shuffle at all."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed):
-        """The seed of the next pass; otherwise it is drawn from the default generator."""
-        self._seed = seed
-        return self
 
     def __iter__(self):
         order = self.indices
         if self._enabled:
-            import rushlight
-
-            seed = self._seed
-            if seed is None:
-                seed = int(rushlight.empty((), dtype=rushlight.int64).random_())
-            self._seed = None
             order = list(order)
-            random.Random(seed).shuffle(order)
+            self._generator().shuffle(order)
         return (self.datapipe[i] for i in order)
 
     def __len__(self):
