@@ -174,7 +174,7 @@ void add_random(PyObject* module) {
   PyModule_AddObjectRef(module, "default_generator", default_object);
   add_system(module);
   add_dlpack(module);
-  add_crc32(module);
+  add_archive(module);
   add_shared_memory(module);
 }
 

@@ -6,7 +6,7 @@ namespace rushlight {
 
 void add_system(PyObject* module);         // threads, memory figures, instruction set, result types
 void add_dlpack(PyObject* module);         // exchange of tensors with other libraries
-void add_crc32(PyObject* module);          // checksum of zip archives
+void add_archive(PyObject* module);        // checksums and write-out of checkpoints
 void add_shared_memory(PyObject* module);  // storages that several processes see
 
 }  // namespace rushlight

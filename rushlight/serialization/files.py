@@ -5,6 +5,8 @@ import io
 import os
 from contextlib import contextmanager
 
+from .._C import _start_writing
+
 
 def is_path(f):
     return isinstance(f, (str, os.PathLike))
@@ -73,15 +75,29 @@ def _new_file(path):
     behind when the process is killed."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
         try:
-            return open(
-                os.open(os.path.dirname(path), os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666), "wb"
-            )
+            handle = os.open(os.path.dirname(path), os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+            return io.BufferedWriter(_WrittenFile(handle, "wb"))
         except OSError:  # not on this file system
             pass
     return io.BufferedWriter(_NamedFile(_temporary_name(path), "xb"))
 
 
-class _NamedFile(io.FileIO):
+class _WrittenFile(io.FileIO):
+    """A file whose content is sent to the disk while more of it is written, so that little is left to wait for in the end."""
+
+    _WORTH_SENDING = 1 << 23
+    _sent = _end = 0
+
+    def write(self, data):
+        count = super().write(data)
+        self._end += count
+        if self._end - self._sent >= self._WORTH_SENDING:
+            _start_writing(self.fileno(), self._sent, self._end - self._sent)
+            self._sent = self._end
+        return count
+
+
+class _NamedFile(_WrittenFile):
     """A temporary file that is removed when it is closed, unless it has been renamed."""
 
     def close(self):
