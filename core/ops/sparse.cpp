@@ -1,5 +1,6 @@
-// The kernel under products of sparse and dense matrices; everything else about sparse tensors is in rushlight/sparse.
+// The kernels under products and sums of sparse tensors; everything else about them is in rushlight/sparse.
 #include "kernels/parallel.h"
+#include "kernels/with_isa.h"
 #include "ops/dense.h"
 
 #include <algorithm>
@@ -20,36 +21,35 @@ void check_pattern(const Tensor& starts, const Tensor& columns, int64_t inner) {
   if (!inside) throw index_error("a sparse matrix has column indices outside of its ", inner, " columns");
 }
 
-// One row of the product: the rows of b that the columns name, scaled, summed in the order of the elements. A piece of
-// fixed width keeps its sums in registers.
-template <class T>
-void product_row(const int64_t* columns, const T* values, int64_t n, const T* b, int64_t width, T* out) {
-  constexpr int64_t piece = 16;
-  int64_t at = 0;
-  for (; at + piece <= width; at += piece) {
-    T sums[piece] = {};
-    for (int64_t k = 0; k < n; ++k) {
-      const T* from = b + columns[k] * width + at;
-      const T scale = values[k];
-      for (int64_t j = 0; j < piece; ++j) sums[j] = T(sums[j] + scale * from[j]);
-    }
-    std::copy_n(sums, piece, out + at);
+// `piece` columns of one row of the product: the rows of b that the columns name, scaled, summed in the order of the
+// elements in registers.
+template <int piece, class T>
+RL_INLINE void product_piece(const int64_t* columns, const T* values, int64_t n, const T* b, int64_t width, T* out) {
+  T sums[piece] = {};
+  for (int64_t k = 0; k < n; ++k) {
+    const T* from = b + columns[k] * width;
+    const T scale = values[k];
+    for (int64_t j = 0; j < piece; ++j) sums[j] = T(sums[j] + scale * from[j]);
   }
-  for (; at < width; ++at) {
-    T sum = T();
-    for (int64_t k = 0; k < n; ++k) sum = T(sum + values[k] * b[columns[k] * width + at]);
-    out[at] = sum;
-  }
+  std::copy_n(sums, piece, out);
 }
 
 template <class T>
 void product(const int64_t* starts, const int64_t* columns, const T* values, const T* b, T* out, int64_t rows,
              int64_t width, int64_t n) {
   int64_t grain = std::max<int64_t>(1, 65536 * rows / std::max<int64_t>(1, n * width));
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      product_row(columns + starts[r], values + starts[r], starts[r + 1] - starts[r], b, width,
-                  out + r * width);
+  parallel_for(rows, grain, [=](int64_t begin, int64_t end) {
+    with_isa([=] {
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t first = starts[r], count = starts[r + 1] - first;
+        T* to = out + r * width;
+        int64_t at = 0;
+        for (; at + 16 <= width; at += 16)
+          product_piece<16>(columns + first, values + first, count, b + at, width, to + at);
+        for (; at < width; ++at)
+          product_piece<1>(columns + first, values + first, count, b + at, width, to + at);
+      }
+    });
   });
 }
 
@@ -85,6 +85,40 @@ const Op& csr_mm = def({
           out.store();
         },
     .modules = "nn",
+});
+
+const Op& merge_positions = def({
+    .sig = "_merge_positions(Tensor a, Tensor b) -> (Tensor both, Tensor place_a, Tensor place_b)",
+    .doc = "The positions in two ascending lists (n,) and (m,), int64, each once and in order, and where those of "
+           "either list are among them.",
+    .forms = Forms::function,
+    .rule =
+        [](Call& c) {
+          const Tensor &a = c.in(0), &b = c.in(1);
+          expect(a.ndim() == 1 && b.ndim() == 1 && a.dtype() == Dtype::i64 && b.dtype() == Dtype::i64, c);
+        },
+    .cpu =
+        [](Call& c) {
+          Tensor a = dense(c.in(0)), b = dense(c.in(1));
+          const int64_t n = a.numel(), m = b.numel();
+          Tensor all = empty(Dims{n + m}, Dtype::i64), place_a = empty(Dims{n}, Dtype::i64),
+                 place_b = empty(Dims{m}, Dtype::i64);
+          const int64_t *x = a.data<int64_t>(), *y = b.data<int64_t>();
+          int64_t *out = all.data<int64_t>(), *in_x = place_a.data<int64_t>(), *in_y = place_b.data<int64_t>();
+          int64_t i = 0, j = 0, k = 0;
+          for (; i < n && j < m; ++k) {  // without branches: which list is next cannot be foreseen
+            const int64_t here = x[i], there = y[j];
+            out[k] = std::min(here, there);
+            in_x[i] = in_y[j] = k;
+            i += here <= there;
+            j += there <= here;
+          }
+          for (; i < n; ++i, ++k) out[in_x[i] = k] = x[i];
+          for (; j < m; ++j, ++k) out[in_y[j] = k] = y[j];
+          Tensor both = empty(Dims{k}, Dtype::i64);
+          std::copy_n(out, k, both.data<int64_t>());
+          c.outs = {both, place_a, place_b};
+        },
 });
 
 }  // namespace rushlight::ops

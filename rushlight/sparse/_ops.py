@@ -23,6 +23,7 @@ from ._tensors import (
     replace,
     to_compressed,
     to_dense,
+    unflatten,
     with_values,
 )
 
@@ -261,8 +262,19 @@ def add(a, b, alpha=1):
     matching = first.indices.shape == second.indices.shape and bool((first.indices == second.indices).all())
     if matching and left.is_contiguous() and right.is_contiguous():
         return like(a, coo(first.indices.clone(), left + right, a.shape, both))
-    joined = coo(_C.cat([first.indices, second.indices], 1), _C.cat([left, right]), a.shape)
-    return like(a, coalesce(joined) if both else joined)
+    if both:
+        return like(a, _merged(first.indices, left, second.indices, right, a.shape))
+    return like(a, coo(_C.cat([first.indices, second.indices], 1), _C.cat([left, right]), a.shape))
+
+
+def _merged(indices, values, others, other_values, size):
+    """The sum of two coalesced tensors, given by their indices and their values of one dtype."""
+    sizes = size[: indices.shape[0]]
+    flat, place, place_of_others = _C._merge_positions(flatten(indices, sizes), flatten(others, sizes))
+    kind = _C.int32 if values.dtype == _C.bool else values.dtype
+    total = _C.zeros((flat.shape[0], *values.shape[1:]), dtype=kind).index_copy_(0, place, values.to(kind))
+    total.index_add_(0, place_of_others, other_values.to(kind))
+    return coo(unflatten(flat, sizes), total.to(values.dtype), size, True)
 
 
 def _check_dense(a, b):
