@@ -387,6 +387,18 @@ ERRORS = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool, torch.complex64], ids=str)
+@pytest.mark.parametrize("shape", [(7, 9), (5, 4, 3)])
+def test_sum_of_patterns_that_overlap(dtype, shape):
+    for _ in range(5):
+        a, b = ((torch.rand(shape) < 0.3) * torch.randint(1, 5, shape) for _ in range(2))
+        total = a.to(dtype).to_sparse(2) + b.to(dtype).to_sparse(2)
+        assert total.is_coalesced() and torch.equal(total.to_dense(), a.to(dtype) + b.to(dtype))
+        assert torch.equal(total.indices(), (a.to(dtype) + b.to(dtype)).to_sparse(2).indices())
+    nothing = torch.zeros(shape, dtype=dtype).to_sparse(2)
+    assert (nothing + nothing)._nnz() == 0 and (nothing + total).shape == shape
+
+
 @pytest.mark.parametrize("kind, text, call", ERRORS, ids=[text[:40] for _, text, _ in ERRORS])
 def test_errors(kind, text, call):
     with pytest.raises(kind, match=text):

@@ -24,7 +24,8 @@ void check_pattern(const Tensor& starts, const Tensor& columns, int64_t inner) {
 // `piece` columns of one row of the product: the rows of b that the columns name, scaled, summed in the order of the
 // elements in registers.
 template <int piece, class T>
-RL_INLINE void product_piece(const int64_t* columns, const T* values, int64_t n, const T* b, int64_t width, T* out) {
+RL_INLINE void product_piece(const int64_t* columns, const T* values, int64_t n, const T* b, int64_t width,
+                             T* out) {
   T sums[piece] = {};
   for (int64_t k = 0; k < n; ++k) {
     const T* from = b + columns[k] * width;
@@ -89,7 +90,8 @@ const Op& csr_mm = def({
 
 const Op& merge_positions = def({
     .sig = "_merge_positions(Tensor a, Tensor b) -> (Tensor both, Tensor place_a, Tensor place_b)",
-    .doc = "The positions in two ascending lists (n,) and (m,), int64, each once and in order, and where those of "
+    .doc = "The positions in two ascending lists (n,) and (m,), int64, each once and in order, and where "
+           "those of "
            "either list are among them.",
     .forms = Forms::function,
     .rule =
@@ -104,7 +106,8 @@ const Op& merge_positions = def({
           Tensor all = empty(Dims{n + m}, Dtype::i64), place_a = empty(Dims{n}, Dtype::i64),
                  place_b = empty(Dims{m}, Dtype::i64);
           const int64_t *x = a.data<int64_t>(), *y = b.data<int64_t>();
-          int64_t *out = all.data<int64_t>(), *in_x = place_a.data<int64_t>(), *in_y = place_b.data<int64_t>();
+          int64_t *out = all.data<int64_t>(), *in_x = place_a.data<int64_t>(),
+                  *in_y = place_b.data<int64_t>();
           int64_t i = 0, j = 0, k = 0;
           for (; i < n && j < m; ++k) {  // without branches: which list is next cannot be foreseen
             const int64_t here = x[i], there = y[j];
