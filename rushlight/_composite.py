@@ -75,7 +75,7 @@ def autocasts(policy):
 
     Args:
         policy: "full" for float32, "lower" for the dtype of the context, "as it is" for no cast at all. (Operators of
-            the core: core/op/autocast.cpp.)
+            the core: `.autocast` in their blocks.)
     """
 
     def decorate(function):

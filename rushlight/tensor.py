@@ -18,6 +18,7 @@ _float_dtypes = {
 def _method(function):
     """Attach a function to Tensor under its own name (less the "_method" of one that would hide a builtin)."""
     function.__name__ = function.__name__.removesuffix("_method")
+    function.__qualname__ = f"Tensor.{function.__name__}"
     setattr(Tensor, function.__name__, function)
     return function
 
@@ -486,13 +487,16 @@ def __array__(self, dtype=None, copy=None):
 
 
 @_method
-def __array_wrap__(self, array, context=None, return_scalar=False):
+def __array_wrap__(self, array):
+    """What NumPy computed of tensors and arrays, as a tensor (booleans as uint8).
+
+    As in PyTorch, without the two further arguments that NumPy 2 offers: NumPy says so in a DeprecationWarning.
+    """
     import numpy as np
 
-    if not isinstance(array, np.ndarray):
-        array = np.asarray(array)
+    array = np.asarray(array)
     if array.dtype == bool:
-        array = array.astype("uint8") if context is None else array
+        array = array.astype("uint8")
     return _C.from_numpy(array if array.flags.writeable else array.copy())
 
 

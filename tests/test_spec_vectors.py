@@ -27,9 +27,7 @@ KNOWN = {
     "behaviour": {
         "import warnings\na=np.zeros(2); a.flags": "the warning does not name a line of PyTorch's source",
     },
-    "warnings": {
-        "torch.ones(1)*np.ones(1)": "__array_wrap__ takes the arguments that NumPy 2 wants",
-    },
+    "warnings": {},
     "grad_fn_names": {
         f"nn.{layer}(4,3)": ONE_NODE for layer in ("LSTM", "GRU", "RNN", "LSTMCell")
     },

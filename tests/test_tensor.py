@@ -371,6 +371,13 @@ def test_numpy_functions_and_operators():
         and (t + a).tolist() == [11, 22]
         and (t * np.float64(2)).tolist() == [2, 4]
     )
+    # NumPy computes, by its own rules: the dtype is its dtype, and tensors with a history cannot take part
+    assert (t + np.arange(2)).dtype == (np.ones(2) / t).dtype == rl.float64 and np.isnan(t).dtype == rl.uint8
+    assert t.__mul__(a) is NotImplemented and (t > a).tolist() == [False, False]
+    with pytest.raises(RuntimeError, match="requires grad. Use tensor.detach"):
+        rl.ones(2, requires_grad=True) * a
+    with pytest.raises(TypeError, match="unsupported operand"):
+        a - t
     assert np.array_equal(a, rl.from_numpy(a)) and np.stack([t, t]).shape == (2, 2)
     assert (np.float32(2) * t).tolist() == [2, 4] and t[np.array([1, 0])].tolist() == [2, 1]
     assert (

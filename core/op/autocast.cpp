@@ -1,8 +1,7 @@
-// The policy of every operator that autocast concerns, as PyTorch documents it for the CPU, and the casts. (Functions
-// that are written in Python name theirs where they are defined: rushlight/_composite.py.)
+// The casts of autocast. Which operator wants which stands in its block; functions that are written in Python name theirs
+// where they are defined (rushlight/_composite.py).
 #include "op/autocast.h"
 
-#include <map>
 #include <unordered_map>
 
 #include "autograd/node.h"
@@ -11,62 +10,6 @@
 namespace rushlight {
 
 namespace {
-
-// bfloat16 or float16, whichever the context names
-constexpr std::string_view in_lower[] = {
-    "_convolution",
-    "_scaled_dot_product_attention",
-    "addbmm",
-    "addmm",
-    "baddbmm",
-    "bmm",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "convolution",
-    "inner",
-    "linear",
-    "matmul",
-    "mm",
-    "prelu",
-    "recurrent_layer",
-    "scaled_dot_product_attention",
-};
-// float32
-constexpr std::string_view in_float32[] = {
-    "adaptive_avg_pool3d",
-    "avg_pool3d",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "huber_loss",
-    "linalg_cholesky_ex",
-    "linalg_eig",
-    "linalg_eigh",
-    "linalg_inv_ex",
-    "linalg_qr",
-    "linalg_solve_ex",
-    "linalg_svd",
-    "max_pool3d",
-    "mse_loss",
-    "nll_loss",
-    "nll_loss2d",
-    "nll_loss_forward",
-    "polar",
-    "prod",
-    "reflection_pad1d",
-    "reflection_pad2d",
-    "replication_pad1d",
-    "replication_pad2d",
-    "replication_pad3d",
-    "smooth_l1_loss",
-    "trace",
-    "view_as_complex",
-};
-// the widest dtype among the arguments
-constexpr std::string_view in_widest[] = {"cat", "index_copy", "stack"};
 
 // The cast of a leaf that requires grad, kept so that a weight that is used several times is cast once.
 struct Cached {
@@ -148,18 +91,6 @@ Dtype widest_of(const Call& c) {
 
 }  // namespace
 
-Autocast autocast_policy(std::string_view name) {
-  static const auto* policies = [] {
-    auto* all = new std::map<std::string_view, Autocast>;
-    for (auto n : in_lower) (*all)[n] = Autocast::lower;
-    for (auto n : in_float32) (*all)[n] = Autocast::full;
-    for (auto n : in_widest) (*all)[n] = Autocast::widest;
-    return all;
-  }();
-  auto it = policies->find(name);
-  return it == policies->end() ? Autocast::none : it->second;
-}
-
 AutocastState& autocast_state() {
   static thread_local AutocastState state;
   return state;
@@ -167,7 +98,7 @@ AutocastState& autocast_state() {
 void clear_autocast_cache() { cache().clear(); }
 
 void run_autocast(Call& c, void (*rest)(Call&)) {
-  Autocast policy = c.in_place ? Autocast::none : c.op.autocast;
+  Autocast policy = c.in_place ? Autocast::none : c.op.spec.autocast;
   // a composite is what its parts are; within any other operator nothing is cast
   if (policy == Autocast::none && c.op.spec.composite) return rest(c);
   Paused inside;

@@ -1,12 +1,8 @@
-// Autocast on the CPU: which operators compute in a lower precision, which in float32, and the road that casts their
-// arguments. Off, it costs dispatch one flag test.
+// Autocast on the CPU: the road that casts the arguments of the operators whose blocks ask for it (Spec::autocast). Off, it costs dispatch one flag test.
 #pragma once
 #include "op/op.h"
 
 namespace rushlight {
-
-// What an operator of this name does while autocast is on.
-Autocast autocast_policy(std::string_view name);
 
 // Of this thread. Whether casting is on right now is modes().autocast: inside an operator it is not.
 struct AutocastState {

@@ -6,8 +6,6 @@
 #include <map>
 #include <new>
 
-#include "op/autocast.h"
-
 namespace rushlight {
 
 // ---- TensorList ----
@@ -241,7 +239,6 @@ const Op& def(Spec spec) {
   if (base.ends_with("_") && op->mutates) base.pop_back();
   op->grad_name = op->spec.grad_name ? op->spec.grad_name : camel(base) + "Backward0";
   op->forms = forms_of(*op);
-  op->autocast = autocast_policy(op->name);
   std::string full = op->overload.empty() ? op->name : op->name + "." + op->overload;
   if (!by_name().emplace(full, op).second) bad(op->spec.sig, "defined twice");
   table().push_back(op);

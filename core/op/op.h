@@ -169,11 +169,16 @@ struct Kernel {
 };
 using GradFn = Grads (*)(const Call& c, const Tensor& g);  // g: gradient of output 0
 
+// What autocast does to the floating-point arguments: nothing; casts them to bfloat16 or float16, whichever its context
+// names; to float32; to the widest dtype among them.
+enum class Autocast : uint8_t { none, lower, full, widest };
+
 struct Spec {
   const char* sig;
   const char* doc = "";
   Family family = other;
   Forms forms = default_forms;
+  Autocast autocast = Autocast::none;  // the policy that PyTorch documents for the CPU
   Rule rule = nullptr;
   const char* kernel_name = nullptr;  // in errors about dtypes; default name + "_cpu"
   Kernel cpu = {};
@@ -188,9 +193,6 @@ struct Spec {
       "";  // where the function form lives besides rushlight: "special", "linalg", "nn" (only _C)
 };
 
-// What autocast does to the arguments (op/autocast.h has the lists).
-enum class Autocast : uint8_t { none, lower, full, widest };
-
 struct Op {
   Spec spec;
   std::string name;      // "max"
@@ -201,7 +203,6 @@ struct Op {
   bool list_out = false;               // -> Tensor[] (number of outputs set by the rule)
   bool mutates = false;                // first parameter is Tensor!
   Forms forms;
-  Autocast autocast = Autocast::none;
   int nouts = 1;
   int position(std::string_view param) const;  // index of a parameter, -1 if none
 

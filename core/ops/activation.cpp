@@ -70,6 +70,7 @@ const Op& prelu = def({
     .sig = "prelu(Tensor input, Tensor weight) -> Tensor",
     .doc = "leaky_relu with a learnt slope: one number, or one per channel (dimension 1).",
     .forms = function | method,
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           static const Op& kernel = find_op("_prelu_kernel");

@@ -97,6 +97,7 @@ const Op& addmm = def({
     .sig = "addmm(Tensor input, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
     .doc = "beta * input + alpha * (mat1 @ mat2); input is broadcast.",
     .forms = function | method | inplace | out_form,
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &t = c.in(0), &a = c.in(1), &b = c.in(2);
@@ -128,6 +129,7 @@ const Op& baddbmm = def({
     .sig = "baddbmm(Tensor input, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
     .doc = "beta * input + alpha * bmm(batch1, batch2); input is broadcast.",
     .forms = function | method | inplace | out_form,
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &t = c.in(0), &a = c.in(1), &b = c.in(2);
@@ -202,6 +204,7 @@ const Op& addbmm = def({
     .sig = "addbmm(Tensor input, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor",
     .doc = "beta * input + alpha * the sum over the batch of batch1 @ batch2; input is broadcast.",
     .forms = function | method | inplace | out_form,
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &t = c.in(0), &a = c.in(1), &b = c.in(2);

@@ -95,6 +95,7 @@ const Op& fused_attention = def({
     .doc =
         "Attention of (batch, heads, length, size) tensors, and the logarithms of the sums of exp(scores).",
     .forms = no_forms,
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &q = c.in(0), &v = c.in(2);
@@ -204,6 +205,7 @@ const Op& scaled_dot_product_attention = def({
         attn_mask is added to the scores, or is boolean with False where a query must not look; is_causal hides every key after the
         query's own position; scale is 1 / sqrt(E) by default; with enable_gqa several heads of query share one of key and value.)",
     .forms = Forms::function,
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           const Tensor& q = c.in(0);

@@ -29,6 +29,7 @@ Both def_both(Spec spec, void (*body)(Call&)) {
   spec.ref = "";
   spec.samples = {};
   spec.forms = default_forms;
+  spec.autocast = Autocast::none;  // what is written keeps its dtype
   return {made, def(spec)};
 }
 

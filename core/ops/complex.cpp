@@ -108,6 +108,7 @@ const Op& polar = def({
     .doc = "Complex numbers from modulus and angle.",
     .family = pointwise,
     .forms = function | out_form,
+    .autocast = Autocast::full,
     .rule = two_parts_rule,
     .cpu = map<Floats>(
         []<class T>(T r, T angle) { return std::complex<T>(r * fn::cos(angle), r * fn::sin(angle)); }),

@@ -210,6 +210,7 @@ const Op& convolve = def({
            "int[] output_padding, int groups) -> Tensor",
     .doc = "Convolution of a batch. Unlike `convolution` it takes any number of rows as output padding.",
     .forms = no_forms,
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           checked(c);
@@ -358,6 +359,7 @@ const Op& convolution = def({
     .doc =
         "Convolution or transposed convolution of a batch, in as many dimensions as weight has beyond two.",
     .forms = Forms::function,
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           size_t n = std::max<int64_t>(c.in(weight).ndim() - 2, 0);
@@ -384,6 +386,7 @@ const Op& convolution = def({
           .doc = "Cross-correlation of input (batch, channels, " #N \
                  " dimensions) with weight (outputs, channels / groups, ...).", \
           .forms = Forms::function, \
+          .autocast = Autocast::lower, \
           .cpu = [](Call& c) { convolve_any(c, N, false, 6, 5, -1); }, \
           .composite = true, \
           .samples = {SAMPLE}, \
@@ -397,6 +400,7 @@ const Op& convolution = def({
           .doc = "The transpose of the cross-correlation in " #N \
                  " dimensions; weight is (channels, outputs / groups, ...).", \
           .forms = Forms::function, \
+          .autocast = Autocast::lower, \
           .cpu = [](Call& c) { convolve_any(c, N, true, 6, 7, 5); }, \
           .composite = true, \
           .samples = {SAMPLE}, \

@@ -172,6 +172,7 @@ const Op& trace = def({
     .sig = "trace(Tensor input) -> Tensor",
     .doc = "Sum of the elements on the diagonal of a matrix.",
     .forms = function | method,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           const Tensor& t = c.in(0);

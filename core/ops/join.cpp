@@ -94,6 +94,7 @@ const Op& cat = def({
     .sig = "cat(Tensor[] tensors, int dim=0) -> Tensor",
     .doc = "The tensors one after the other along dim; they have the same sizes elsewhere.",
     .forms = function | out_form,
+    .autocast = Autocast::widest,
     .rule = cat_rule,
     .cpu = [](Call& c) { cat_into(c.out(), c.tensors(0), wrap_dim(c.i(1), c.out().ndim())); },
     .grad =
@@ -120,6 +121,7 @@ const Op& stack = def({
     .sig = "stack(Tensor[] tensors, int dim=0) -> Tensor",
     .doc = "Tensors of equal size side by side along a new dimension.",
     .forms = function | out_form,
+    .autocast = Autocast::widest,
     .rule =
         [](Call& c) {
           auto list = c.tensors(0);

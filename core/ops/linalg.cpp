@@ -183,6 +183,7 @@ const Op& linalg_inv_ex = def({
     .doc = "Inverse of square matrices. Raises LinAlgError for singular ones when check_errors is set; info "
            "is zero for the others.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.inv");
@@ -271,6 +272,7 @@ const Op& linalg_solve_ex = def({
     .doc = "X with A X = B (X A = B for left=False). B is a batch of matrices, or of vectors where its sizes "
            "are A's without the last.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
@@ -330,6 +332,7 @@ const Op& linalg_cholesky_ex = def({
     .doc = "Lower triangular L with L L^H = A for Hermitian positive definite matrices (upper: its conjugate "
            "transpose).",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.cholesky");
@@ -371,6 +374,7 @@ const Op& linalg_qr = def({
     .sig = "linalg_qr(Tensor A, str mode='reduced') -> (Tensor Q, Tensor R)",
     .doc = "QR decomposition; mode is 'reduced', 'complete' or 'r'.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           const Tensor& a = c.in(0);
@@ -418,6 +422,7 @@ const Op& linalg_eigh = def({
     .sig = "linalg_eigh(Tensor A, str UPLO='L') -> (Tensor eigenvalues, Tensor eigenvectors)",
     .doc = "Eigenvalues (ascending) and eigenvectors of Hermitian matrices, read from one triangle.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.eigh");
@@ -442,6 +447,7 @@ const Op& linalg_svd = def({
     .sig = "linalg_svd(Tensor A, bool full_matrices=True) -> (Tensor U, Tensor S, Tensor Vh)",
     .doc = "Singular value decomposition: A = U diag(S) Vh, S descending.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           const Tensor& a = c.in(0);
@@ -498,6 +504,7 @@ const Op& linalg_eig = def({
     .doc =
         "Eigenvalues and eigenvectors (complex, of length one) of square matrices, in no particular order.",
     .forms = Forms::function | Forms::out_form,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           check_matrix(c.in(0), "linalg.eig");

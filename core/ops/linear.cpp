@@ -10,6 +10,7 @@ const Op& linear = def({
     .sig = "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
     .doc = "input @ weight.T + bias, over the last dimension of input.",
     .forms = Forms::function,
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           const Tensor &x = c.in(0), &weight = c.in(1);

@@ -78,6 +78,7 @@ const Op& mse_loss = def({
     .sig = "mse_loss(Tensor input, Tensor target, int reduction=1) -> Tensor",
     .doc = "Mean of the squared differences.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           loss_rule<2>(c);
@@ -104,6 +105,7 @@ const Op& smooth_l1_loss = def({
     .sig = "smooth_l1_loss(Tensor input, Tensor target, int reduction=1, float beta=1.0) -> Tensor",
     .doc = "Squared difference / (2 beta) below beta, absolute difference - beta / 2 above.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           if (c.d(3) < 0) throw runtime_error("smooth_l1_loss does not support negative values for beta.");
@@ -133,6 +135,7 @@ const Op& huber_loss = def({
     .sig = "huber_loss(Tensor input, Tensor target, int reduction=1, float delta=1.0) -> Tensor",
     .doc = "Half the squared difference below delta, delta * (absolute difference - delta / 2) above.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           if (c.d(3) <= 0) throw runtime_error("huber_loss does not support non-positive values for delta.");
@@ -161,6 +164,7 @@ const Op& binary_cross_entropy = def({
         "binary_cross_entropy(Tensor input, Tensor target, Tensor? weight=None, int reduction=1) -> Tensor",
     .doc = "-(target * log(input) + (1 - target) * log(1 - input)), with logarithms of at least -100.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           Dtype a = c.in(0).dtype(), b = c.in(1).dtype();
@@ -203,6 +207,7 @@ const Op& binary_cross_entropy_with_logits = def({
            "int reduction=1) -> Tensor",
     .doc = "Binary cross entropy of sigmoid(input), without overflow; pos_weight weighs the positive class.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           Dtype a = c.in(0).dtype(), b = c.in(1).dtype();

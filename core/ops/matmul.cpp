@@ -70,6 +70,7 @@ const Op& mm = def({
         >>> rl.mm(rl.ones(2, 3), rl.ones(3, 1))
         tensor([[3.],
                 [3.]]))",
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
@@ -93,6 +94,7 @@ const Op& mm = def({
 const Op& bmm = def({
     .sig = "bmm(Tensor input, Tensor mat2) -> Tensor",
     .doc = "Products of two batches of matrices: (b, n, k) with (b, k, m) gives (b, n, m).",
+    .autocast = Autocast::lower,
     .rule =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
@@ -227,6 +229,7 @@ const Op& outer = def({
 const Op& inner = def({
     .sig = "inner(Tensor input, Tensor other) -> Tensor",
     .doc = "Sums of products over the last dimensions; a number where an argument is 0-d.",
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
@@ -324,6 +327,7 @@ const Op& matmul = def({
 
         >>> rl.matmul(rl.ones(5, 1, 2, 3), rl.ones(4, 3, 2)).shape
         torch.Size([5, 4, 2, 2]))",
+    .autocast = Autocast::lower,
     .cpu = [](Call& c) { c.outs = TensorList{matmul_of(c.in(0), c.in(1))}; },
     .composite = true,
     .ref = "input @ other",

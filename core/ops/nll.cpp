@@ -49,6 +49,7 @@ const Op& nll_forward = def({
            "-> (Tensor, Tensor)",
     .doc = "Negative log likelihood, and the sum of the class weights that took part.",
     .forms = no_forms,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           check_arguments(c);
@@ -146,6 +147,7 @@ const Op& nll_loss = def({
     .doc = "Minus input at the target's class, times the class's weight. reduction: 0 none, 1 mean (over the "
            "weights), 2 sum.",
     .forms = Forms::function,
+    .autocast = Autocast::full,
     .cpu =
         [](Call& c) {
           c.outs = TensorList{nll_forward.call_list({c.arg(0), c.arg(1), c.arg(2), c.arg(3), c.arg(4)})[0]};

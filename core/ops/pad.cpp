@@ -156,10 +156,12 @@ constexpr const char* numpy_pairs =
 const std::string reflect_ref = std::string(numpy_pairs) + "'reflect')",
                   replicate_ref = std::string(numpy_pairs) + "'edge')";
 
-Spec pad_spec(const char* sig, const char* doc, const char* grad_name, std::vector<const char*> samples) {
+Spec pad_spec(const char* sig, const char* doc, const char* grad_name, std::vector<const char*> samples,
+              Autocast autocast) {
   return {.sig = sig,
           .doc = doc,
           .forms = function,
+          .autocast = autocast,
           .rule = check_padding,
           .cpu = pad_kernel,
           .grad = pad_grad,
@@ -173,18 +175,22 @@ constexpr const char* mirrored =
 constexpr const char* repeated = "Pads the last dimensions with the values at the border.";
 
 const Op& reflection_pad1d = def(pad_spec("reflection_pad1d(Tensor input, int[] padding) -> Tensor", mirrored,
-                                          "ReflectionPad1DBackward0", {"x(2,5), (2,1)"}));
-const Op& reflection_pad2d = def(pad_spec("reflection_pad2d(Tensor input, int[] padding) -> Tensor", mirrored,
-                                          "ReflectionPad2DBackward0", {"x(1,4,5), (2,1,3,0)"}));
-const Op& reflection_pad3d = def(pad_spec("reflection_pad3d(Tensor input, int[] padding) -> Tensor", mirrored,
-                                          "ReflectionPad3DBackward0", {"x(2,1,3,3,2), (1,1,2,0,0,1)"}));
-const Op& replication_pad1d = def(pad_spec("replication_pad1d(Tensor input, int[] padding) -> Tensor",
-                                           repeated, "ReplicationPad1DBackward0", {"x(2,3), (2,4)"}));
-const Op& replication_pad2d = def(pad_spec("replication_pad2d(Tensor input, int[] padding) -> Tensor",
-                                           repeated, "ReplicationPad2DBackward0", {"x(1,2,3), (2,1,3,0)"}));
+                                          "ReflectionPad1DBackward0", {"x(2,5), (2,1)"}, Autocast::full));
+const Op& reflection_pad2d =
+    def(pad_spec("reflection_pad2d(Tensor input, int[] padding) -> Tensor", mirrored,
+                 "ReflectionPad2DBackward0", {"x(1,4,5), (2,1,3,0)"}, Autocast::full));
+const Op& reflection_pad3d =
+    def(pad_spec("reflection_pad3d(Tensor input, int[] padding) -> Tensor", mirrored,
+                 "ReflectionPad3DBackward0", {"x(2,1,3,3,2), (1,1,2,0,0,1)"}, Autocast::none));
+const Op& replication_pad1d =
+    def(pad_spec("replication_pad1d(Tensor input, int[] padding) -> Tensor", repeated,
+                 "ReplicationPad1DBackward0", {"x(2,3), (2,4)"}, Autocast::full));
+const Op& replication_pad2d =
+    def(pad_spec("replication_pad2d(Tensor input, int[] padding) -> Tensor", repeated,
+                 "ReplicationPad2DBackward0", {"x(1,2,3), (2,1,3,0)"}, Autocast::full));
 const Op& replication_pad3d =
     def(pad_spec("replication_pad3d(Tensor input, int[] padding) -> Tensor", repeated,
-                 "ReplicationPad3DBackward0", {"x(2,1,3,3,2), (1,1,2,0,0,1)"}));
+                 "ReplicationPad3DBackward0", {"x(2,1,3,3,2), (1,1,2,0,0,1)"}, Autocast::full));
 
 }  // namespace
 

@@ -140,6 +140,7 @@ const Both index_copy = def_both(
     {
         .sig = "index_copy(Tensor input, int dim, Tensor index, Tensor source) -> Tensor",
         .doc = "A copy with the positions of source written to the positions along dim that index names.",
+        .autocast = Autocast::widest,
         .rule = index_copy_rule,
         .saves = save(In2),
         .grad =

@@ -240,6 +240,7 @@ const Op& recurrent_layer = def({
         projected holds w_ih x + b_ih for the time steps one after another, batch_sizes[t] rows (not increasing) for step t. mode is
         "LSTM", "GRU", "RNN_TANH" or "RNN_RELU"; c0 belongs to the LSTM, w_hr projects its h; reverse reads the steps backwards.)",
     .forms = Forms::function,
+    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           layer_of(c);  // checks the shapes

@@ -306,6 +306,7 @@ const Op& prod = def({
     .sig = "prod(Tensor input, *, dtype? dtype=None) -> Tensor",
     .doc = "Product of all elements; integers are multiplied as int64.",
     .family = reduction,
+    .autocast = Autocast::full,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 1), -1, -1); },
     .kernel_name = "prod_out_cpu",
     .cpu =
@@ -324,6 +325,7 @@ const Op& prod_dim = def({
     .sig = "prod.dim_int(Tensor input, int dim, bool keepdim=False, *, dtype? dtype=None) -> Tensor",
     .doc = "Product over one dimension.",
     .family = reduction,
+    .autocast = Autocast::full,
     .rule = [](Call& c) { reduce_rule(c, sum_dtype(c, 3), 1, 2); },
     .kernel_name = "prod_out_cpu",
     .cpu =

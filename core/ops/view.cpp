@@ -481,6 +481,7 @@ const Op& view_as_complex = def({
     .sig = "view_as_complex(Tensor input) -> Tensor",
     .doc = "Pairs along the last dimension of a real tensor as complex numbers.",
     .family = Family::view,
+    .autocast = Autocast::full,
     .rule =
         [](Call& c) {
           const Tensor& t = c.in(0);

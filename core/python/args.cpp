@@ -583,52 +583,11 @@ PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args,
   no_match(set, self, args, nargs, kwnames);
 }
 
-// ---- number slots ----
-namespace {
-bool slot_operand(PyObject* o, Value& v, Tensor& keep) {
-  if (is_tensor(o)) {
-    v = Value(reinterpret_cast<const Tensor&>(o));
-    return true;
-  }
-  if (number_value(o, v)) return true;
-  if (PyUnicode_Check(o) || PyList_Check(o) || PyTuple_Check(o) || o == Py_None) return false;
-  static PyObject* array_type = nullptr;
-  if (!array_type) {
-    Py np(PyImport_ImportModule("numpy"));
-    array_type = np ? PyObject_GetAttrString(np.get(), "ndarray") : nullptr;
-    if (!array_type) throw PythonError();
-  }
-  int is_array = PyObject_IsInstance(o, array_type);
-  if (is_array < 0) throw PythonError();
-  if (!is_array) return false;
-  Py module(checked(PyImport_ImportModule("rushlight._C")));
-  Py t(checked(PyObject_CallMethod(module.get(), "from_numpy", "O", o)));
-  keep = as_tensor(t.get());
-  v = Value(keep);
-  return true;
-}
-
-// Runs the call of a number slot; finish gives the result from it. The two slots differ in those two steps only.
-template <class Run, class Finish>
-PyObject* slot_call(const Op& op, PyObject* a, PyObject* b, Run&& start, Finish&& finish) {
-  constexpr size_t most = 6;  // parameters of an operator that has a number slot
-  Value values[most];
-  Tensor keep_a, keep_b;
-  if (!slot_operand(a, values[0], keep_a) || !slot_operand(b, values[1], keep_b)) Py_RETURN_NOTIMPLEMENTED;
-  size_t n = op.params.size();
-  if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
-  for (size_t i = 2; i < n; ++i) values[i] = op.params[i].fallback;
-  Call c(op, {values, n});
-  start(c);
-  return finish(c);
-}
-}  // namespace
-
-PyObject* call_binary(const Op& op, PyObject* a, PyObject* b) {
-  return slot_call(op, a, b, run, [](Call& c) { return to_python(std::move(c.outs[0])); });
-}
-PyObject* call_binary_inplace(const Op& op, PyObject* a, PyObject* b) {
-  return slot_call(op, a, b, run_inplace, [a](Call&) { return Py_NewRef(a); });
+PyObject* call_named(const char* name, PyObject* a, PyObject* b) {
+  const OverloadSet* set = find_overloads(name);
+  if (!set) throw not_implemented("operator ", name, " is not implemented");
+  PyObject* args[] = {a, b};
+  return call_op(*set, nullptr, args, b ? 2 : 1, nullptr, set->in_place);
 }
 
 // ---- conversions shared by the layer ----

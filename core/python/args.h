@@ -45,9 +45,8 @@ struct Bound {
 bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
           std::string* why);
 
-// A number slot: op(a, b) where either may be a Python number or an array. Null with no error set: not implemented.
-PyObject* call_binary(const Op& op, PyObject* a, PyObject* b);
-PyObject* call_binary_inplace(const Op& op, PyObject* a, PyObject* b);
+// Calls the operator of that name (rsub, copy_) with a, or with a and b.
+PyObject* call_named(const char* name, PyObject* a, PyObject* b);
 
 // ---- __torch_function__ ----
 // True when o's type overrides it (exact tensors, Parameters and plain numbers answer in a few nanoseconds).

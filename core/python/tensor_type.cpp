@@ -1,10 +1,9 @@
-// rushlight.Tensor as Python sees it: number slots, attributes and the methods that are not operators.
+// rushlight.Tensor as Python sees it: conversions, attributes and the methods that are not operators.
 #include <Python.h>
 #include <structmember.h>
 
 #include <cstring>
-#include <map>
-#include <string_view>
+#include <vector>
 
 #include "autograd/node.h"
 #include "op/warn.h"
@@ -26,202 +25,6 @@ Tensor self_of(PyObject* o) { return as_tensor(o); }
 const Tensor& ref(PyObject*& o) {
   return reinterpret_cast<const Tensor&>(o);
 }  // borrowed view of the pointer
-bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
-
-// ---- number slots ----
-// Overrides of subclasses come first; exact tensors and plain numbers skip the search.
-PyObject* slot_override(const char* name, PyObject* a, PyObject* b) {
-  if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) return nullptr;
-  if (!is_tensor(a)) {  // 2 - x asks for Tensor.__rsub__(x, 2)
-    static const std::map<std::string_view, const char*> reflected = {{"add", "__radd__"},
-                                                                      {"sub", "__rsub__"},
-                                                                      {"mul", "__rmul__"},
-                                                                      {"div", "__rtruediv__"},
-                                                                      {"floor_divide", "__rfloordiv__"},
-                                                                      {"remainder", "__rmod__"},
-                                                                      {"pow", "__rpow__"},
-                                                                      {"matmul", "__rmatmul__"},
-                                                                      {"bitwise_left_shift", "__rlshift__"},
-                                                                      {"bitwise_right_shift", "__rrshift__"}};
-    if (auto it = reflected.find(name); it != reflected.end()) {
-      Py slot(checked(PyObject_GetAttrString(reinterpret_cast<PyObject*>(tensor_type), it->second)));
-      PyObject* swapped[] = {b, a};
-      return try_overrides_of(slot.get(), it->second, swapped, 2);
-    }
-  }
-  PyObject* args[] = {a, b};
-  Py method(overload_object(name, true));
-  return method ? try_overrides(method.get(), args, 2, nullptr) : nullptr;
-}
-PyObject* call_named(const char* name, PyObject* a, PyObject* b) {
-  const OverloadSet* set = find_overloads(name);
-  if (!set) throw not_implemented("operator ", name, " is not implemented");
-  PyObject* args[] = {a, b};
-  return call_op(*set, nullptr, args, b ? 2 : 1, nullptr, set->in_place);
-}
-bool foreign(PyObject* o) {  // something no operator understands: let Python raise its TypeError
-  Value v;
-  return !is_tensor(o) && !number_value(o, v);
-}
-
-template <const char* name> const Op& op_named() {
-  static const Op& op = find_op(name);
-  return op;
-}
-#define RL_NAME(x) constexpr char n_##x[] = #x
-RL_NAME(add);
-RL_NAME(sub);
-RL_NAME(mul);
-RL_NAME(div);
-RL_NAME(eq);
-RL_NAME(ne);
-RL_NAME(lt);
-RL_NAME(le);
-RL_NAME(gt);
-RL_NAME(ge);
-
-template <const char* name> PyObject* commutative(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (PyObject* r = slot_override(name, a, b)) return r;
-    if (is_tensor(a)) return call_binary(op_named<name>(), a, b);
-    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary(op_named<name>(), b, a);
-  });
-}
-PyObject* nb_subtract(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (PyObject* r = slot_override("sub", a, b)) return r;
-    if (is_tensor(a)) return call_binary(op_named<n_sub>(), a, b);
-    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named("rsub", b, a);
-  });
-}
-PyObject* nb_divide(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (PyObject* r = slot_override("div", a, b)) return r;
-    if (is_tensor(a)) return call_binary(op_named<n_div>(), a, b);
-    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    Py inverse(call_named("reciprocal", b, nullptr));  // as in torch: 2 / x is reciprocal(x) * 2
-    return call_binary(op_named<n_mul>(), inverse.get(), a);
-  });
-}
-// Operators whose first operand may be a number: the overload set sorts it out.
-PyObject* either_way(const char* name, PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (PyObject* r = slot_override(name, a, b)) return r;
-    if (is_tensor(a) && foreign(b)) {
-      // arrays on the right become tensors
-      const Op* first = find_overloads(name) ? find_overloads(name)->ops[0] : nullptr;
-      return first ? call_binary(*first, a, b) : Py_NewRef(Py_NotImplemented);
-    }
-    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named(name, a, b);
-  });
-}
-PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
-  if (mod != Py_None) {
-    PyErr_SetString(PyExc_TypeError, "pow() with a modulus is not supported for tensors");
-    return nullptr;
-  }
-  return either_way("pow", a, b);
-}
-PyObject* nb_floor_divide(PyObject* a, PyObject* b) {
-  if (is_tensor(a)) return either_way("floor_divide", a, b);
-  return guarded([&]() -> PyObject* {
-    if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    Tensor number = tensor_from_data(a, Dtype::none, {});
-    number->wrapped_number = true;
-    Py left(to_python(number));
-    return call_named("floor_divide", left.get(), b);
-  });
-}
-PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way("remainder", a, b); }
-PyObject* nb_and(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a);
-}
-PyObject* nb_or(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a);
-}
-PyObject* nb_xor(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_xor", a, b) : either_way("bitwise_xor", b, a);
-}
-PyObject* nb_lshift(PyObject* a, PyObject* b) { return either_way("bitwise_left_shift", a, b); }
-PyObject* nb_rshift(PyObject* a, PyObject* b) { return either_way("bitwise_right_shift", a, b); }
-PyObject* nb_matmul(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    if (PyObject* r = slot_override("matmul", a, b)) return r;
-    if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named("matmul", a, b);
-  });
-}
-template <const char* name> PyObject* inplace_slot(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    static const std::string method = std::string(name) + "_";
-    if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
-    if (!is_tensor(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary_inplace(*find_overloads(name)->ops[0], a, b);
-  });
-}
-RL_NAME(pow);
-RL_NAME(floor_divide);
-RL_NAME(remainder);
-RL_NAME(bitwise_and);
-RL_NAME(bitwise_or);
-RL_NAME(bitwise_xor);
-RL_NAME(bitwise_left_shift);
-RL_NAME(bitwise_right_shift);
-template <const char* name> PyObject* inplace_named(PyObject* a, PyObject* b) {
-  return guarded([&]() -> PyObject* {
-    static const std::string method = std::string(name) + "_";
-    if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
-    if (!is_tensor(a) || foreign(b)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named(method.c_str(), a, b);
-  });
-}
-PyObject* nb_ipow(PyObject* a, PyObject* b, PyObject*) { return inplace_named<n_pow>(a, b); }
-
-PyObject* unary(const char* name, PyObject* a) {
-  return guarded([&]() -> PyObject* {
-    PyObject* args[] = {a};
-    if (!exact(a) && overrides(a)) {
-      Py method(overload_object(name, true));
-      if (PyObject* r = try_overrides(method.get(), args, 1, nullptr)) return r;
-    }
-    return call_named(name, a, nullptr);
-  });
-}
-PyObject* nb_negative(PyObject* a) { return unary("neg", a); }
-PyObject* nb_positive(PyObject* a) {
-  return guarded([&]() -> PyObject* {
-    if (ref(a).dtype() == Dtype::boolean)
-      throw runtime_error("The `+` operator, on a bool tensor is not supported.");
-    return Py_NewRef(a);
-  });
-}
-PyObject* nb_absolute(PyObject* a) { return unary("abs", a); }
-PyObject* nb_invert(PyObject* a) {
-  if (differentiable(ref(a).dtype())) {
-    PyErr_SetString(PyExc_TypeError,
-                    "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
-    return nullptr;
-  }
-  return unary("bitwise_not", a);
-}
-
-PyObject* richcompare(PyObject* a, PyObject* b, int op) {
-  return guarded([&]() -> PyObject* {
-    static const char* names[] = {"lt", "le", "eq", "ne", "gt", "ge"};
-    if (PyObject* r = slot_override(names[op], a, b)) return r;
-    switch (op) {
-      case Py_LT: return call_binary(op_named<n_lt>(), a, b);
-      case Py_LE: return call_binary(op_named<n_le>(), a, b);
-      case Py_EQ: return call_binary(op_named<n_eq>(), a, b);
-      case Py_NE: return call_binary(op_named<n_ne>(), a, b);
-      case Py_GT: return call_binary(op_named<n_gt>(), a, b);
-      default: return call_binary(op_named<n_ge>(), a, b);
-    }
-  });
-}
 
 // ---- conversions ----
 PyObject* only_element(PyObject* o) {
@@ -648,54 +451,27 @@ PyType_Slot slots[] = {
     {Py_tp_clear, (void*)clear},
     {Py_tp_setattro, (void*)setattro},
     {Py_tp_hash, (void*)hash},
-    {Py_tp_richcompare, (void*)richcompare},
     {Py_tp_methods, methods},
     {Py_tp_getset, getset},
     {Py_tp_members, members},
     {Py_mp_length, (void*)length},
     {Py_mp_subscript, (void*)tensor_getitem},
     {Py_mp_ass_subscript, (void*)tensor_setitem},
-    {Py_nb_add, (void*)commutative<n_add>},
-    {Py_nb_subtract, (void*)nb_subtract},
-    {Py_nb_multiply, (void*)commutative<n_mul>},
-    {Py_nb_true_divide, (void*)nb_divide},
-    {Py_nb_floor_divide, (void*)nb_floor_divide},
-    {Py_nb_remainder, (void*)nb_remainder},
-    {Py_nb_power, (void*)nb_power},
-    {Py_nb_matrix_multiply, (void*)nb_matmul},
-    {Py_nb_and, (void*)nb_and},
-    {Py_nb_or, (void*)nb_or},
-    {Py_nb_xor, (void*)nb_xor},
-    {Py_nb_lshift, (void*)nb_lshift},
-    {Py_nb_rshift, (void*)nb_rshift},
-    {Py_nb_inplace_add, (void*)inplace_slot<n_add>},
-    {Py_nb_inplace_subtract, (void*)inplace_slot<n_sub>},
-    {Py_nb_inplace_multiply, (void*)inplace_slot<n_mul>},
-    {Py_nb_inplace_true_divide, (void*)inplace_slot<n_div>},
-    {Py_nb_inplace_floor_divide, (void*)inplace_named<n_floor_divide>},
-    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder>},
-    {Py_nb_inplace_power, (void*)nb_ipow},
-    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and>},
-    {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or>},
-    {Py_nb_inplace_xor, (void*)inplace_named<n_bitwise_xor>},
-    {Py_nb_inplace_lshift, (void*)inplace_named<n_bitwise_left_shift>},
-    {Py_nb_inplace_rshift, (void*)inplace_named<n_bitwise_right_shift>},
-    {Py_nb_negative, (void*)nb_negative},
-    {Py_nb_positive, (void*)nb_positive},
-    {Py_nb_absolute, (void*)nb_absolute},
-    {Py_nb_invert, (void*)nb_invert},
     {Py_nb_float, (void*)nb_float},
     {Py_nb_int, (void*)nb_int},
     {Py_nb_index, (void*)nb_index},
     {Py_nb_bool, (void*)nb_bool},
     {Py_tp_doc, (void*)"A multi-dimensional array of one dtype that can record how it was computed."},
-    {0, nullptr}};
-PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+};
 
 }  // namespace
 
 void add_tensor_type(PyObject* module) {
+  std::vector<PyType_Slot> all(std::begin(slots), std::end(slots));
+  all.insert(all.end(), number_slots().begin(), number_slots().end());
+  all.push_back({0, nullptr});
+  PyType_Spec spec = {"rushlight.Tensor", sizeof(TensorObject), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, all.data()};
   tensor_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&spec)));
   print_as_torch(tensor_type);
   tensor_type->tp_name = "Tensor";  // what Python's own TypeErrors print; __module__ stays rushlight

@@ -1,5 +1,7 @@
 // What the files of the tensor type share: indexing, construction from data, storages.
 #pragma once
+#include <span>
+
 #include "python/python.h"
 
 namespace rushlight {
@@ -7,6 +9,9 @@ namespace rushlight {
 // index.cpp: x[key] and x[key] = value
 PyObject* tensor_getitem(PyObject* self, PyObject* key);
 int tensor_setitem(PyObject* self, PyObject* key, PyObject* value);
+
+// number_slots.cpp: a + b, a < b, a += b, ...
+std::span<const PyType_Slot> number_slots();
 
 // data.cpp: nested sequences, numbers and arrays -> a new tensor (dtype none: inferred)
 Tensor tensor_from_data(PyObject* data, Dtype dtype, Device device);
