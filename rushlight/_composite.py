@@ -77,6 +77,8 @@ def autocasts(policy):
         policy: "full" for float32, "lower" for the dtype of the context, "as it is" for no cast at all. (Operators of
             the core: `.autocast` in their blocks.)
     """
+    if policy not in ("full", "lower", "as it is"):
+        raise ValueError(f"no such policy of autocast: {policy}")
 
     def decorate(function):
         @functools.wraps(function)

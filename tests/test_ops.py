@@ -48,7 +48,7 @@ NO_SAMPLES = {
                      "_log_softmax_backward_data", "_recurrent_layer_backward"], "the derivative of one that has: test_gradients"),
     **dict.fromkeys(["_fused_adam_", "_fused_sgd_"], "test_optim"),
     **dict.fromkeys(["_total_norm", "_scale_"], "clip_grad_norm_: test_nn_utils"),
-    "_csr_mm": "test_sparse",
+    **dict.fromkeys(["_csr_mm", "_merge_positions"], "test_sparse"),
     **dict.fromkeys(["binary_cross_entropy", "binary_cross_entropy_with_logits"], "test_losses"),
     **dict.fromkeys(["scatter.reduce", "scatter.value_reduce", "index_fill.Tensor", "repeat_interleave.Tensor",
                      "tensor_split.tensor", "searchsorted.Scalar", "bucketize.Scalar", "linalg_eig", "_unique"],
