@@ -11,7 +11,9 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/loop.h"
+#include "kernels/stream.h"
 #include "kernels/target.h"
+#include "kernels/with_isa.h"
 
 namespace rushlight {
 
@@ -153,6 +155,32 @@ void transpose(char* dst, const char* src, int64_t rows, int64_t columns, int64_
   transpose_tile<T>(dst, src, rows, columns, dst_column, src_row);
 }
 
+// A tile goes through a buffer in L1, for rows of dst that lie a power of two apart drive each other out of it, and is then
+// written row by row; meanwhile the tile below is on its way, which the processor does not foresee.
+template <class T>
+void transpose_strip(char* dst, const char* src, int64_t rows, int64_t columns, int64_t dst_column,
+                     int64_t src_row, bool past) {
+  constexpr int64_t tile = 32, item = sizeof(T);
+  alignas(64) char turned[tile * tile * item];
+  for (int64_t r0 = 0; r0 < rows; r0 += tile) {
+    const int64_t height = std::min(tile, rows - r0);
+    const char* from = src + r0 * src_row;
+    for (int64_t r = tile; r < std::min(2 * tile, rows - r0); ++r)
+      for (int64_t b = 0; b < columns * item; b += 64) __builtin_prefetch(from + r * src_row + b);
+    transpose<T>(turned, from, height, columns, tile * item, src_row);
+    char* to = dst + r0 * item;
+    if (past) {
+      stream_rows(to, dst_column, turned, tile * item, height * item, columns);
+    } else if (height == tile) {  // a length that the compiler knows
+      for (int64_t c = 0; c < columns; ++c)
+        std::memcpy(to + c * dst_column, turned + c * tile * item, tile * item);
+    } else {
+      for (int64_t c = 0; c < columns; ++c)
+        std::memcpy(to + c * dst_column, turned + c * tile * item, height * item);
+    }
+  }
+}
+
 // True if it was done. Dimension 0 of the loop is contiguous in dst; one other must be contiguous in src.
 bool transpose_copy(const Loop& loop, size_t itemsize) {
   int64_t item = itemsize;
@@ -161,17 +189,18 @@ bool transpose_copy(const Loop& loop, size_t itemsize) {
   for (int d = 1; d < loop.ndim; ++d)
     if (loop.strides[1][d] == item) other = d;
   if (other < 0 || loop.sizes[0] < 4 || loop.sizes[other] < 4) return false;
-  constexpr int64_t tile = 32;
+  constexpr int64_t strip = 32;
   int64_t rows = loop.sizes[0], columns = loop.sizes[other];
   int64_t dst_column = loop.strides[0][other], src_row = loop.strides[1][0];
+  const bool past = streams(2 * loop.numel * item);
   // the remaining dimensions, and strips of columns, are the parallel work
-  int64_t strips = (columns + tile - 1) / tile, batches = 1;
+  int64_t strips = (columns + strip - 1) / strip, batches = 1;
   for (int d = 1; d < loop.ndim; ++d)
     if (d != other) batches *= loop.sizes[d];
-  int64_t grain = std::max<int64_t>(1, pointwise_grain / std::max<int64_t>(1, rows * tile));
+  int64_t grain = std::max<int64_t>(1, pointwise_grain / std::max<int64_t>(1, rows * strip));
   parallel_for(batches * strips, grain, [&](int64_t begin, int64_t end) {
     for (int64_t w = begin; w < end; ++w) {
-      int64_t rest = w / strips, c0 = w % strips * tile, width = std::min(tile, columns - c0);
+      int64_t rest = w / strips, c0 = w % strips * strip, width = std::min(strip, columns - c0);
       char* dst = loop.base[0] + c0 * dst_column;
       const char* src = loop.base[1] + c0 * item;
       for (int d = 1; d < loop.ndim; ++d) {
@@ -181,12 +210,10 @@ bool transpose_copy(const Loop& loop, size_t itemsize) {
         dst += i * loop.strides[0][d];
         src += i * loop.strides[1][d];
       }
-      for (int64_t r0 = 0; r0 < rows; r0 += tile)
-        visit_size(itemsize, [&]<class T>() {
-          transpose<T>(dst + r0 * item, src + r0 * src_row, std::min(tile, rows - r0), width, dst_column,
-                       src_row);
-        });
+      visit_size(itemsize,
+                 [&]<class T>() { transpose_strip<T>(dst, src, rows, width, dst_column, src_row, past); });
     }
+    if (past) stream_end();
   });
   return true;
 }
@@ -195,6 +222,18 @@ template <class T> void copy_strided(char* to, int64_t to_stride, const char* fr
                                      int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     *reinterpret_cast<T*>(to + i * to_stride) = *reinterpret_cast<const T*>(from + i * from_stride);
+}
+
+// A contiguous row, converted and written past the caches.
+void stream_converted(ConvertRow convert, char* to, size_t to_item, const char* from, size_t from_item,
+                      int64_t n) {
+  alignas(64) char converted[block * 16];
+  const int64_t most = int64_t(sizeof converted / to_item);
+  for (int64_t at = 0; at < n; at += most) {
+    const int64_t m = std::min(most, n - at);
+    convert(converted, from + at * from_item, m);
+    stream_copy(to + at * to_item, converted, m * to_item);
+  }
 }
 
 }  // namespace
@@ -217,7 +256,7 @@ void fill_row(char* to, const char* element, size_t itemsize, int64_t n) {
   visit_size(itemsize, [&]<class T>() {
     T x;
     std::memcpy(&x, element, sizeof(T));
-    std::fill_n(reinterpret_cast<T*>(to), n, x);
+    with_isa([to, n, x] { std::fill_n(reinterpret_cast<T*>(to), n, x); });
   });
 }
 
@@ -240,8 +279,14 @@ void copy(const Tensor& dst, const Tensor& src) {
       ((dst.contiguous() && src.contiguous()) ||
        (same(dst.strides(), src.strides()) && is_dense(dst.sizes(), dst.strides())))) {
     if (to == from) return;
+    const bool past = streams(n * int64_t(to_item + from_item));
     parallel_for(n, pointwise_grain * 4, [&](int64_t begin, int64_t end) {
-      convert(to + begin * to_item, from + begin * from_item, end - begin);
+      if (!past) return convert(to + begin * to_item, from + begin * from_item, end - begin);
+      if (same_dtype) stream_copy(to + begin * to_item, from + begin * from_item, (end - begin) * to_item);
+      else
+        stream_converted(convert, to + begin * to_item, to_item, from + begin * from_item, from_item,
+                         end - begin);
+      stream_end();
     });
     return;
   }
@@ -252,10 +297,20 @@ void copy(const Tensor& dst, const Tensor& src) {
   if (same_dtype && loop.ndim > 1 && transpose_copy(loop, to_item)) return;
   int64_t to_stride = loop.stride(0), from_stride = loop.stride(1);
   bool to_run = to_stride == int64_t(to_item), from_run = from_stride == int64_t(from_item);
+  if (same_dtype && to_run && from_run) {
+    const bool past = loop.row() * to_item >= 256 && streams(2 * n * int64_t(to_item));
+    parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
+      loop.each_row(begin, end, [&](char* const* p, int64_t count) {
+        if (past) stream_copy(p[0], p[1], count * to_item);
+        else std::memcpy(p[0], p[1], count * to_item);
+      });
+      if (past) stream_end();
+    });
+    return;
+  }
   loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t count) {
     if (same_dtype) {
       if (from_stride == 0 && to_run) fill_row(p[0], p[1], to_item, count);
-      else if (to_run && from_run) std::memcpy(p[0], p[1], count * to_item);
       else
         visit_size(to_item, [&]<class T>() { copy_strided<T>(p[0], to_stride, p[1], from_stride, count); });
       return;

@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/loop.h"
 #include "kernels/map.h"
+#include "kernels/stream.h"
 
 namespace rushlight {
 
@@ -18,6 +19,14 @@ constexpr int max_inputs = 6;
 struct Buffer {
   alignas(64) char bytes[block * 16];
 };
+
+// Where results go past the caches: elements computed at a time, and how far ahead of them inputs are fetched, so that memory
+// works while the processor computes.
+constexpr int64_t stream_block = 256, stream_ahead = 2 * stream_block;
+
+void prefetch_row(const char* from, int64_t bytes) {
+  for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
+}
 
 int isa_level() {
   static const int level = cpu::isa() == cpu::Isa::v4 ? 2 : cpu::isa() == cpu::Isa::v3 ? 1 : 0;
@@ -32,6 +41,9 @@ struct Input {
   int operand = -1;                // in the loop
 };
 
+// Elements that fit into a buffer: how many repeated numbers lie ready, and how many results wait to be written at once.
+int64_t buffered(size_t item) { return int64_t(sizeof(Buffer) / item); }
+
 struct Work {
   const Call& c;
   RowFn fn;
@@ -41,22 +53,46 @@ struct Work {
   const char* constant[max_inputs] = {};  // blocks of one repeated number
 
   void run() const;
+  bool writes_past_caches() const;
   void contiguous(int64_t n, bool has_constants) const;
   void strided() const;
   void short_rows(const Work& numbered, const Loop& loop) const;
 };
 
+bool Work::writes_past_caches() const {
+  const Tensor& out = c.out();
+  int64_t bytes = out.numel() * out.itemsize();
+  for (int k = 0; k < nin; ++k) {
+    if (!in[k].tensor) continue;
+    if (in[k].tensor->raw() == out.raw()) return false;
+    bytes += in[k].tensor->numel() * in[k].tensor->itemsize();
+  }
+  return streams(bytes);
+}
+
 // All tensors are contiguous, of the right dtype and of the output's size.
 void Work::contiguous(int64_t n, bool has_constants) const {
   char* out = c.out().raw();
-  size_t out_item = itemsize(result);
+  const size_t out_item = itemsize(result);
+  const bool past = writes_past_caches();
+  size_t widest = out_item;
+  for (int k = 0; k < nin; ++k) widest = std::max(widest, in[k].item);
+  const int64_t most = past ? stream_block : has_constants ? buffered(widest) : n;
   parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
-    int64_t step = has_constants ? block : end - begin;
-    for (int64_t at = begin; at < end; at += step) {
+    Buffer results;
+    for (int64_t at = begin; at < end; at += most) {
+      const int64_t m = std::min(most, end - at);
       const char* p[max_inputs];
       for (int k = 0; k < nin; ++k) p[k] = in[k].tensor ? in[k].tensor->raw() + at * in[k].item : constant[k];
-      fn(out + at * out_item, p, std::min(step, end - at));
+      char* const to = out + at * out_item;
+      if (past)
+        for (int k = 0; k < nin; ++k)
+          if (in[k].tensor && at + stream_ahead < n)
+            prefetch_row(p[k] + stream_ahead * in[k].item, m * in[k].item);
+      fn(past ? results.bytes : to, p, m);
+      if (past) stream_copy(to, results.bytes, m * out_item);
     }
+    if (past) stream_end();
   });
 }
 
@@ -187,7 +223,7 @@ void Work::strided() const {
   };
 
   if (loop.row() >= short_row || loop.ndim == 1) {
-    bool direct_out = !store && out_stride == out_item;
+    const bool direct_out = !store && out_stride == out_item, past = direct_out && w.writes_past_caches();
     parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
       Blocks blocks(w, loop);
       loop.each_row(begin, end, [&](char* const* p, int64_t n) {
@@ -197,10 +233,12 @@ void Work::strided() const {
           for (int k = 0; k < nin; ++k)
             from[k] = in[k].tensor ? blocks.load(k, p[w.in[k].operand], at, m, at > 0) : constant[k];
           char* to = p[0] + at * out_stride;
-          fn(direct_out ? to : blocks.result.bytes, from, m);
-          if (!direct_out) put(to, out_stride, blocks.result.bytes, blocks.raw.bytes, m);
+          fn(direct_out && !past ? to : blocks.result.bytes, from, m);
+          if (past) stream_copy(to, blocks.result.bytes, m * out_item);
+          else if (!direct_out) put(to, out_stride, blocks.result.bytes, blocks.raw.bytes, m);
         }
       });
+      if (past) stream_end();
     });
     return;
   }
@@ -338,7 +376,7 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
         dtype = compute;
       }
       convert_row(dtype, in.dtype)(element, from, 1);
-      fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
+      fill_row(numbers[k].bytes, element, in.item, std::min(n, buffered(in.item)));
     } else {
       alignas(16) char element[16];
       write_number(element, rounds ? compute : in.dtype, v);
@@ -347,7 +385,7 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
         std::memcpy(rounded, element, 16);
         convert_row(compute, in.dtype)(element, rounded, 1);
       }
-      fill_row(numbers[k].bytes, element, in.item, std::min(n, block));
+      fill_row(numbers[k].bytes, element, in.item, std::min(n, buffered(in.item)));
     }
     w.constant[k] = numbers[k].bytes;
   }

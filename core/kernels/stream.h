@@ -1,0 +1,22 @@
+// Writing past the caches. An ordinary store fetches the line that it is about to overwrite; where an output is so large that
+// it has left the caches before anybody reads it, that is a third of a copy's traffic for nothing.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace rushlight {
+
+// Whether an operator that reads and writes so many bytes in all does without the caches for what it writes. Measured with
+// sums of two arrays, one after the other: no difference at 48 MB, a quarter less time at 96 MB, a third at 192 MB.
+// Not for outputs that are an input as well: their lines are there already.
+inline bool streams(int64_t bytes) { return bytes >= int64_t{64} << 20; }
+
+// memcpy past the caches; lines that the row does not fill are written as usual. For rows of 256 bytes and more.
+void stream_copy(void* to, const void* from, size_t bytes);
+// The same for `rows` short rows, whose lines must be their own: where they begin within a line, they are written as usual.
+void stream_rows(char* to, int64_t to_apart, const char* from, int64_t from_apart, int64_t bytes,
+                 int64_t rows);
+// After the last of these in a chunk: other threads see what was written before they see that the chunk is done.
+void stream_end();
+
+}  // namespace rushlight
