@@ -237,9 +237,8 @@ def test_ever_new_sizes_do_not_pile_up():
         assert x[0] == x[-1] == y[-1] == 1
     del x, y
     stats = rl.cpu.memory_stats()
-    # Between 1.2 and 1.6, as the sizes happen to be: free pages go back when the arena grows. No memory is
-    # cached at all under the sanitizers.
-    assert stats["allocated"] + stats["cached"] <= 2 * stats["peak_allocated"]
+    # No memory is cached at all under the sanitizers.
+    assert stats["allocated"] + stats["cached"] <= 1.3 * stats["peak_allocated"]
     assert 0 < stats["cache_limit"] <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") // 4
 
 

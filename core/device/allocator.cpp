@@ -2,9 +2,10 @@
 // per-thread free lists (no locks, no read-modify-write atomics), larger ones in lists under one mutex, in front of an arena
 // that joins and cuts them.
 // Note [Held memory]
-// A program that asks for ever new sizes must not collect a block of each. Before the arena grows, the lists are emptied into
-// it, and its free pages go back to the system as far as more than 1.2 times the peak of live memory would be held; besides, a
-// quarter of the machine's (or control group's) memory is the most that is kept.
+// A program that asks for ever new sizes must not collect a block of each: at most 1.2 times the peak of live memory is held.
+// A block that is in no list is cut where the arena has pages; before others are asked for beyond that bound, the lists are
+// emptied into the arena, and as many of its free pages go back as come. Besides, a quarter of the machine's (or control
+// group's) memory is the most that is kept.
 #include "allocator.h"
 
 #include <pthread.h>
@@ -265,6 +266,7 @@ void shrink_cache(Shared& all, size_t keep) {
   all.arena.drop(keep);
 }
 
+// Note [Held memory]
 void* take_large(Shared& all, int index) {
   const size_t size = class_bytes(index);
   if (!all.large[index].empty()) {
@@ -273,18 +275,19 @@ void* take_large(Shared& all, int index) {
     all.listed -= size;
     return block;
   }
-  if (char* block = all.arena.take(size)) return block;
-  if (all.listed) {
-    empty_lists(all);
-    if (char* block = all.arena.take(size)) return block;
-  }
-  char* block = all.arena.grow(size);
-  if (block == nullptr) return nullptr;
-  all.system_allocations.fetch_add(1, std::memory_order_relaxed);
-  // Note [Held memory]
   const size_t live = std::max<int64_t>(all.in_use.load(std::memory_order_relaxed), 0) + size;
   const size_t most = std::max<size_t>(std::max<int64_t>(all.peak.load(std::memory_order_relaxed), 0), live);
-  all.arena.drop(most + most / 5 - live);
+  const size_t spare = most + most / 5 - live;  // what may be held besides
+  const size_t held = all.listed + all.arena.resident();
+  char* block = all.arena.take(size, spare + size > held ? spare + size - held : 0);
+  if (!block) empty_lists(all);
+  if (!block) block = all.arena.take(size);
+  if (!block) {
+    block = all.arena.grow(size);
+    if (!block) return nullptr;
+    all.system_allocations.fetch_add(1, std::memory_order_relaxed);
+  }
+  shrink_cache(all, spare);
   return block;
 }
 

@@ -1,4 +1,4 @@
-// The arena: best fit among free ranges, which a map keeps by address and a set by size.
+// The arena: best fit among free ranges, which a map keeps by address and a set by size, with the parts that have pages.
 #include "device/arena.h"
 
 #include <sys/mman.h>
@@ -48,34 +48,55 @@ bool Arena::commit(char* end) {
 
 void Arena::insert(char* at, Range range) {
   by_size_.emplace(range.bytes, at);
-  free_.emplace(at, range);
-  resident_ += range.resident;
+  for (auto& part : range.resident) resident_ += part.end - part.begin;
+  free_.emplace(at, std::move(range));
 }
 
 Arena::Range Arena::remove(Ranges::iterator it) {
-  const Range range = it->second;
+  Range range = std::move(it->second);
   by_size_.erase({range.bytes, it->first});
-  resident_ -= range.resident;
+  for (auto& part : range.resident) resident_ -= part.end - part.begin;
   free_.erase(it);
   return range;
 }
 
-char* Arena::take(size_t bytes) {
-  bytes = round_up(bytes, page);
-  for (auto it = by_size_.lower_bound({bytes, nullptr}); it != by_size_.end(); ++it) {
-    char *begin = it->second, *end = begin + it->first, *block = aligned(begin, bytes);
-    if (block + bytes > end) continue;
-    const Range range = remove(free_.find(begin));
-    // which part of a range has pages is not known: each remainder may have all of them
-    auto put_back = [&](char* from, char* to) {
-      const size_t rest = to - from;
-      if (rest) insert(from, {rest, std::min(range.resident, rest), range.stamp});
-    };
-    put_back(begin, block);
-    put_back(block + bytes, end);
-    return block;
+// Puts back what lies between two addresses of a range that was removed.
+void Arena::put_back(const Range& range, char* from, char* to) {
+  if (from == to) return;
+  Range rest{size_t(to - from), {}};
+  for (auto& part : range.resident) {
+    char *begin = std::max(part.begin, from), *end = std::min(part.end, to);
+    if (begin < end) rest.resident.push_back({begin, end, part.stamp});
   }
-  return nullptr;
+  insert(from, std::move(rest));
+}
+
+// The smallest range that has pages for all of the block; else the place where most of it has.
+char* Arena::take(size_t bytes, size_t most_fresh) {
+  bytes = round_up(bytes, page);
+  char *best = nullptr, *best_block = nullptr;
+  size_t fewest = SIZE_MAX;  // bytes without pages there
+  for (auto it = by_size_.lower_bound({bytes, nullptr}); it != by_size_.end() && fewest; ++it) {
+    char *begin = it->second, *end = begin + it->first;
+    const auto& resident = free_.find(begin)->second.resident;
+    auto consider = [&](char* from) {
+      char* block = aligned(from, bytes);
+      if (block + bytes > end) return;
+      size_t fresh = bytes;
+      for (auto& part : resident)
+        if (char *a = std::max(part.begin, block), *b = std::min(part.end, block + bytes); a < b)
+          fresh -= b - a;
+      if (fresh < fewest) best = begin, best_block = block, fewest = fresh;
+    };
+    consider(begin);
+    for (auto& part : resident)
+      if (fewest) consider(part.begin);
+  }
+  if (!best || fewest > most_fresh) return nullptr;
+  const Range range = remove(free_.find(best));
+  put_back(range, best, best_block);
+  put_back(range, best_block + bytes, best + range.bytes);
+  return best_block;
 }
 
 char* Arena::grow(size_t bytes) {
@@ -87,47 +108,53 @@ char* Arena::grow(size_t bytes) {
   char* begin = joins ? last->first : top_;
   char* block = aligned(begin, bytes);
   if (size_t(base_ + reserved_ - block) < bytes || !commit(block + bytes)) return nullptr;
-  Range before{0, 0, 0};
-  if (joins) before = remove(last);
-  const size_t gap = block - begin;
-  if (gap) insert(begin, {gap, std::min(before.resident, gap), before.stamp});
+  put_back(joins ? remove(last) : Range{}, begin, block);
   top_ = block + bytes;
   return block;
 }
 
 void Arena::give(char* block, size_t bytes) {
   bytes = round_up(bytes, page);
-  Range range{bytes, bytes, ++clock_};
+  Range range{bytes, {{block, block + bytes, ++clock_}}};
   auto next = free_.lower_bound(block);
   if (next != free_.end() && next->first == block + bytes) {
     auto after = next++;
     const Range joined = remove(after);
-    range.bytes += joined.bytes, range.resident += joined.resident;
+    range.bytes += joined.bytes;
+    range.resident.insert(range.resident.end(), joined.resident.begin(), joined.resident.end());
   }
   if (next != free_.begin()) {
     auto before = std::prev(next);
     if (before->first + before->second.bytes == block) {
       block = before->first;
-      const Range joined = remove(before);
-      range.bytes += joined.bytes, range.resident += joined.resident;
+      Range joined = remove(before);
+      joined.bytes += range.bytes;
+      joined.resident.insert(joined.resident.end(), range.resident.begin(), range.resident.end());
+      range = std::move(joined);
     }
   }
-  insert(block, range);
+  insert(block, std::move(range));
 }
 
 void Arena::drop(size_t keep) {
   if (resident_ <= keep) return;
-  std::vector<std::pair<uint64_t, char*>> oldest;
+  std::vector<std::pair<uint64_t, Pages*>> oldest;
   for (auto& [at, range] : free_)
-    if (range.resident) oldest.emplace_back(range.stamp, at);
+    for (auto& part : range.resident) oldest.emplace_back(part.stamp, &part);
   std::sort(oldest.begin(), oldest.end());
-  for (auto& [stamp, at] : oldest) {
-    if (resident_ <= keep) return;
-    Range& range = free_.find(at)->second;
-    madvise(at, range.bytes, MADV_DONTNEED);
-    resident_ -= range.resident;
-    range.resident = 0;
+  for (auto& [stamp, part] : oldest) {
+    if (resident_ <= keep) break;
+    // its end, whole huge pages where there are some
+    const size_t excess = std::min<size_t>(round_up(resident_ - keep, page), part->end - part->begin);
+    char* from = part->end - excess;
+    from -= reinterpret_cast<uintptr_t>(from) % huge_page;
+    from = std::max(from, part->begin);
+    madvise(from, part->end - from, MADV_DONTNEED);
+    resident_ -= part->end - from;
+    part->end = from;
   }
+  for (auto& [at, range] : free_)
+    std::erase_if(range.resident, [](const Pages& part) { return part.begin == part.end; });
 }
 
 }  // namespace rushlight
