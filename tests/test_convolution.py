@@ -17,6 +17,15 @@ SHAPES = [  # n, channels in, out, groups, height, width, kernel, stride, paddin
     (1, 6, 7, 1, 11, 40, 3, 3, 1, 2),
     (2, 33, 30, 1, 6, 21, 1, 1, 0, 1),
     (1, 5, 3, 1, 7, 30, 1, 2, 0, 1),
+    # enough channels and positions for the matrix unit, where there is one
+    (2, 40, 50, 1, 20, 23, 3, 2, 1, 1),
+    (3, 64, 33, 1, 9, 17, 1, 1, 0, 1),
+    (2, 3, 40, 1, 40, 41, 7, 2, 3, 1),
+    (2, 64, 80, 2, 18, 19, 3, 1, 1, 2),
+    (9, 70, 40, 1, 7, 7, 3, 2, 1, 1),
+    (2, 40, 36, 1, 1, 200, (1, 5), 1, (0, 2), 1),
+    (1, 36, 40, 1, 90, 50, 4, 3, 2, 1),
+    (1, 200, 64, 1, 40, 44, (3, 2), (1, 2), (2, 0), (2, 1)),
     # one channel per group
     (2, 6, 6, 6, 9, 28, 3, 1, 1, 1),
     (2, 5, 5, 5, 7, 40, 3, 1, 0, 1),
@@ -98,6 +107,36 @@ def test_any_number_of_threads_gives_the_same_bits(shape):
         rl.set_num_threads(before)
     for other in results[1:]:
         assert all(rl.equal(a, b) for a, b in zip(results[0], other))
+
+
+SCALES = [(2.0**-110, 1), (2.0**-70, 2.0**-30), (2.0**-126, 2.0**20), (2.0**124, 2.0**-10), (2.0**90, 2.0**25)]
+
+
+@pytest.mark.parametrize("scales", SCALES, ids=str)
+def test_numbers_near_the_ends_of_the_range(scales):
+    rng = np.random.default_rng(3)
+    x, weight = rng.standard_normal((2, 40, 12, 14)), rng.standard_normal((48, 40, 3, 3))
+    x, weight = (v.astype("float32") * np.float32(scale) for v, scale in zip((x, weight), scales))
+    leaves = [rl.from_numpy(v).requires_grad_() for v in (x, weight)]
+    y = F.conv2d(*leaves, None, 2, 1)
+    g = (rng.standard_normal(y.shape) * 2.0 ** (60 if scales[0] < 1 else -60)).astype("float32")
+    got = (y, *rl.autograd.grad(y, leaves, rl.from_numpy(g)))
+    for a, b in zip(got, reference(*(v.astype("float64") for v in (x, weight, g)), 1, 2, 1, 1)):
+        np.testing.assert_allclose(a.detach().numpy(), b, 0, 3e-6 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 1e-44])
+def test_one_special_value_concerns_its_windows_alone(value):
+    rng = np.random.default_rng(4)
+    x, weight = (rng.standard_normal(s).astype("float32") for s in ((3, 40, 13, 12), (48, 40, 3, 3)))
+    x[1, 7, 4, 5] = value
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = F.conv2d(rl.from_numpy(x), rl.from_numpy(weight), None, 2, 1).numpy()
+        wanted = reference(x.astype("float64"), weight.astype("float64"), None, 1, 2, 1, 1)[0].astype("float32")
+    np.testing.assert_allclose(y, wanted, 1e-4, 1e-4)
+    touched = np.zeros(y.shape, bool)
+    touched[1, :, 2, 2:4] = True  # rows 3 to 5, columns 3 to 5 and 5 to 7
+    assert (np.isfinite(y) | touched).all()
 
 
 def test_infinities_stay_with_the_taps_that_meet_them():

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "conv_split.h"
 #include "conv_winograd.h"
 #include "isa.h"
 
@@ -29,7 +30,7 @@ void conv2d_forward(const Conv2dShape& s, const T* x, const T* weight, const T* 
     return;
   }
   if constexpr (sizeof(T) == sizeof(float))
-    if (winograd_forward(s, x, weight, bias, y)) return;
+    if (winograd_forward(s, x, weight, bias, y) || split_forward(s, x, weight, bias, y)) return;
   static const auto fn = RL_PICK(conv_forward<T>);
   fn(s, x, weight, bias, y);
 }
@@ -43,7 +44,7 @@ void conv2d_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T*
     return;
   }
   if constexpr (sizeof(T) == sizeof(float))
-    if (winograd_backward_data(s, gy, weight, gx)) return;
+    if (winograd_backward_data(s, gy, weight, gx) || split_backward_data(s, gy, weight, gx)) return;
   static const auto fn = RL_PICK(conv_backward_data<T>);
   fn(s, gy, weight, gx);
 }
@@ -56,7 +57,7 @@ void conv2d_backward_weight(const Conv2dShape& s, const T* x, const T* gy, T* gw
     return;
   }
   if constexpr (sizeof(T) == sizeof(float))
-    if (winograd_backward_weight(s, x, gy, gw)) return;
+    if (winograd_backward_weight(s, x, gy, gw) || split_backward_weight(s, x, gy, gw)) return;
   static const auto fn = RL_PICK(conv_backward_weight<T>);
   fn(s, x, gy, gw);
 }

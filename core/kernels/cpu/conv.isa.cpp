@@ -76,36 +76,6 @@ void conv_forward(const Conv2dShape& s, const T* x, const T* weight, const T* bi
 
 namespace {
 
-// The taps of one axis that meet the inputs y = first, first + stride, ...: tap i adds gy at q + shift(i) to
-// the q-th of them, where first + pad - i * dilation == shift(i) * stride.
-struct AxisPhase {
-  int64_t first, count;
-  bool meets(int64_t tap, int64_t stride, int64_t pad, int64_t dilation) const {
-    return (first + pad - tap * dilation) % stride == 0;
-  }
-};
-
-int64_t shift_of(int64_t first, int64_t tap, int64_t stride, int64_t pad, int64_t dilation) {
-  return (first + pad - tap * dilation) / stride;
-}
-
-// gy padded so that every phase's taps stay inside.
-Axis backward_axis(int64_t in, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
-                   int64_t* phase_of) {
-  int64_t low = INT64_MAX, high = INT64_MIN;
-  for (int64_t first = 0; first < least(stride, in); first++)
-    for (int64_t i = 0; i < taps; i++) {
-      const AxisPhase phase{first, ceil_div(in - first, stride)};
-      if (!phase.meets(i, stride, pad, dilation)) continue;
-      const int64_t shift = shift_of(first, i, stride, pad, dilation);
-      low = least(low, shift);
-      high = most(high, shift + phase.count);
-    }
-  phase_of[0] = 0;
-  if (low > high) low = high = 0;  // no tap meets any input
-  return {1, -low, high - low, 1, phase_of};
-}
-
 // What pack_taps would leave of the rows of one input channel each: its weights for all outputs and the taps met.
 template <class T>
 void pack_backward_taps(const T* weight, int64_t cin, int64_t cout, int64_t taps, const int64_t* met,
@@ -162,19 +132,8 @@ void conv_backward_data(const Conv2dShape& s, const T* gy, const T* weight, T* g
   T* packed = packing.as<T>();
   starts[0] = 0;
   for (int64_t phase = 0; phase < phases; phase++) {
-    const AxisPhase py{phase / s.stride_w, 0}, px{phase % s.stride_w, 0};
     int64_t* at = offset + starts[phase] * cout;
-    int64_t count = 0;
-    if (py.first < s.h && px.first < s.w)
-      for (int64_t i = 0; i < s.kh; i++)
-        for (int64_t j = 0; j < s.kw; j++) {
-          if (!py.meets(i, s.stride_h, s.pad_h, s.dil_h) || !px.meets(j, s.stride_w, s.pad_w, s.dil_w))
-            continue;
-          const int64_t dy = shift_of(py.first, i, s.stride_h, s.pad_h, s.dil_h) + ay.before;
-          const int64_t dx = shift_of(px.first, j, s.stride_w, s.pad_w, s.dil_w) + ax.before;
-          at[count] = tap_offset(ay, ax, dy, dx);
-          met[count++] = i * s.kw + j;
-        }
+    const int64_t count = taps_of_phase(s, ay, ax, phase, met, at);
     starts[phase + 1] = starts[phase] + count;
     if (count == 0) continue;
     for (int64_t o = 1; o < cout; o++)

@@ -11,37 +11,12 @@
 #pragma once
 
 #include "../parallel.h"
-#include "conv.h"
+#include "conv_axes.h"
 #include "gemm_core.h"
 #include "gemm_scratch.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
-
-// One axis of the padded planes: entry q of the phase with remainder r stands for source index
-// q * stride + r - before.
-struct Axis {
-  int64_t stride, before, length;
-  int64_t phases;     // of the `stride` possible ones, those that some tap reads
-  int64_t* phase_of;  // remainder -> number of its phase, or -1
-};
-
-// The forward direction: tap i reads source index o * stride - pad + i * dilation.
-Axis forward_axis(int64_t out, int64_t taps, int64_t stride, int64_t pad, int64_t dilation,
-                  int64_t* phase_of) {
-  Axis axis{stride, pad, out + (taps - 1) * dilation / stride, 0, phase_of};
-  for (int64_t r = 0; r < stride; r++) phase_of[r] = -1;
-  for (int64_t i = 0; i < taps; i++)
-    if (int64_t& phase = phase_of[i * dilation % stride]; phase < 0) phase = axis.phases++;
-  return axis;
-}
-
-int64_t plane_size(const Axis& y, const Axis& x) { return y.phases * x.phases * y.length * x.length; }
-
-int64_t tap_offset(const Axis& y, const Axis& x, int64_t dy, int64_t dx) {
-  const int64_t phase = y.phase_of[dy % y.stride] * x.phases + x.phase_of[dx % x.stride];
-  return (phase * y.length + dy / y.stride) * x.length + dx / x.stride;
-}
 
 // Elements to allocate for `channels` planes: the tile may read a whole vector row beyond the last position.
 template <class T>
@@ -158,6 +133,28 @@ struct Destination {
   const T* bias;  // one per channel, or null
 };
 
+// Brings sums[i * line + q], of channels [first, last) at `count` positions from `start` on, to where they belong, row by row,
+// leaving out the gaps.
+template <class T>
+void put_positions(const T* sums, int64_t line, int64_t first, int64_t last, int64_t start, int64_t count,
+                   int64_t pitch, int64_t columns, const Destination<T>& to) {
+  for (int64_t position = start; position < start + count;) {
+    const int64_t row = position / pitch, column = position % pitch;
+    const int64_t run = least(start + count - position, pitch - column), valid = least(run, columns - column);
+    for (int64_t i = first; i < last && valid > 0; i++) {
+      const T* from = sums + i * line + (position - start);
+      T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;
+      const T add = to.bias ? to.bias[i] : T(0);
+      if (to.column_stride == 2) put_every_second<T>(from, valid, out);
+      else if (to.column_stride != 1)
+        for (int64_t q = 0; q < valid; q++) out[q * to.column_stride] = from[q];
+      else if (to.bias) each_vector<T>(from, valid, out, [add](Vec<T> v) { return v + splat(add); });
+      else each_vector<T>(from, valid, out, [](Vec<T> v) { return v; });
+    }
+    position += run;
+  }
+}
+
 // Correlates padded planes with the taps over an output grid of rows x columns, whose rows lie `pitch` apart.
 template <class T>
 void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t columns, int64_t pitch,
@@ -205,22 +202,7 @@ void correlate(const Taps<T>& taps, const T* planes, int64_t rows, int64_t colum
           }
         }
       }
-      for (int64_t position = start; position < start + count;) {  // row by row, leaving out the gaps
-        const int64_t row = position / pitch, column = position % pitch;
-        const int64_t run = least(start + count - position, pitch - column),
-                      valid = least(run, columns - column);
-        for (int64_t i = first; i < last && valid > 0; i++) {
-          const T* from = sums + i * group * nr + (position - start);
-          T* out = to.base + i * to.channel_stride + row * to.row_stride + column * to.column_stride;
-          const T add = to.bias ? to.bias[i] : T(0);
-          if (to.column_stride == 2) put_every_second<T>(from, valid, out);
-          else if (to.column_stride != 1)
-            for (int64_t q = 0; q < valid; q++) out[q * to.column_stride] = from[q];
-          else if (to.bias) each_vector<T>(from, valid, out, [add](Vec<T> v) { return v + splat(add); });
-          else each_vector<T>(from, valid, out, [](Vec<T> v) { return v; });
-        }
-        position += run;
-      }
+      put_positions(sums, group * nr, first, last, start, count, pitch, columns, to);
     }
   });
 }

@@ -1,0 +1,63 @@
+// Which convolutions run on the matrix unit.
+//
+// Note [Choice of split products]
+// The unit takes tiles of 16 x 16 results and 32 terms whole, at two to three times the speed of the vectors, so it pays
+// where the tiles are filled to a half or so and the numbers are used often enough to be worth splitting. The shape
+// decides, then the numbers: products of very small numbers, numbers close to overflow, infinities and NaN are left to
+// the other kernels, which then compute the whole call.
+#include "conv_split.h"
+
+#include "isa.h"
+
+namespace rushlight::cpu {
+
+#if defined(__x86_64__)
+namespace amx {
+bool conv_split_forward(const Conv2dShape&, const float*, const float*, const float*, float*);
+bool conv_split_backward_data(const Conv2dShape&, const float*, const float*, float*);
+bool conv_split_backward_weight(const Conv2dShape&, const float*, const float*, float*);
+}  // namespace amx
+
+namespace {
+
+// Whether a product of `lines` x `columns` results, of which each sums `terms` terms in `steps` steps, is faster on the unit:
+// `images` times, with so many numbers of an image split each time.
+bool pays(int64_t images, int64_t numbers, int64_t lines, int64_t columns, int64_t terms, int64_t steps) {
+  const auto tiles = [](int64_t count) { return (count + 15) / 16 * 16; };
+  const double products = static_cast<double>(lines) * columns * terms;
+  const double room = static_cast<double>(tiles(lines)) * tiles(columns) * steps * 32;
+  return 2 * products > room && products > 64.0 * static_cast<double>(numbers) && images * columns >= 64 &&
+         static_cast<double>(images) * products > 1e6;
+}
+
+bool small_enough(const Conv2dShape& s) {  // for offsets of 32 bits
+  constexpr int64_t limit = int64_t{1} << 26;
+  return s.stride_w <= 64 && s.cin / s.groups * s.cout * s.kh * s.kw < limit && s.cin * s.h * s.w < limit;
+}
+
+}  // namespace
+
+bool split_forward(const Conv2dShape& s, const float* x, const float* weight, const float* bias, float* y) {
+  if (!has_amx() || !small_enough(s)) return false;
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
+  const int64_t channels = cin < 8 ? cin * s.kh : cin, steps = (channels + 31) / 32 * (cin < 8 ? s.kw : taps);
+  if (!pays(s.n * s.groups, cin * s.h * s.w, cout, s.hout * s.wout, cin * taps, steps)) return false;
+  return amx::conv_split_forward(s, x, weight, bias, y);
+}
+bool split_backward_data(const Conv2dShape& s, const float* gy, const float* weight, float* gx) {
+  if (!has_amx() || !small_enough(s)) return false;
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw,
+                phases = s.stride_h * s.stride_w;
+  if (!pays(s.n * s.groups, cout * s.hout * s.wout, cin, s.hout * s.wout * phases, cout * taps / phases,
+            (cout + 31) / 32 * taps / phases))
+    return false;
+  return amx::conv_split_backward_data(s, gy, weight, gx);
+}
+bool split_backward_weight(const Conv2dShape&, const float*, const float*, float*) { return false; }
+#else
+bool split_forward(const Conv2dShape&, const float*, const float*, const float*, float*) { return false; }
+bool split_backward_data(const Conv2dShape&, const float*, const float*, float*) { return false; }
+bool split_backward_weight(const Conv2dShape&, const float*, const float*, float*) { return false; }
+#endif
+
+}  // namespace rushlight::cpu
