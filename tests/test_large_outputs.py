@@ -54,3 +54,77 @@ def test_output_that_is_an_input(numbers):
     a, b = [rl.from_numpy(x.copy()) for x in numbers]
     a += b
     assert np.array_equal(a.numpy(), numbers[0] + numbers[1])
+
+
+def large(shape=(2311, 4099)):
+    made = np.random.default_rng(1)
+    x, y = [made.standard_normal(shape, dtype=np.float32) for _ in range(2)]
+    return x, y, made.integers(0, min(shape), shape)
+
+
+def test_reading_by_index():
+    x, y, at = large()
+    t, i = rl.from_numpy(x), rl.from_numpy(at)
+    assert np.array_equal(t.gather(1, i).numpy(), np.take_along_axis(x, at, 1))
+    rows = at[0, :1000] % len(x)
+    assert np.array_equal(t[i[0, :1000]].numpy(), x[rows])
+    assert np.array_equal(t.index_select(1, i[0]).numpy(), x[:, at[0]])
+    mask = x > 0
+    assert np.array_equal(t[rl.from_numpy(mask)].numpy(), x[mask])
+    assert np.array_equal(rl.from_numpy(mask).nonzero().numpy(), np.argwhere(mask))
+    assert np.array_equal(t.triu(5).numpy(), np.triu(x, 5))
+    assert np.array_equal(t.tril(-7).numpy(), np.tril(x, -7))
+
+
+@pytest.mark.parametrize("shape", [(2311, 4099), (70, 60)])
+@pytest.mark.parametrize("start", ["values", "zeros"])
+@pytest.mark.parametrize("d", [0, 1])
+def test_writing_by_index(shape, start, d):
+    x, y, at = large(shape)
+    t = rl.from_numpy(x) if start == "values" else rl.zeros(()).expand(shape)
+    x = x if start == "values" else np.zeros_like(x)
+    i, source = rl.from_numpy(at), rl.from_numpy(y)
+    order = np.arange(shape[1 - d])[None, :] if d == 0 else np.arange(shape[0])[:, None]
+    places = (at, np.broadcast_to(order, shape)) if d == 0 else (np.broadcast_to(order, shape), at)
+    written, added = x.copy(), x.copy()
+    written[places] = y
+    np.add.at(added, places, y)
+    assert np.array_equal(t.scatter(d, i, source).numpy(), written)
+    assert np.array_equal(t.scatter_add(d, i, source).numpy(), added)
+    assert np.array_equal(t.contiguous().clone().scatter_add_(d, i, source).numpy(), added)
+    whole = x.copy()
+    line = at.ravel()[: shape[d]]
+    np.add.at(whole, line if d == 0 else (slice(None), line), y)
+    line = rl.from_numpy(line)
+    assert np.array_equal(t.index_add(d, line, source).numpy(), whole)
+    assert np.array_equal(t.contiguous().clone().index_add_(d, line, source).numpy(), whole)
+
+
+def test_rows_added_at_repeated_and_skipped_indices():
+    made = np.random.default_rng(2)
+    g, at = made.standard_normal((5000, 4099), dtype=np.float32), made.integers(0, 300, 5000)
+    expected = np.zeros((400, 4099), np.float32)
+    np.add.at(expected, at, g)
+    weight = rl.zeros(400, 4099, requires_grad=True)
+    rl.nn.functional.embedding(rl.from_numpy(at), weight).backward(rl.from_numpy(g))
+    assert np.array_equal(weight.grad.numpy(), expected)
+    weight.grad = None
+    rl.nn.functional.embedding(rl.from_numpy(at), weight, padding_idx=7).backward(rl.from_numpy(g))
+    expected[7] = 0
+    assert np.array_equal(weight.grad.numpy(), expected)
+    weight.grad = None
+    weight[rl.from_numpy(at - 400)].backward(rl.from_numpy(g))  # from the end
+    np.add.at(expected, [7] * (at == 7).sum(), g[at == 7])
+    assert np.array_equal(weight.grad.numpy(), expected)
+
+
+@pytest.mark.parametrize("d", [0, 1])
+def test_numbers_outside(d):
+    t, at = rl.zeros(40, 40), rl.zeros(40, 40, dtype=rl.int64)
+    at[39, 39] = 40
+    for name in ("scatter", "scatter_add", "scatter_", "scatter_add_"):
+        with pytest.raises(RuntimeError, match="index 40 is out of bounds for dimension"):
+            getattr(t, name)(d, at, rl.ones(40, 40))
+    with pytest.raises(RuntimeError, match="index 40 is out of bounds for dimension"):
+        t.gather(d, at)
+    assert not t.any()

@@ -10,14 +10,15 @@ namespace rushlight::ops {
 namespace {
 void like_input(Call& c) { c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes())); }
 
+void write(Call& c, const void* body) { reinterpret_cast<void (*)(Call&)>(const_cast<void*>(body))(c); }
 void copy_then_write(Call& c, const void* body) {
   if (!c.in_place) rushlight::copy(c.out(), c.in(0));
-  reinterpret_cast<void (*)(Call&)>(const_cast<void*>(body))(c);
+  write(c, body);
 }
 }  // namespace
 
-Both def_both(Spec spec, void (*body)(Call&)) {
-  spec.cpu = Kernel(copy_then_write, reinterpret_cast<const void*>(body));
+Both def_both(Spec spec, void (*body)(Call&), Starts starts) {
+  spec.cpu = Kernel(starts == Starts::copied ? copy_then_write : write, reinterpret_cast<const void*>(body));
   if (!spec.rule) spec.rule = like_input;
   const Op& made = def(spec);
   // "scatter.src(Tensor input, ...": an underscore behind the name, and the first parameter is written

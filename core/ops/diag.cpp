@@ -1,7 +1,10 @@
 // Diagonals and triangles: diag, diag_embed, trace, tril, triu, and copies with a part replaced (the inverse of views).
+#include <cstring>
+
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "kernels/parallel.h"
+#include "kernels/stream.h"
 #include "ops/both.h"
 #include "ops/index.h"
 #include "ops/ops.h"
@@ -217,12 +220,38 @@ void triangle_rule(Call& c) {
   }
   c.out_meta(0, c.in(0).dtype(), Dims(c.in(0).sizes()));
 }
-// Zeros everything outside the triangle of each matrix in c.out().
+// The column at which the triangle ends in row r (lower), or begins.
+int64_t triangle_edge(bool lower, int64_t r, int64_t k, int64_t cols) {
+  return std::clamp(lower ? r + k + 1 : r + k, int64_t(0), cols);
+}
+// Rows of contiguous matrices: the part inside the triangle copied, zeros for the rest.
+template <bool lower> void copy_triangle(const Tensor& to, const Tensor& from, int64_t k) {
+  const int64_t rows = to.size(-2), cols = to.size(-1), item = to.itemsize();
+  const bool past = streams(2 * to.numel() * item);
+  char* target = to.raw();
+  const char* source = from.raw();
+  parallel_for(to.numel() / cols, std::max<int64_t>(1, 32768 / cols), [=](int64_t begin, int64_t end) {
+    for (int64_t line = begin; line < end; ++line) {
+      const int64_t edge = triangle_edge(lower, line % rows, k, cols) * item, row = line * cols * item;
+      const int64_t zeros = row + (lower ? edge : 0), zero_bytes = lower ? cols * item - edge : edge;
+      const int64_t kept = row + (lower ? 0 : edge), kept_bytes = cols * item - zero_bytes;
+      std::memset(target + zeros, 0, zero_bytes);
+      if (past) stream_copy(target + kept, source + kept, kept_bytes);
+      else std::memcpy(target + kept, source + kept, kept_bytes);
+    }
+    if (past) stream_end();
+  });
+}
+// The triangle of each matrix, zeros outside it.
 template <bool lower> void keep_triangle(Call& c) {
   const Tensor& t = c.out();
   int64_t rows = t.size(-2), cols = t.size(-1), row_step = t.stride(-2), col_step = t.stride(-1);
   if (t.numel() == 0) return;
   int64_t k = std::clamp(c.i(1), -rows - 1, cols + 1), lead = t.ndim() - 2;
+  if (!c.in_place) {
+    if (t.contiguous() && c.in(0).contiguous()) return copy_triangle<lower>(t, c.in(0), k);
+    rushlight::copy(t, c.in(0));
+  }
   Dims batch_sizes(t.sizes().first(lead)), batch_strides(t.strides().first(lead));
   visit_size(t.itemsize(), [&]<class T>() {
     T* data = t.data<T>();
@@ -230,7 +259,7 @@ template <bool lower> void keep_triangle(Call& c) {
       for (int64_t line = begin; line < end; ++line) {
         int64_t r = line % rows, b = line / rows, at = r * row_step;
         for (int64_t d = lead; d-- > 0;) at += b % batch_sizes[d] * batch_strides[d], b /= batch_sizes[d];
-        int64_t edge = std::clamp(lower ? r + k + 1 : r + k, int64_t(0), cols);
+        int64_t edge = triangle_edge(lower, r, k, cols);
         for (int64_t i = lower ? edge : 0, stop = lower ? cols : edge; i < stop; ++i)
           data[at + i * col_step] = T();
       }
@@ -246,7 +275,7 @@ const Both tril = def_both(
         .ref = "np.tril(input, diagonal)",
         .samples = {"x(3,3)", "x(2,3,4), 1", "x(4,3), -2"},
     },
-    keep_triangle<true>);
+    keep_triangle<true>, Starts::empty);
 const Both triu = def_both(
     {
         .sig = "triu(Tensor input, int diagonal=0) -> Tensor",
@@ -256,7 +285,7 @@ const Both triu = def_both(
         .ref = "np.triu(input, diagonal)",
         .samples = {"x(3,3)", "x(2,3,4), 1", "x(4,3), -2"},
     },
-    keep_triangle<false>);
+    keep_triangle<false>, Starts::empty);
 
 }  // namespace
 

@@ -1,5 +1,7 @@
 // Rows of a matrix by index, and the gradient: rows added up in a dense matrix, in the order of the indices.
+#include "kernels/cpu/index.h"
 #include "kernels/parallel.h"
+#include "kernels/stream.h"
 #include "ops/dense.h"
 #include "ops/ops.h"
 
@@ -16,8 +18,8 @@ extern const Op& embedding_backward;
 Tensor checked_indices(const Tensor& t, int64_t rows) {
   Tensor indices = dense(t, Dtype::i64);
   const int64_t* index = indices.data<int64_t>();
-  for (int64_t i = 0; i < indices.numel(); ++i)
-    if (index[i] < 0 || index[i] >= rows) throw index_error("index out of range in self");
+  if (cpu::first_outside(index, indices.numel(), 0, rows) >= 0)
+    throw index_error("index out of range in self");
   return indices;
 }
 
@@ -68,10 +70,13 @@ const Op& embedding = def({
           size_t row = weight.size(1) * weight.itemsize();
           const char* from = weight.raw();
           char* to = c.out().raw();
+          const bool past = row >= 256 && streams(2 * indices.numel() * int64_t(row));
           parallel_for(indices.numel(), std::max<int64_t>(1, 65536 / std::max<int64_t>(row, 1)),
                        [&](int64_t begin, int64_t end) {
                          for (int64_t i = begin; i < end; ++i)
-                           std::memcpy(to + i * row, from + index[i] * row, row);
+                           if (past) stream_copy(to + i * row, from + index[i] * row, row);
+                           else std::memcpy(to + i * row, from + index[i] * row, row);
+                         if (past) stream_end();
                        });
         },
     .saves = save(In1),
@@ -108,6 +113,10 @@ const Op& embedding_backward = def({
           int64_t n = indices.numel(), width = g.size(-1);
           check(n * width == g.numel(),
                 "embedding_dense_backward: sizes of grad_output and indices do not match");
+          if (!c.b(4) && cpu::adds_by_rows(c.i(2), width, n)) {
+            cpu::add_rows(d, out.work().raw(), nullptr, c.i(2), width, index, n, g.raw(), c.i(3));
+            return out.store();
+          }
           std::unordered_map<int64_t, int64_t> uses;  // of each index
           if (c.b(4))
             for (int64_t i = 0; i < n; ++i) ++uses[index[i]];

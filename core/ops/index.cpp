@@ -9,7 +9,9 @@
 #include "kernels/copy.h"
 #include "kernels/cpu/index.h"
 #include "kernels/parallel.h"
+#include "kernels/with_isa.h"
 #include "ops/both.h"
+#include "ops/create.h"
 #include "ops/ops.h"
 #include "ops/view.h"
 
@@ -20,6 +22,14 @@ Tensor packed(const Tensor& t, Dtype dtype, IntSpan sizes) {
   Tensor out = empty(sizes, dtype);
   rushlight::copy(out, t);
   return out;
+}
+
+Tensor spread_zero(IntSpan sizes, Dtype dtype) { return expand(full(IntSpan{}, dtype, 0), sizes); }
+bool is_spread_zero(const Tensor& t) {
+  if (t.numel() < 2) return false;
+  for (int64_t d = 0; d < t.ndim(); ++d)
+    if (t.size(d) != 1 && t.stride(d) != 0) return false;
+  return std::all_of(t.raw(), t.raw() + t.itemsize(), [](char byte) { return byte == 0; });
 }
 
 namespace {
@@ -46,19 +56,22 @@ std::vector<int64_t> mask_starts(const bool* mask, int64_t n) {
   auto* bytes =
       reinterpret_cast<const unsigned char*>(mask);  // a view of other memory may hold more than 0 and 1
   parallel_for(n, mask_chunk, [&](int64_t begin, int64_t end) {
-    int64_t sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += bytes[i] != 0;
-    starts[begin / mask_chunk + 1] = sum;
+    with_isa([bytes, begin, end, sum = &starts[begin / mask_chunk + 1]] {
+      int64_t all = 0;
+      for (int64_t at = begin; at < end; at += 128) {  // as many as surely fit a byte
+        uint8_t some = 0;
+        for (int64_t i = at; i < std::min(at + 128, end); ++i) some += bytes[i] != 0;
+        all += some;
+      }
+      *sum = all;
+    });
   });
   for (size_t k = 1; k < starts.size(); ++k) starts[k] += starts[k - 1];
   return starts;
 }
-// f(position, how many true ones came before) for each true element, in parallel chunks; positions ascend within a chunk.
-// make() gives each chunk a function of its own.
-template <class Make>
-void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, Make&& make) {
+// f(position, how many true ones came before) for each true element, in parallel chunks.
+template <class F> void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, F&& f) {
   parallel_for(n, mask_chunk, [&](int64_t begin, int64_t end) {
-    auto f = make();
     int64_t rank = starts[begin / mask_chunk], i = begin;
     for (; i + 8 <= end; i += 8) {  // eight bytes at a time: each true one is a set bit
       uint64_t word;
@@ -77,6 +90,55 @@ void each_true(const bool* mask, int64_t n, const std::vector<int64_t>& starts, 
   });
 }
 
+// put(position, how many true ones came before) for elements [begin, end), of which the first true one has the number `rank` and
+// `stop` is the number behind the chunk's last. It is called for false ones, too, and what it wrote then is written again at the
+// next: there is no branch to mispredict. Returns the number of the next true one.
+template <class F>
+RL_INLINE int64_t pack_true(const uint8_t* mask, int64_t begin, int64_t end, int64_t rank, int64_t stop,
+                            F&& put) {
+  int64_t i = begin;
+  for (; i + 8 <= end && rank + 8 <= stop; i += 8) {
+    uint64_t word;
+    std::memcpy(&word, mask + i, 8);
+    if (!word) continue;
+    for (int64_t k = 0; k < 8; ++k) {
+      put(i + k, rank);
+      rank += mask[i + k] != 0;
+    }
+  }
+  for (; i < end && rank < stop; ++i) {
+    put(i, rank);
+    rank += mask[i] != 0;
+  }
+  return rank;
+}
+
+// Positions of the true elements of a mask, a number for each of its dimensions. Dim: how many there are, 0 where only `sizes`
+// says so.
+template <int Dim>
+void write_positions(const bool* mask, IntSpan sizes, const std::vector<int64_t>& starts, int64_t* to) {
+  const int64_t dims = Dim ? Dim : int64_t(sizes.size()), row = sizes[dims - 1];
+  auto* bytes = reinterpret_cast<const uint8_t*>(mask);
+  parallel_for(count(sizes), mask_chunk, [=, &starts](int64_t begin, int64_t end) {
+    int64_t place[max_ndim], rest = begin;
+    for (int64_t d = dims; d-- > 0; rest /= sizes[d]) place[d] = rest % sizes[d];
+    int64_t rank = starts[begin / mask_chunk], stop = starts[begin / mask_chunk + 1];
+    for (int64_t at = begin; at < end && rank < stop;) {  // row by row: only the last number changes
+      const int64_t first = at - place[dims - 1], after = std::min(end, first + row);
+      rank = pack_true(bytes, at, after, rank, stop, [&](int64_t i, int64_t k) {
+        for (int64_t d = 0; d + 1 < dims; ++d) to[k * dims + d] = place[d];
+        to[k * dims + dims - 1] = i - first;
+      });
+      at = after;
+      place[dims - 1] = 0;
+      for (int64_t d = dims - 1; d-- > 0;) {
+        if (++place[d] < sizes[d]) break;
+        place[d] = 0;
+      }
+    }
+  });
+}
+
 }  // namespace
 
 Tensor nonzero_positions(const Tensor& t) {
@@ -85,29 +147,9 @@ Tensor nonzero_positions(const Tensor& t) {
   int64_t n = t.numel(), dims = t.ndim();
   auto starts = mask_starts(m, n);
   Tensor out = empty(Dims{starts.back(), dims}, Dtype::i64);
-  int64_t* to = out.data<int64_t>();
-  const int64_t* sizes = t.sizes().data();
-  if (dims == 1) {
-    each_true(m, n, starts, [&] { return [&](int64_t i, int64_t rank) { to[rank] = i; }; });
-    return out;
-  }
-  each_true(m, n, starts, [&] {
-    // the innermost index moves on; the others are carried
-    return [=, at = int64_t(0), place = Dims(dims)](int64_t i, int64_t rank) mutable {
-      if (dims == 0) return;
-      int64_t step = i - at;
-      at = i;
-      for (int64_t d = dims - 1; step; --d) {
-        place[d] += step;
-        step = 0;
-        if (d && place[d] >= sizes[d]) {
-          step = place[d] / sizes[d];
-          place[d] %= sizes[d];
-        }
-      }
-      std::copy_n(place.data(), dims, to + rank * dims);
-    };
-  });
+  if (dims == 0 || starts.back() == 0) return out;
+  auto* write = dims == 1 ? write_positions<1> : dims == 2 ? write_positions<2> : write_positions<0>;
+  write(m, t.sizes(), starts, out.data<int64_t>());
   return out;
 }
 
@@ -210,7 +252,10 @@ const Both index_put_plain = def_both(
     [](Call& c) {
       const Tensor &t = c.out(), &given = c.in(2);
       cpu::Selection s(t, c.tensors(1));
-      if (count(s.sizes) == 0) return;
+      if (count(s.sizes) == 0) {
+        if (!c.in_place) rushlight::copy(t, c.in(0));
+        return;
+      }
       if (overlap(t, given) != Overlap::none)
         throw runtime_error(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
@@ -221,13 +266,24 @@ const Both index_put_plain = def_both(
           values = alias(values, values.sizes().subspan(1), values.strides().subspan(1), values.offset());
         values = packed(values, t.dtype(), s.sizes);
       }
-      cpu::put_elements(t, s, values, c.b(3));
-    });
+      const bool adds = c.b(3), whole_rows = s.before.size() == 1 && s.after.size() == 1 && t.ndim() > 1 &&
+                                             s.run > 1 && s.run == t.stride(0) && t.contiguous();
+      const int64_t rows = t.size(0), named = s.index.size();
+      if (!c.in_place && adds && whole_rows && values.numel() > 1 && cpu::adds_by_rows(rows, s.run, named)) {
+        for (int64_t& at : s.index) at /= s.run;
+        Tensor base = is_spread_zero(c.in(0)) ? Tensor() : packed(c.in(0));
+        return cpu::add_rows(t.dtype(), t.raw(), base ? base.raw() : nullptr, rows, s.run, s.index.data(),
+                             named, values.raw());
+      }
+      if (!c.in_place) rushlight::copy(t, c.in(0));
+      cpu::put_elements(t, s, values, adds);
+    },
+    Starts::empty);
 
 }  // namespace
 
 Tensor zeros_with(IntSpan sizes, const Value& indices, const Tensor& values) {
-  return index_put_plain.written.call_inplace({full(sizes, values.dtype(), 0), indices, values, true});
+  return index_put_plain.made.call({spread_zero(sizes, values.dtype()), indices, values, true});
 }
 
 namespace {
@@ -288,9 +344,8 @@ const Op& index_select = def({
     .saves = save(In2),
     .grad =
         [](const Call& c, const Tensor& g) {
-          static const Op& add_into = find_op("index_add_");
           if (c.in_sizes(0).empty()) return Grads{g};
-          return Grads{add_into.call_inplace({full(c.in_sizes(0), g.dtype(), 0), c.i(1), c.in(2), g})};
+          return Grads{index_add.call({spread_zero(c.in_sizes(0), g.dtype()), c.i(1), c.in(2), g})};
         },
     .ref = "np.take(input, index, axis=dim)",
     .samples = {"x(3,4), 0, i(5; 0, 3)", "x(2,3,4), -1, i(2; 0, 4)", "x(3,4), 1, i(0; 0, 4)"},
@@ -458,8 +513,12 @@ const Op& masked_select = def({
           Tensor out = fresh(c, Dims{starts.back()}, t.dtype());
           visit_size(t.itemsize(), [&]<class T>() {
             T *to = out.data<T>(), *from = values.data<T>();
-            each_true(where.data<bool>(), where.numel(), starts,
-                      [&] { return [=](int64_t i, int64_t rank) { to[rank] = from[i]; }; });
+            auto* bytes = reinterpret_cast<const uint8_t*>(where.data<bool>());
+            parallel_for(where.numel(), mask_chunk, [=, &starts](int64_t begin, int64_t end) {
+              const int64_t chunk = begin / mask_chunk;
+              pack_true(bytes, begin, end, starts[chunk], starts[chunk + 1],
+                        [=](int64_t i, int64_t rank) { to[rank] = from[i]; });
+            });
           });
           c.outs[0] = out;
         },
@@ -515,7 +574,7 @@ const Both masked_scatter = def_both(
       visit_size(t.itemsize(), [&]<class T>() {
         T *to = dense.data<T>(), *from = source.data<T>();
         each_true(where.data<bool>(), where.numel(), starts,
-                  [&] { return [=](int64_t i, int64_t rank) { to[i] = from[rank]; }; });
+                  [=](int64_t i, int64_t rank) { to[i] = from[rank]; });
       });
       if (!dense.is(t)) rushlight::copy(t, dense);
     });

@@ -83,7 +83,10 @@ const Both index_add_both = def_both(
     [](Call& c) {
       const Tensor& t = c.out();
       Positions p(c, false);
-      if (c.in(3).numel() == 0) return;
+      if (c.in(3).numel() == 0) {
+        if (!c.in_place) rushlight::copy(t, c.in(0));
+        return;
+      }
       Tensor source = packed(apart(c.in(3), t));
       if (c.d(4) != 1 || c.arg(4).tag == Value::complex) {
         Tensor by = number_element(c.arg(4), t.dtype()), scaled_source = empty(source.sizes(), t.dtype());
@@ -93,8 +96,16 @@ const Both index_add_both = def_both(
         });
         source = scaled_source;
       }
+      const int64_t n = p.numbers.numel(), rows = size_of(t, p.d), row = t.numel() / rows;
+      if (!c.in_place && p.d == 0 && cpu::adds_by_rows(rows, row, n)) {
+        Tensor base = is_spread_zero(c.in(0)) ? Tensor() : packed(c.in(0));
+        return cpu::add_rows(t.dtype(), t.raw(), base ? base.raw() : nullptr, rows, row,
+                             p.numbers.data<int64_t>(), n, source.raw());
+      }
+      if (!c.in_place) rushlight::copy(t, c.in(0));
       cpu::put_elements(t, p.selection(t), source, true);
-    });
+    },
+    Starts::empty);
 
 void index_copy_rule(Call& c) {
   const Tensor &t = c.in(0), &index = c.in(2), &source = c.in(3);

@@ -5,6 +5,8 @@
 #include "kernels/copy.h"
 #include "kernels/cpu/index.h"
 #include "kernels/loop.h"
+#include "kernels/stream.h"
+#include "kernels/with_isa.h"
 #include "ops/both.h"
 #include "ops/index.h"
 #include "ops/scatter.h"
@@ -64,6 +66,22 @@ int add_along(Loop& loop, const Tensor& t, const Tensor& index, int64_t d) {
   return loop.add(t.raw(), index.sizes(), strides, t.itemsize());
 }
 
+constexpr int64_t gather_block = 256;  // elements gathered before they are written past the caches
+
+// to[i] = from[at[i] * apart]; false where one of the numbers is outside.
+template <class T>
+RL_INLINE bool gather_dense(T* to, const T* from, const int64_t* at, int64_t n, int64_t apart,
+                            uint64_t size) {
+  uint64_t most = 0;
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const uint64_t place = at[i];
+    most = std::max(most, place);
+    to[i] = from[int64_t(place < size ? place : 0) * apart];
+  }
+  return most < size;
+}
+
 // Numbers outside the dimension are found on the way, for long ones come from memory only once: false then.
 template <class T> bool gather_rows(const Tensor& out, const Tensor& t, const Tensor& index, int64_t d) {
   Loop loop(index.sizes());
@@ -76,18 +94,29 @@ template <class T> bool gather_rows(const Tensor& out, const Tensor& t, const Te
   int64_t step = stride_of(t, d) * int64_t(sizeof(T));
   int64_t so = loop.stride(0), si = loop.stride(1), st = loop.stride(2);
   bool dense = so == int64_t(sizeof(T)) && si == int64_t(sizeof(int64_t)) && st == 0;
+  const bool past = dense && streams(loop.numel * int64_t(2 * sizeof(T) + sizeof(int64_t)));
   std::atomic<bool> outside{false};
-  loop.parallel_rows(pointwise_grain, [=, &outside](char* const* p, int64_t n) {
+  auto gather_row = [=, &outside](char* const* p, int64_t n) {
     bool bad = false;
     if (dense) {  // along the last dimension, as is usual
       T* to = reinterpret_cast<T*>(p[0]);
       const T* from = reinterpret_cast<const T*>(p[2]);
       const int64_t* at = reinterpret_cast<const int64_t*>(p[1]);
       const int64_t apart = step / int64_t(sizeof(T));
-      for (int64_t i = 0; i < n; ++i) {
-        const bool beyond = uint64_t(at[i]) >= size;
-        bad |= beyond;
-        to[i] = from[(beyond ? 0 : at[i]) * apart];
+      // a row of which much is read, in no order, comes in order first
+      if (apart == 1 && size * sizeof(T) <= 32768 && uint64_t(n) >= size / 4) prefetch(from, size);
+      alignas(64) char gathered[gather_block * sizeof(T)];
+      for (int64_t i = 0, most = past ? gather_block : n; i < n; i += most) {
+        const int64_t m = std::min(most, n - i);
+        T* const target = past ? reinterpret_cast<T*>(gathered) : to + i;
+        if (past) prefetch(at + i + 2 * most, m);
+        bool inside = true;
+        with_isa([=, numbers = at + i, &inside] {
+          if (apart == 1) inside = gather_dense(target, from, numbers, m, 1, size);
+          else inside = gather_dense(target, from, numbers, m, apart, size);
+        });
+        bad |= !inside;
+        if (past) stream_copy(to + i, gathered, m * sizeof(T));
       }
     } else {
       for (int64_t i = 0; i < n; ++i) {
@@ -99,8 +128,74 @@ template <class T> bool gather_rows(const Tensor& out, const Tensor& t, const Te
       }
     }
     if (bad) outside = true;
+  };
+  parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
+    loop.each_row(begin, end, gather_row);
+    if (past) stream_end();
   });
   return !outside;
+}
+
+// write(to[at[i] * apart + i * beside], from[i]), or from[0] for all; numbers outside are left out, and false then. By value, for the
+// compiler must see that what is written changes none of it.
+template <class T, class F>
+RL_INLINE bool write_row(T* to, int64_t apart, int64_t beside, const int64_t* at, uint64_t size,
+                         const T* from, bool one, int64_t n, F write) {
+  constexpr int64_t block = 128, ahead = 4 * block;
+  bool bad = false;
+  const int64_t step = one ? 0 : 1;
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t end = std::min(begin + block, n);
+    if (n > ahead) {
+      prefetch(at + begin + ahead, end - begin);
+      if (!one) prefetch(from + begin + ahead, end - begin);
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      if (uint64_t(at[i]) < size) write(to[at[i] * apart + i * beside], from[i * step]);
+      else bad = true;
+    }
+  }
+  return !bad;
+}
+
+enum class Scattered { not_here, done, found_outside };
+
+// Whether a fresh output can be made of these values row by row: they are contiguous, or zeros that need not be read.
+bool has_rows(const Tensor& original) { return original.contiguous() || is_spread_zero(original); }
+
+// Scattering along the last dimension, contiguous and of one shape but for that, into a fresh t: each row is copied, written to
+// and stored.
+template <class T, class F>
+Scattered scatter_fresh_rows(const Tensor& t, const Tensor& original, const Tensor& index,
+                             const Tensor& source, bool one, int64_t d, F&& write) {
+  if (d + 1 != t.ndim() || !has_rows(original) || !index.contiguous()) return Scattered::not_here;
+  if (!one && !(source.contiguous() && same(source.sizes(), index.sizes()))) return Scattered::not_here;
+  for (int64_t k = 0; k < d; ++k)
+    if (index.size(k) != t.size(k)) return Scattered::not_here;
+  const int64_t size = t.size(d), named = index.size(d), rows = index.numel() / named;
+  if (size == 0) return Scattered::found_outside;
+  const bool zero = is_spread_zero(original);
+  const bool past = size <= (1 << 16) && streams(rows * (2 * size + named) * int64_t(sizeof(T)));
+  T* const to = t.data<T>();
+  const T *const start = original.data<T>(), *const values = source.data<T>();
+  const int64_t* const numbers = index.data<int64_t>();
+  std::atomic<bool> outside{false};
+  parallel_for(rows, std::max<int64_t>(1, pointwise_grain / (size + named)), [&](int64_t begin, int64_t end) {
+    std::unique_ptr<T[]> room(past ? new T[size] : nullptr);
+    bool bad = false;
+    for (int64_t r = begin; r < end; ++r) {
+      T* const row = past ? room.get() : to + r * size;
+      if (zero) std::fill_n(row, size, T());
+      else std::copy_n(start + r * size, size, row);
+      const int64_t* at = numbers + r * named;
+      const T* from = one ? values : values + r * named;
+      bad |= !write_row(row, 1, 0, at, size, from, one, named, write);
+      if (past) stream_copy(to + r * size, row, size * sizeof(T));
+    }
+    if (past) stream_end();
+    if (bad) outside = true;
+  });
+  return outside ? Scattered::found_outside : Scattered::done;
 }
 
 // Columns of a matrix of `rows` rows that lie `apart` elements from one another, copied into `to` or back.
@@ -111,31 +206,39 @@ void pack_columns(const T* from, int64_t from_apart, T* to, int64_t to_apart, in
 
 // Scattering along another than the last dimension, where everything is contiguous and of one shape but for that
 // dimension: a block of columns is taken out of t, written to, and put back. In t, its rows may lie a power of two apart,
-// where they would drive each other out of the cache. False: not such a case.
+// where they would drive each other out of the cache.
+// original: the values of t before, where t is fresh and empty; then numbers outside the dimension are found on the way.
 template <class T, class F>
-bool scatter_columns(const Tensor& t, const Tensor& index, const Tensor& source, bool one, int64_t d,
-                     F&& write) {
+Scattered scatter_columns(const Tensor& t, const Tensor& original, const Tensor& index, const Tensor& source,
+                          bool one, int64_t d, F&& write) {
   constexpr int64_t line = std::max<int64_t>(1, 64 / sizeof(T)), most_bytes = 512 << 10;
   constexpr int64_t ahead = 8;  // rows; they are too far apart for the processor to foresee
-  if (d + 1 >= t.ndim() || !t.contiguous() || !index.contiguous()) return false;
-  if (!one && !(source.contiguous() && same(source.sizes(), index.sizes()))) return false;
+  constexpr auto no = Scattered::not_here;
+  if (d + 1 >= t.ndim() || !t.contiguous() || !index.contiguous() || (original && !has_rows(original)))
+    return no;
+  if (!one && !(source.contiguous() && same(source.sizes(), index.sizes()))) return no;
   for (int64_t k = 0; k < t.ndim(); ++k)
-    if (k != d && index.size(k) != t.size(k)) return false;
+    if (k != d && index.size(k) != t.size(k)) return no;
   const int64_t rows = t.size(d), named = index.size(d);
-  if (rows * 64 > most_bytes || named < rows / 2) return false;
+  if (rows * 64 > most_bytes || named < rows / 2) return no;
   const int64_t width = std::min<int64_t>(4, most_bytes / (rows * 64)) * line;
   int64_t outer = 1, inner = 1;
   for (int64_t k = 0; k < t.ndim(); ++k) (k < d ? outer : inner) *= k == d ? 1 : t.size(k);
   const int64_t blocks = (inner + width - 1) / width;
   T* const target = t.data<T>();
-  const T* const values = source.data<T>();
+  const T *const start = original ? original.data<T>() : target, *const values = source.data<T>();
   const int64_t* const numbers = index.data<int64_t>();
+  const bool zero = original && is_spread_zero(original);
+  const bool past = original && streams((2 * t.numel() + index.numel()) * int64_t(sizeof(T)));
+  std::atomic<bool> outside{false};
   parallel_for(outer * blocks, 1, [&](int64_t begin, int64_t end) {
     std::unique_ptr<T[]> columns(new T[rows * width]);
+    bool bad = false;
     for (int64_t b = begin; b < end; ++b) {
       const int64_t o = b / blocks, first = b % blocks * width, n = std::min(width, inner - first);
-      T* const block = target + o * rows * inner + first;
-      pack_columns(block, inner, columns.get(), width, rows, n);
+      const int64_t place = o * rows * inner + first;
+      if (zero) std::fill_n(columns.get(), rows * width, T());
+      else pack_columns(start + place, inner, columns.get(), width, rows, n);
       const int64_t* at = numbers + o * named * inner + first;
       const T* from = one ? values : values + o * named * inner + first;
       for (int64_t r = 0; r < named; ++r, at += inner, from += one ? 0 : inner) {
@@ -144,20 +247,35 @@ bool scatter_columns(const Tensor& t, const Tensor& index, const Tensor& source,
           if (!one)
             for (int64_t i = 0; i < n; i += line) __builtin_prefetch(from + ahead * inner + i);
         }
-        for (int64_t i = 0; i < n; ++i) write(columns[at[i] * width + i], from[one ? 0 : i]);
+        bad |= !write_row(columns.get(), width, 1, at, rows, from, one, n, write);
       }
-      pack_columns(columns.get(), width, block, inner, rows, n);
+      if (past)
+        stream_rows(reinterpret_cast<char*>(target + place), inner * sizeof(T),
+                    reinterpret_cast<const char*>(columns.get()), width * sizeof(T), n * sizeof(T), rows);
+      else pack_columns(columns.get(), width, target + place, inner, rows, n);
     }
+    if (past) stream_end();
+    if (bad) outside = true;
   });
-  return true;
+  return outside ? Scattered::found_outside : Scattered::done;
 }
 
 // write(target, source) for every position of index, in row-major order along the dimension. The work is split along another
-// dimension, so that no two chunks meet in one element; source may be one element for all.
+// dimension, so that no two chunks meet in one element; source may be one element for all. original as above.
 template <class T, class F>
-void scatter_rows(const Tensor& t, const Tensor& index, const Tensor& source, bool one, int64_t d,
-                  F&& write) {
-  if (scatter_columns<T>(t, index, source, one, d, write)) return;
+void scatter_rows(const Tensor& t, const Tensor& original, const Tensor& index, const Tensor& source,
+                  bool one, int64_t d, F&& write) {
+  // in place, the numbers are checked before anything is changed
+  if (!original) check_index(index, t, d);
+  Scattered found = original ? scatter_fresh_rows<T>(t, original, index, source, one, d, write)
+                             : Scattered::not_here;
+  if (found == Scattered::not_here) found = scatter_columns<T>(t, original, index, source, one, d, write);
+  if (found == Scattered::found_outside) check_index(index, t, d);
+  if (found != Scattered::not_here) return;
+  if (original) {
+    check_index(index, t, d);
+    rushlight::copy(t, original);
+  }
   int64_t split = -1;
   for (int64_t k = 0; k < index.ndim(); ++k)
     if (k != d && (split < 0 || index.size(k) > index.size(split))) split = k;
@@ -212,21 +330,24 @@ template <bool largest, class T> T extreme(T a, T b) {
   }
 }
 
+// original: the input where t is a fresh output that holds nothing yet, else no tensor.
 void scatter_values(const Tensor& t, const Tensor& given_index, const Tensor& source, bool one, int64_t d,
-                    Reduce how) {
-  if (given_index.numel() == 0) return;
+                    Reduce how, const Tensor& original = Tensor()) {
+  if (given_index.numel() == 0) {
+    if (original) rushlight::copy(t, original);
+    return;
+  }
   Tensor index = packed(given_index, Dtype::i64, given_index.sizes());
-  check_index(index, t, d);
   if (how == Reduce::none) {
     visit_size(t.itemsize(), [&]<class T>() {
-      scatter_rows<T>(t, index, source, one, d, [](T& a, const T& b) { a = b; });
+      scatter_rows<T>(t, original, index, source, one, d, [](T& a, const T& b) { a = b; });
     });
     return;
   }
   visit(
       t.dtype(),
       [&]<class T>() {
-        auto run = [&](auto write) { scatter_rows<T>(t, index, source, one, d, write); };
+        auto run = [&](auto write) { scatter_rows<T>(t, original, index, source, one, d, write); };
         switch (how) {
           case Reduce::prod: return run([](T& a, const T& b) { a = scaled(load(&a), load(&b)); });
           case Reduce::amax:
@@ -293,8 +414,7 @@ const Op& gather = def({
     .saves = save(In2),
     .grad =
         [](const Call& c, const Tensor& g) {
-          static const Op& add_into = find_op("scatter_add_");
-          return Grads{add_into.call_inplace({full(c.in_sizes(0), g.dtype(), 0), c.i(1), c.in(2), g})};
+          return Grads{scatter_add(spread_zero(c.in_sizes(0), g.dtype()), c.i(1), c.in(2), g)};
         },
     .ref = "np.take_along_axis(input, index, dim)",
     .samples = {"x(3,4), 1, i(3,2; 0, 4)", "x(3,4), 0, i(2,4; 0, 3)", "x(4), -1, i(6; 0, 4)"},
@@ -310,8 +430,9 @@ void scatter_rule(Call& c) {
 void scatter_into(Call& c, Reduce how) {
   const Tensor& t = c.out();
   int64_t d = wrap_dim(c.i(1), t.ndim());
-  if (c.arg(3).tag == Value::tensor) scatter_values(t, c.in(2), apart(c.in(3), t), false, d, how);
-  else scatter_values(t, c.in(2), number_element(c.arg(3), t.dtype()), true, d, how);
+  const Tensor original = c.in_place ? Tensor() : c.in(0);
+  if (c.arg(3).tag == Value::tensor) scatter_values(t, c.in(2), apart(c.in(3), t), false, d, how, original);
+  else scatter_values(t, c.in(2), number_element(c.arg(3), t.dtype()), true, d, how, original);
 }
 Tensor without_written(const Call& c, const Tensor& g) {
   static const Op& scatter_number = find_op("scatter", "value");
@@ -348,7 +469,7 @@ const Both scatter_src = def_both(
         .grad_name = "ScatterBackward0",
         .samples = {"x(5,4), 0, perm(1,4), x(1,4)"},
     },
-    [](Call& c) { scatter_into(c, Reduce::none); });
+    [](Call& c) { scatter_into(c, Reduce::none); }, Starts::empty);
 
 const Both scatter_value = def_both(
     {
@@ -361,7 +482,7 @@ const Both scatter_value = def_both(
         .grad_name = "ScatterBackward1",
         .samples = {"x(3,4), 1, i(3,2; 0, 4), 2.5"},
     },
-    [](Call& c) { scatter_into(c, Reduce::none); });
+    [](Call& c) { scatter_into(c, Reduce::none); }, Starts::empty);
 
 Reduce named_add_or_multiply(std::string_view s) {
   if (s == "add") return Reduce::sum;
@@ -379,7 +500,7 @@ const Both scatter_reduce_old = def_both(
         .forms = function | method | out_form,
         .rule = scatter_named_rule,
     },
-    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); });
+    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); }, Starts::empty);
 const Both scatter_value_reduce = def_both(
     {
         .sig = "scatter.value_reduce(Tensor input, int dim, Tensor index, Scalar value, *, str reduce) -> "
@@ -388,7 +509,7 @@ const Both scatter_value_reduce = def_both(
         .forms = function | method | out_form,
         .rule = scatter_named_rule,
     },
-    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); });
+    [](Call& c) { scatter_into(c, named_add_or_multiply(c.s(4))); }, Starts::empty);
 
 const Both scatter_add_both = def_both(
     {
@@ -402,7 +523,7 @@ const Both scatter_add_both = def_both(
             },
         .samples = {"x(3,4), 1, i(3,2; 0, 4), x(3,2)", "x(3,4), 0, i(5,4; 0, 3), x(5,4)"},
     },
-    [](Call& c) { scatter_into(c, Reduce::sum); });
+    [](Call& c) { scatter_into(c, Reduce::sum); }, Starts::empty);
 
 // ---- scatter_reduce ----
 Reduce named_reduce(std::string_view s) {

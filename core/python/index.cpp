@@ -250,6 +250,12 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
             "convert a 0-dim tensor to a number");
       return to_python(take(t, 0, to_int(key), 0));
     }
+    // x[mask]: its positions are needed only where they are recorded
+    if (is_tensor(key) && as_tensor(key).dtype() == Dtype::boolean && t.ndim() &&
+        same(as_tensor(key).sizes(), t.sizes()) && !(t.needs_grad() && grad_enabled())) {
+      static const Op& select_masked = find_op("masked_select");
+      return to_python(select_masked.call({t, as_tensor(key)}));
+    }
     Parsed p = parse(t, key);
     if (p.advanced) return to_python(op_index().call({p.view, p.indices}));
     if (!p.touched) return to_python(op_alias().call({t}));

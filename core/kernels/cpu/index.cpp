@@ -5,6 +5,7 @@
 
 #include "kernels/copy.h"
 #include "kernels/loop.h"
+#include "kernels/stream.h"
 #include "kernels/with_isa.h"
 
 namespace rushlight::cpu {
@@ -168,12 +169,16 @@ void take_elements(const Tensor& out, const Tensor& t, const Selection& s) {
     }
   };
   int64_t rows = int64_t(s.before.size()) * named;
+  const size_t bytes = s.run * item;
+  const bool past = tails == 1 && bytes >= 256 && streams(2 * rows * int64_t(bytes));
   parallel_for(rows, std::max<int64_t>(1, grain / row), [&](int64_t begin, int64_t end) {
     if (tails == 1 && s.run > 1) {
-      size_t bytes = s.run * item;
-      for (int64_t r = begin; r < end; ++r)
-        std::memcpy(to + r * bytes, from + (s.before[r / named] + s.index[r % named] + s.after[0]) * item,
-                    bytes);
+      for (int64_t r = begin; r < end; ++r) {
+        const char* source = from + (s.before[r / named] + s.index[r % named] + s.after[0]) * item;
+        if (past) stream_copy(to + r * bytes, source, bytes);
+        else std::memcpy(to + r * bytes, source, bytes);
+      }
+      if (past) stream_end();
     } else {
       visit_size(item, [&]<class T>() { copy_rows.template operator()<T>(begin, end); });
     }
@@ -256,6 +261,71 @@ void put_elements(const Tensor& t, const Selection& s, const Tensor& values, boo
         "index_put_");
   else
     visit_size(t.itemsize(), [&]<class T>() { put_typed<T>(t, s, values, [](T& a, const T& b) { a = b; }); });
+}
+
+namespace {
+
+// The elements [0, n) of one output row.
+template <class T>
+RL_INLINE void sum_rows(T* to, const T* base, int64_t n, const T* values, int64_t row, const int64_t* first,
+                        const int64_t* last) {
+  auto add_all = [n](T* sum, const T* start, const T* add) {
+    RL_INDEPENDENT
+    for (int64_t j = 0; j < n; ++j) {
+      T value = start ? rushlight::load(start + j) : T();
+      add_to(value, rushlight::load(add + j));
+      sum[j] = value;
+    }
+  };
+  if (base) prefetch(base + 2 * n, n);  // of a piece that comes soon
+  if (first == last) {
+    if (base) std::copy_n(base, n, to);
+    else std::fill_n(to, n, T());
+    return;
+  }
+  const T* add = values + *first * row;
+  prefetch(add + 2 * n, n);
+  if (base) add_all(to, base, add);
+  else add_all(to, nullptr, add);
+  while (++first < last) add_all(to, to, values + *first * row);
+}
+
+}  // namespace
+
+void add_rows(Dtype dtype, char* to, const char* base, int64_t rows, int64_t row, const int64_t* index,
+              int64_t n, const char* values, int64_t skipped) {
+  // the sources of output row r, ascending: order[starts[r]] up to order[starts[r + 1]]
+  std::vector<int64_t> starts(rows + 1), order(n);
+  for (int64_t i = 0; i < n; ++i)
+    if (index[i] != skipped) ++starts[index[i] + 1];
+  for (int64_t r = 0; r < rows; ++r) starts[r + 1] += starts[r];
+  std::vector<int64_t> next(starts.begin(), starts.end() - 1);
+  for (int64_t i = 0; i < n; ++i)
+    if (index[i] != skipped) order[next[index[i]]++] = i;
+
+  const int64_t item = itemsize(dtype);
+  const bool past = streams((2 * rows + n) * row * item);
+  visit(
+      dtype,
+      [&]<class T>() {
+        constexpr int64_t piece = 1024 / sizeof(T);
+        parallel_for(rows, std::max<int64_t>(1, grain / row), [&](int64_t begin, int64_t end) {
+          alignas(64) char buffer[piece * sizeof(T)];
+          for (int64_t r = begin; r < end; ++r)
+            for (int64_t at = 0; at < row; at += piece) {
+              const int64_t m = std::min(piece, row - at), place = r * row + at;
+              T* const target = reinterpret_cast<T*>(to) + place;
+              T* const sum = past ? reinterpret_cast<T*>(buffer) : target;
+              const T* start = base ? reinterpret_cast<const T*>(base) + place : nullptr;
+              const T* from = reinterpret_cast<const T*>(values) + at;
+              const int64_t *first = order.data() + starts[r], *last = order.data() + starts[r + 1];
+              with_isa([=] { sum_rows(sum, start, m, from, row, first, last); });
+              if (past) stream_copy(target, sum, m * sizeof(T));
+            }
+          if (past) stream_end();
+        });
+      },
+      "index_add");
 }
 
 }  // namespace rushlight::cpu

@@ -44,4 +44,11 @@ void take_elements(const Tensor& out, const Tensor& t, const Selection& s);
 // them. Where an element is named several times, the order of the selection decides, whatever the number of threads.
 void put_elements(const Tensor& t, const Selection& s, const Tensor& values, bool accumulate);
 
+// The contiguous matrix `to` of `rows` rows of `row` elements = base (zeros without one) with row i of values added to row
+// index[i], in the order of i; indices equal to `skipped` are left out. For fresh outputs: each row is written once.
+void add_rows(Dtype dtype, char* to, const char* base, int64_t rows, int64_t row, const int64_t* index,
+              int64_t n, const char* values, int64_t skipped = -1);
+// Whether that pays: rows are long enough, and few enough, for the list of those that go to each of them.
+inline bool adds_by_rows(int64_t rows, int64_t row, int64_t n) { return row >= 16 && rows <= 4 * n + 64; }
+
 }  // namespace rushlight::cpu

@@ -24,10 +24,6 @@ struct Buffer {
 // works while the processor computes.
 constexpr int64_t stream_block = 256, stream_ahead = 2 * stream_block;
 
-void prefetch_row(const char* from, int64_t bytes) {
-  for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(from + b);
-}
-
 int isa_level() {
   static const int level = cpu::isa() == cpu::Isa::v4 ? 2 : cpu::isa() == cpu::Isa::v3 ? 1 : 0;
   return level;
@@ -88,7 +84,7 @@ void Work::contiguous(int64_t n, bool has_constants) const {
       if (past)
         for (int k = 0; k < nin; ++k)
           if (in[k].tensor && at + stream_ahead < n)
-            prefetch_row(p[k] + stream_ahead * in[k].item, m * in[k].item);
+            prefetch(p[k] + stream_ahead * in[k].item, m * in[k].item);
       fn(past ? results.bytes : to, p, m);
       if (past) stream_copy(to, results.bytes, m * out_item);
     }
