@@ -38,6 +38,8 @@ def test_nothing_is_compiled_traced_or_distributed():
     assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
     assert not torch.distributed.is_available() and not torch.distributed.is_initialized()
     assert not hasattr(torch.distributed, "init_process_group")
+    with pytest.raises(ValueError, match="Default process group has not been initialized"):
+        torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
     assert torch.fx.wrap(f) is f and not isinstance(1, torch.fx.Proxy)
     with pytest.raises(NotImplementedError, match="symbolic tracing"):
         torch.fx.symbolic_trace(f)

@@ -141,6 +141,24 @@ def test_ensembles_and_gradients_per_sample():
         np.testing.assert_allclose(rows[k][2], alone[k], 1e-4, 1e-6)
 
 
+def test_functionalize_gives_results_of_their_own():
+    def doubled(x):
+        flat = x.view(-1)
+        flat.mul_(2)
+        return flat, x, x.sum()
+
+    x = rl.ones(2, 2)
+    flat, same, total = rl.func.functionalize(doubled)(x)
+    assert x.tolist() == same.tolist() == [[2, 2], [2, 2]] and total == 8
+    same.zero_(), flat.zero_()
+    assert x.sum() == 8
+    calls = rl.func.functionalize(lambda x: x.clone().mul_(x), remove="mutations_and_views")
+    assert rl.func.vmap(calls)(x).tolist() == [[4, 4], [4, 4]]
+    assert rl.func.grad(lambda x: calls(x).sum())(x).tolist() == [[4, 4], [4, 4]]
+    with pytest.raises(RuntimeError, match="received invalid argument for remove=views"):
+        rl.func.functionalize(doubled, remove="views")
+
+
 def test_randomness():
     x = rl.zeros(4, 3)
     with pytest.raises(RuntimeError, match="randomness error mode"):

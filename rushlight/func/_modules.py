@@ -1,7 +1,10 @@
-"""Modules as functions of their parameters."""
+"""Modules as functions of their parameters, and functions without in-place operations."""
+
+import functools
 
 from .. import _C
 from ..nn.utils.stateless import _functional_call
+from ..utils._pytree import tree_leaves, tree_map
 
 
 def functional_call(
@@ -54,5 +57,26 @@ def _batch_norm_base():
 
 
 def functionalize(func, *, remove="mutations"):
-    """Rewriting of in-place operations away: there is no such tracer."""
-    raise NotImplementedError("func.functionalize is not implemented")
+    """func as it would be without in-place operations: its results share no memory with the arguments. What func writes to
+    its arguments arrives there, as in PyTorch, and nothing records the operators in between.
+
+    Args:
+        remove: "mutations" or "mutations_and_views".
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. Valid options are:\n"
+            "     remove='mutations': in-place operators and out= are replaced.\n"
+            "     remove='mutations_and_views': views are replaced by copies, too."
+        )
+
+    def own(out, given):
+        shares = isinstance(out, _C.Tensor) and (out._is_view() or any(out is a for a in given))
+        return out.clone() if shares else out
+
+    @functools.wraps(func)
+    def call(*args, **kwargs):
+        given = tree_leaves((args, kwargs))
+        return tree_map(lambda out: own(out, given), func(*args, **kwargs))
+
+    return call

@@ -1,6 +1,7 @@
 """Modules on several devices. Only what works with the CPU as the one device is here."""
 
 from ..modules.module import Module
+from .distributed import DistributedDataParallel as DistributedDataParallel
 
 
 class DataParallel(Module):

@@ -189,44 +189,41 @@ class Identity(BasePruningMethod):
         return super().apply(module, name)
 
 
-class RandomUnstructured(BasePruningMethod):
-    """Prunes entries at random: a number, or a share, amount of them."""
-
-    PRUNING_TYPE = "unstructured"
+class _Unstructured(BasePruningMethod):
+    """Prunes a number, or a share, amount of the entries: those of smallest rank."""
 
     def __init__(self, amount):
         _validate_pruning_amount_init(amount)
         self.amount = amount
 
+    @abstractmethod
+    def _rank(self, t):
+        """A tensor like t: the entries with small numbers are pruned first."""
+
     def compute_mask(self, t, default_mask):
         count = _number_to_prune(self.amount, t.nelement())
         mask = default_mask.clone(memory_format=rl.contiguous_format)
         if count:
-            smallest = rl.topk(rl.rand_like(t).view(-1), k=count)
-            mask.view(-1)[smallest.indices] = 0
+            mask.view(-1)[rl.topk(self._rank(t).view(-1), k=count, largest=False).indices] = 0
         return mask
+
+
+class RandomUnstructured(_Unstructured):
+    """Prunes entries at random: a number, or a share, amount of them."""
+
+    def _rank(self, t):
+        return -rl.rand_like(t)  # as in PyTorch, where the largest draws are pruned
 
     @classmethod
     def apply(cls, module, name, amount):
         return super().apply(module, name, amount=amount)
 
 
-class L1Unstructured(BasePruningMethod):
+class L1Unstructured(_Unstructured):
     """Prunes the entries of smallest absolute value."""
 
-    PRUNING_TYPE = "unstructured"
-
-    def __init__(self, amount):
-        _validate_pruning_amount_init(amount)
-        self.amount = amount
-
-    def compute_mask(self, t, default_mask):
-        count = _number_to_prune(self.amount, t.nelement())
-        mask = default_mask.clone(memory_format=rl.contiguous_format)
-        if count:
-            smallest = rl.topk(rl.abs(t).view(-1), k=count, largest=False)
-            mask.view(-1)[smallest.indices] = 0
-        return mask
+    def _rank(self, t):
+        return rl.abs(t)
 
     @classmethod
     def apply(cls, module, name, amount, importance_scores=None):

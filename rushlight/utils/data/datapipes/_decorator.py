@@ -36,22 +36,28 @@ class functional_datapipe:  # noqa: N801
         return cls
 
 
-_determinism = False
+class _Switched:
+    """Base of contexts: within one, `on` of its class is true."""
 
-
-class guaranteed_datapipes_determinism:  # noqa: N801
-    """Context in which pipes that are not deterministic cannot be made."""
+    on = False
 
     def __init__(self):
         self.before = None
 
     def __enter__(self):
-        global _determinism
-        self.before, _determinism = _determinism, True
+        cls = type(self)
+        self.before, cls.on = cls.on, True
 
     def __exit__(self, *exc):
-        global _determinism
-        _determinism = self.before
+        type(self).on = self.before
+
+
+class guaranteed_datapipes_determinism(_Switched):  # noqa: N801
+    """Context in which pipes that are not deterministic cannot be made."""
+
+
+class runtime_validation_disabled(_Switched):  # noqa: N801
+    """Context in which @runtime_validation checks nothing."""
 
 
 class non_deterministic:  # noqa: N801
@@ -72,7 +78,7 @@ class non_deterministic:  # noqa: N801
                 raise TypeError(f"Only `IterDataPipe` can be decorated, but {type(args[0]).__name__ if args else None} is found")
             self.cls = args[0]
             return self
-        if _determinism and self.says(*args, **kwargs):
+        if guaranteed_datapipes_determinism.on and self.says(*args, **kwargs):
             raise TypeError(
                 f"{self.cls.__name__} is non-deterministic, but you set 'guaranteed_datapipes_determinism'. You can turn off "
                 "determinism for this DataPipe if that is acceptable for your application"
@@ -108,24 +114,6 @@ def argument_validation(function):
     return checked
 
 
-_validation = True
-
-
-class runtime_validation_disabled:  # noqa: N801
-    """Context in which @runtime_validation checks nothing."""
-
-    def __init__(self):
-        self.before = None
-
-    def __enter__(self):
-        global _validation
-        self.before, _validation = _validation, False
-
-    def __exit__(self, *exc):
-        global _validation
-        _validation = self.before
-
-
 def runtime_validation(function):
     """Decorator of __iter__: every element is checked against the class's annotation, IterDataPipe-derived `__iter__(self) ->
     Iterator[kind]`."""
@@ -136,7 +124,7 @@ def runtime_validation(function):
     @functools.wraps(function)
     def checked(self):
         for element in function(self):
-            if _validation and result and not _matches(element, result[0]):
+            if not runtime_validation_disabled.on and result and not _matches(element, result[0]):
                 raise RuntimeError(
                     f"Expected an instance as subtype of {result[0]}, but found {element}({type(element)})"
                 )
