@@ -5,7 +5,7 @@ from . import _C
 
 def show():
     """Compiler-independent facts about the core in use."""
-    capability = _C._isa_name() + (" with AMX for bfloat16" if _C._has_amx() else "")
+    capability = _C._isa_name() + (" with AMX for matrix products" if _C._has_amx() else "")
     return f"rushlight built with:\n  - C++ Version: 202002\n  - CPU capability usage: {capability}\n"
 
 

@@ -160,9 +160,13 @@ class finfo:  # noqa: N801
     def __init__(self, dtype=None):
         dtype = _C.get_default_dtype() if dtype is None else dtype
         if not isinstance(dtype, _C.dtype):
-            raise TypeError(f"finfo(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}")
+            raise TypeError(
+                f"finfo(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}"
+            )
         if not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{repr(dtype)}'")
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{repr(dtype)}'"
+            )
         dtype = dtype.to_real()
         self.dtype = repr(dtype)[6:]
         self.bits = dtype.itemsize * 8
@@ -188,9 +192,13 @@ class iinfo:  # noqa: N801
 
     def __init__(self, dtype):
         if not isinstance(dtype, _C.dtype):
-            raise TypeError(f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}")
+            raise TypeError(
+                f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}"
+            )
         if dtype.is_floating_point or dtype.is_complex:
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{repr(dtype)}'")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{repr(dtype)}'"
+            )
         if dtype is _C.bool:
             raise TypeError("torch.bool is not supported by torch.iinfo")
         if dtype in (_C.qint8, _C.quint8, _C.qint32):
@@ -238,9 +246,17 @@ def set_num_interop_threads(num):
 _state = {"deterministic": False, "precision": "highest", "warn_always": False}
 
 
+def _choose_products():
+    """Tells the kernels how many bfloat16 parts of a float32 number matrix products may take to the processor's matrix unit."""
+    parts = {"highest": 3, "high": 2, "medium": 1}[_state["precision"]]
+    _C._set_float32_parts(0 if _state["deterministic"] else parts)
+
+
 def use_deterministic_algorithms(mode, *, warn_only=False):
-    """Results are the same for any number of threads in either mode."""
+    """Results are the same for any number of threads in either mode. With True float32 products are the same on every
+    processor with fused multiply-adds, too: they do without the matrix unit that some have."""
     _state["deterministic"] = bool(mode)
+    _choose_products()
 
 
 def are_deterministic_algorithms_enabled():
@@ -250,7 +266,7 @@ def are_deterministic_algorithms_enabled():
 
 def set_deterministic_debug_mode(debug_mode):
     """0 or "default", 1 or "warn", 2 or "error"."""
-    _state["deterministic"] = debug_mode not in (0, "default")
+    use_deterministic_algorithms(debug_mode not in (0, "default"))
 
 
 def get_deterministic_debug_mode():
@@ -259,10 +275,12 @@ def get_deterministic_debug_mode():
 
 
 def set_float32_matmul_precision(precision):
-    """Accepted: products of float32 matrices are always computed in float32."""
+    """How exact products of float32 matrices have to be: "highest" as exact as float32, "high" about 16 significant bits of
+    each number, "medium" the 8 of bfloat16. The sums are float32 always. Processors without a matrix unit compute the highest."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"{precision} is not one of 'highest', 'high' or 'medium'")
     _state["precision"] = precision
+    _choose_products()
 
 
 def get_float32_matmul_precision():

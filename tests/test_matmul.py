@@ -1,5 +1,5 @@
-"""Matrix products: values against float64 for every type, layout and awkward size; the order of summation of bfloat16; the
-same bits for any number of threads and on every instruction set, special values included."""
+"""Matrix products: values against float64 for every type, layout and awkward size; float32 on the matrix unit; the order of
+summation of bfloat16; the same bits for any number of threads and on every instruction set, special values included."""
 
 import hashlib
 import itertools
@@ -129,6 +129,133 @@ def test_linear(rows, inputs, outputs, dtype):
     check(bias.grad.view(1, -1), rl.ones(1, rows).to(dtype), g)
 
 
+# ---- float32 on the matrix unit, where there is one ----
+
+
+@pytest.fixture
+def switches():
+    """Puts the switches for float32 products back."""
+    yield
+    rl.use_deterministic_algorithms(False)
+    rl.set_float32_matmul_precision("highest")
+
+
+def both(a, b, c=None):
+    """c + a @ b as it is computed, and by fused multiply-adds."""
+    found = []
+    for deterministic in (False, True):
+        rl.use_deterministic_algorithms(deterministic)
+        found.append(a @ b if c is None else rl.addmm(c, a, b))
+    return found
+
+
+@pytest.mark.parametrize("remainder", range(32))
+def test_float32_remainders(remainder):
+    """Sizes that do not divide by those of the unit's tiles, in each dimension by itself and in all."""
+    r = remainder
+    for m, n, k in (
+        (96 + r, 96, 64),
+        (96, 96 + r, 64),
+        (96, 80, 33 + r),
+        (81 + r, 112 - r, 65 + r),
+        (290 + r, 70, 600 + r),
+    ):
+        a, b, c = rl.randn(m, k), rl.randn(k, n), rl.randn(m, n)
+        for left, right in itertools.product(LAYOUTS[:3], LAYOUTS[:3]):
+            x, y = laid_out(a, left), laid_out(b, right)
+            check(x @ y, a, b)
+        check(rl.addmm(c, x, y), a, b, c)
+        check(rl.addmm(c, x, y, beta=0.5, alpha=-2.0), -2 * a, b, 0.5 * c)
+
+
+def kinds_of_numbers(m, n, k):
+    """Pairs of operands whose products lose in different ways."""
+    yield "normal", rl.randn(m, k), rl.randn(k, n)
+    yield "uniform", rl.rand(m, k), rl.rand(k, n)
+    yield (
+        "wide",
+        rl.randn(m, k) * 2.0 ** rl.randint(-30, 30, (m, k)),
+        rl.randn(k, n) * 2.0 ** rl.randint(-30, 30, (k, n)),
+    )
+    half, other = rl.randn(m, k // 2), rl.randn(k // 2, n)
+    yield "cancelling", rl.cat([half, -half * (1 + 1e-4 * rl.rand(m, k // 2))], 1), rl.cat([other, other], 0)
+
+
+@pytest.mark.parametrize("m, n, k", [(96, 96, 96), (300, 130, 700), (64, 300, 2048)])
+def test_float32_is_as_exact_as_multiply_adds(m, n, k, switches):
+    rl.manual_seed(5)
+    for kind, a, b in kinds_of_numbers(m, n, k):
+        exact, size = wide(a) @ wide(b), abs(wide(a)) @ abs(wide(b))
+        errors = [(wide(got) - exact) / size for got in both(a, b)]
+        for measure in (lambda e: (e**2).mean() ** 0.5, lambda e: abs(e).max()):
+            assert measure(errors[0]) <= 1.5 * measure(errors[1]), kind
+
+
+@pytest.mark.parametrize("m, n, k", [(70, 80, 50), (300, 100, 560)])
+def test_float32_special_values(m, n, k, switches):
+    inf, nan, huge = float("inf"), float("nan"), 3e38
+    places = [(0, 0), (m // 2, k // 3), (m - 1, k - 1)]
+    for value, (i, p), onto in itertools.product(
+        (inf, -inf, nan, huge, -huge, 1e-30, 1e-38, 1e-43, 0.0), places, (0, 1)
+    ):
+        a, b = rl.randn(m, k), rl.randn(k, n)
+        if onto == 0:
+            a[i, p] = value
+        else:
+            b[p, i % n] = value
+        got, expected = both(a, b)
+        for test in (rl.isnan, rl.isposinf, rl.isneginf):
+            assert (test(got) == test(expected)).all()
+        exact = rl.isfinite(expected)
+        size = (a.abs().double() @ b.abs().double())[exact]
+        assert ((got - expected)[exact].abs().double() <= 3e-6 * size).all()
+
+
+@pytest.mark.parametrize("small", [-149, -140, -127, -110, -103, -100, -80, -50, -40])
+def test_float32_small_numbers(small, switches):
+    """Products whose parts, sums or results are denormal numbers keep them."""
+    rl.manual_seed(small + 200)
+    for other in (-126 - small, -100 - small, -90 - small, 0):
+        if not -120 <= other <= 120:
+            continue
+        a = (rl.randn(96, 64).double() * 2.0**small).float()
+        b = (rl.randn(64, 96).double() * 2.0**other).float()
+        mixed = rl.randn(96, 64)
+        mixed[::7, ::5] = a[::7, ::5]
+        for x in (a, mixed):
+            for c in (None, rl.full((96, 96), 1e-42)):
+                exact = wide(x) @ wide(b) + (0 if c is None else wide(c))
+                got, expected = (abs(wide(y) - exact).max(1) for y in both(x, b, c))
+                assert (got <= 2 * expected + 2.0**-149).all()
+
+
+def test_float32_large_numbers(switches):
+    """Sums that reach the end of the range, or go beyond it."""
+    for scale in (2.0**60, 2.0**62, 2.0**63.5):
+        a, b = rl.rand(96, 64) * scale, rl.rand(64, 96) * scale
+        got, expected = both(a, b)
+        assert (got.isinf() == expected.isinf()).all()
+        finite = ~expected.isinf()
+        assert ((got - expected)[finite].abs() <= 1e-6 * expected[finite]).all()
+
+
+def test_float32_precision(switches):
+    a, b = rl.randn(130, 300), rl.randn(300, 90)
+    exact, size = wide(a) @ wide(b), abs(wide(a)) @ abs(wide(b))
+    errors = {}
+    for precision in ("highest", "high", "medium"):
+        rl.set_float32_matmul_precision(precision)
+        assert rl.get_float32_matmul_precision() == precision
+        errors[precision] = (abs(wide(a @ b) - exact) / size).max()
+    assert errors["highest"] < 1e-6 and errors["high"] < 2.0**-14 and errors["medium"] < 2.0**-7
+    if _C._has_amx():
+        assert errors["highest"] < errors["high"] < errors["medium"]
+    rl.use_deterministic_algorithms(True)
+    assert (abs(wide(a @ b) - exact) / size).max() < 1e-6
+    with pytest.raises(RuntimeError, match="not one of"):
+        rl.set_float32_matmul_precision("low")
+
+
 # ---- the order of bfloat16 products ----
 
 
@@ -253,8 +380,9 @@ LEVELS = (
 
 
 @pytest.mark.skipif(not LEVELS, reason="this machine has one instruction set only")
-def test_same_bits_on_every_instruction_set():
-    here = bits()  # on the matrix unit, where this machine has one
+def test_same_bits_on_every_instruction_set(switches):
+    rl.use_deterministic_algorithms(True)  # float32 has an order of its own on the matrix unit
+    here = bits()  # bfloat16 on that unit, where this machine has one
     for level in LEVELS:
         there = ask(level, "t['bits']()")
         different = [name for name in here if here[name] != there[name]]

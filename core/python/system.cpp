@@ -3,6 +3,7 @@
 
 #include "device/allocator.h"
 #include "kernels/cpu/conv_winograd.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/parallel.h"
 #include "python/python.h"
@@ -42,6 +43,15 @@ PyObject* s_isa_name(PyObject*, PyObject*) { return PyUnicode_FromString(cpu::is
 
 PyObject* s_has_amx(PyObject*, PyObject*) { return PyBool_FromLong(cpu::has_amx()); }
 
+PyObject* s_set_float32_parts(PyObject*, PyObject* n) {
+  return guarded([&] {
+    const int64_t count = to_int(n);
+    if (count < 0 || count > 3) throw runtime_error("_set_float32_parts: expected 0 to 3, not ", count);
+    cpu::set_float32_parts(int(count));
+    return Py_NewRef(Py_None);
+  });
+}
+
 PyObject* s_conv_winograd(PyObject*, PyObject*) { return PyBool_FromLong(cpu::winograd_enabled()); }
 PyObject* s_set_conv_winograd(PyObject*, PyObject* on) {
   return guarded([&] {
@@ -76,7 +86,10 @@ PyMethodDef functions[] = {
     {"_conv_winograd", s_conv_winograd, METH_NOARGS, "Whether convolutions may use Winograd's algorithm."},
     {"_set_conv_winograd", s_set_conv_winograd, METH_O,
      "Chooses whether convolutions may use Winograd's algorithm."},
-    {"_has_amx", s_has_amx, METH_NOARGS, "Whether bfloat16 products run on the processor's matrix unit."},
+    {"_has_amx", s_has_amx, METH_NOARGS, "Whether matrix products run on the processor's matrix unit."},
+    {"_set_float32_parts", s_set_float32_parts, METH_O,
+     "How many bfloat16 parts of each number float32 products take to the matrix unit; 0: they do without "
+     "it."},
     {"_result_type", (PyCFunction)(void*)s_result_type, METH_FASTCALL,
      "The dtype that an operation on both gives."},
     {}};

@@ -7,6 +7,7 @@
 // the other kernels, which then compute the whole call.
 #include "conv_split.h"
 
+#include "gemm.h"
 #include "isa.h"
 
 namespace rushlight::cpu {
@@ -19,6 +20,8 @@ bool conv_split_backward_weight(const Conv2dShape&, const float*, const float*, 
 }  // namespace amx
 
 namespace {
+
+bool wanted() { return float32_parts() != 0 && has_amx(); }
 
 // Whether a product of `lines` x `columns` results, of which each sums `terms` terms in `steps` steps, is faster on the unit:
 // `images` times, with so many numbers of an image split each time.
@@ -38,14 +41,14 @@ bool small_enough(const Conv2dShape& s) {  // for offsets of 32 bits
 }  // namespace
 
 bool split_forward(const Conv2dShape& s, const float* x, const float* weight, const float* bias, float* y) {
-  if (!has_amx() || !small_enough(s)) return false;
+  if (!wanted() || !small_enough(s)) return false;
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
   const int64_t channels = cin < 8 ? cin * s.kh : cin, steps = (channels + 31) / 32 * (cin < 8 ? s.kw : taps);
   if (!pays(s.n * s.groups, cin * s.h * s.w, cout, s.hout * s.wout, cin * taps, steps)) return false;
   return amx::conv_split_forward(s, x, weight, bias, y);
 }
 bool split_backward_data(const Conv2dShape& s, const float* gy, const float* weight, float* gx) {
-  if (!has_amx() || !small_enough(s)) return false;
+  if (!wanted() || !small_enough(s)) return false;
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw,
                 phases = s.stride_h * s.stride_w;
   if (!pays(s.n * s.groups, cout * s.hout * s.wout, cin, s.hout * s.wout * phases, cout * taps / phases,

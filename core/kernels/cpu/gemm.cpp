@@ -3,6 +3,7 @@
 #include "gemm.h"
 
 #include <algorithm>
+#include <atomic>
 #include <complex>
 #include <cstdlib>
 #include <cstring>
@@ -24,7 +25,8 @@ RL_FOR_EACH_ISA(void gemm_f32(const Product&); void gemm_f64(const Product&); vo
 #if defined(__x86_64__)
 namespace amx {
 void gemm_bf16(const Product&);
-}
+void gemm_f32(const Product&, int parts);
+}  // namespace amx
 #endif
 
 namespace {
@@ -71,6 +73,25 @@ void complex_product(const Product& g) {
     }
 }
 
+std::atomic<int> parts{3};
+
+#if defined(__x86_64__)
+// Whether a product is large enough to be worth packing for the matrix unit: what packing costs per term, for m rows and n
+// columns, against what the unit saves. By the sizes alone, so that the bits depend on nothing else.
+bool worth_tiles(const Product& g) {
+  return g.k >= 32 && static_cast<double>(g.m) * g.n >= 36.0 * (static_cast<double>(g.m) + g.n);
+}
+#endif
+
+void product_f32(const Product& g) {
+  static const Fn vectors = RL_PICK(gemm_f32);
+#if defined(__x86_64__)
+  if (worth_tiles(g) && has_amx())
+    if (const int count = parts.load(std::memory_order_relaxed)) return amx::gemm_f32(g, count);
+#endif
+  vectors(g);
+}
+
 Fn pick_bf16() {
 #if defined(__x86_64__)
   if (has_amx()) return &amx::gemm_bf16;
@@ -79,7 +100,7 @@ Fn pick_bf16() {
 }
 
 Fn pick(Kind kind) {
-  static const Fn table[] = {RL_PICK(gemm_f32), RL_PICK(gemm_f64),      pick_bf16(),
+  static const Fn table[] = {product_f32,       RL_PICK(gemm_f64),      pick_bf16(),
                              RL_PICK(gemm_f16), complex_product<float>, complex_product<double>,
                              RL_PICK(gemm_i8),  RL_PICK(gemm_i16),      RL_PICK(gemm_i32),
                              RL_PICK(gemm_i64), RL_PICK(gemm_i8)};  // bytes wrap alike, signed or not
@@ -87,6 +108,9 @@ Fn pick(Kind kind) {
 }
 
 }  // namespace
+
+int float32_parts() { return parts.load(std::memory_order_relaxed); }
+void set_float32_parts(int count) { parts.store(count, std::memory_order_relaxed); }
 
 void gemm(Kind kind, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row_stride,
           int64_t a_col_stride, const void* b, int64_t b_row_stride, int64_t b_col_stride, void* c,

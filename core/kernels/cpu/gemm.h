@@ -23,6 +23,12 @@ void gemm_batched(Kind kind, int64_t batch, int64_t m, int64_t n, int64_t k,    
                   const void* b, int64_t b_batch_stride, int64_t b_row_stride, int64_t b_col_stride,  //
                   void* c, int64_t c_batch_stride, int64_t c_row_stride, bool accumulate = false);
 
+// How many bfloat16 parts of each number float32 products take to the matrix unit, where the machine has one: 3 (as accurate
+// as float32), 2 or 1; see Note [Split products] in split_products.h. With 0 they stay with the fused
+// multiply-adds, whose bits are the same on every machine.
+int float32_parts();
+void set_float32_parts(int count);
+
 // Sum of a[i] * b[i], in a fixed number of lanes over fixed-size chunks combined in order.
 float dot_f32(int64_t n, const float* a, int64_t a_stride, const float* b, int64_t b_stride);
 double dot_f64(int64_t n, const double* a, int64_t a_stride, const double* b, int64_t b_stride);

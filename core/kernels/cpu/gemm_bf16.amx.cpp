@@ -1,33 +1,21 @@
 // Products of bfloat16 matrices on the matrix unit of Intel's servers (AMX), in the order of Note [Order of bfloat16
 // products] in gemm_core.h, which is the unit's own. One step multiplies 32 x 32 terms of each operand: four tiles of sums,
 // 16 x 16 each, stay in the unit while k runs.
-#include <immintrin.h>
-
 #include "../parallel.h"
+#include "amx.h"
 #include "gemm_product.h"
 #include "gemm_scratch.h"
-#include "gemm_vec.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-constexpr int64_t edge = 16, terms = 32;  // of a tile: its lines, and the terms of each
-constexpr int64_t tile_bytes = 1024, tile_items = 512, sums_items = 256;
+constexpr int64_t edge = tile_edge, terms = tile_terms, tile_items = 512, sums_items = 256;
 
-// An operand as lines, rows of the left one or columns of the right one: `line` elements apart, their terms `term` apart.
-struct Lines {
-  const BF16* at;
-  int64_t count, line, term;
+using Halves = Lines<BF16>;
 
-  const BF16* from(int64_t i, int64_t p) const { return at + i * line + p * term; }
-};
-
-typedef uint32_t Words __attribute__((vector_size(64)));
 typedef uint16_t HalfWords __attribute__((vector_size(32)));
 
 static RL_INLINE Words words(__m256i x) { return __builtin_convertvector((HalfWords)x, Words); }
-
-static __mmask32 first(int64_t count) { return count >= 32 ? ~0u : (1u << most(0, count)) - 1; }
 
 // `lines` <= 16 lines of `depth` <= 32 terms as the unit reads them, zeros beyond: a row for each line (left operand) or
 // for each pair of terms (right operand).
@@ -65,7 +53,7 @@ void pack_tile(const BF16* from, int64_t line, int64_t term, int lines, int dept
 // Terms [p, p + depth) of lines [begin, end), in groups of 32 lines: of each group, for each step, one or two tiles. `all`
 // steps lie between the groups.
 template <bool right>
-void pack(const Lines& x, int64_t begin, int64_t end, int64_t p, int64_t depth, int64_t all, BF16* to) {
+void pack(const Halves& x, int64_t begin, int64_t end, int64_t p, int64_t depth, int64_t all, BF16* to) {
   for (int64_t g = begin; g < end; g += 2 * edge, to += all * 2 * tile_items) {
     const int64_t lines = least(2 * edge, end - g);
     BF16* out = to;
@@ -78,7 +66,7 @@ void pack(const Lines& x, int64_t begin, int64_t end, int64_t p, int64_t depth, 
 
 // The same on all threads, in the order in which the operand lies in memory.
 template <bool right>
-void pack_all(const Lines& x, int64_t begin, int64_t end, int64_t p, int64_t depth, BF16* to) {
+void pack_all(const Halves& x, int64_t begin, int64_t end, int64_t p, int64_t depth, BF16* to) {
   const int64_t steps = ceil_div(depth, terms), groups = ceil_div(end - begin, 2 * edge);
   constexpr int64_t worth = 64;  // tiles that are worth handing to another thread
   if (x.line == 1)
@@ -97,43 +85,13 @@ void pack_all(const Lines& x, int64_t begin, int64_t end, int64_t p, int64_t dep
     });
 }
 
-// Says to the unit how many rows the two tiles of the left operand have, and gives the tiles back in the end.
-class Tiles {
- public:
-  void set(int lines) {
-    if (lines == lines_) return;
-    lines_ = lines;
-    struct alignas(64) {
-      uint8_t palette = 1, start = 0, zero[14] = {};
-      uint16_t row_bytes[16] = {};
-      uint8_t rows[16] = {};
-    } shape;
-    const auto upper = static_cast<uint8_t>(least(edge, lines));
-    const auto lower = static_cast<uint8_t>(lines > edge ? lines - edge : edge);
-    const uint8_t rows[] = {upper, upper, lower, lower, upper, lower, edge, edge};
-    for (int t = 0; t < 8; t++) {
-      shape.row_bytes[t] = 64;
-      shape.rows[t] = rows[t];
-    }
-    asm volatile("" ::: "memory");  // the intrinsics do not say that they read memory
-    _tile_loadconfig(&shape);
-  }
-  ~Tiles() {
-    if (lines_) _tile_release();
-  }
-
- private:
-  int lines_ = 0;
-};
-
 // Where the left operand's tiles lie, in bytes: the first, and on to the next row, step and lower tile.
 struct Left {
   const void* at;
   int64_t row, step, lower;
 };
 
-// One step. Tiles 0 to 3 hold the sums, 4 and 5 the left operand, which streams past the first-level cache, 6 and 7 the
-// right one, which stays there.
+// One step. The left operand streams past the first-level cache, the right one stays there.
 template <bool two_left, bool two_right>
 RL_INLINE void one_step(const char* left, int64_t row, int64_t lower, const char* right, const char* ahead,
                         int64_t ahead_lines) {
@@ -232,7 +190,7 @@ constexpr int64_t piece = 512, block_items = int64_t{1} << 19, block_limit = 8;
 
 // One pass over rows [i0, i0 + m), columns [j0, j0 + n) and terms [p0, p0 + depth).
 struct Pass {
-  const Lines &a, &b;
+  const Halves &a, &b;
   const Result& c;
   int64_t i0, m, j0, n, p0, depth;
   bool add, last;  // add to what `c` or `waiting` holds; the sums are complete
@@ -320,7 +278,7 @@ struct Pass {
   }
 };
 
-void product(const Lines& a, const Lines& b, int64_t k, const Result& c, bool add) {
+void product(const Halves& a, const Halves& b, int64_t k, const Result& c, bool add) {
   const int64_t depth = least(k, depth_limit), padded = ceil_div(depth, terms) * terms;
   const int64_t lines = packed_items / padded / (2 * edge) * (2 * edge);
   for (int64_t j = 0; j < b.count; j += lines)
@@ -338,12 +296,12 @@ void product(const Lines& a, const Lines& b, int64_t k, const Result& c, bool ad
 }  // namespace
 
 void gemm_bf16(const Product& g) {
-  const Lines rows{static_cast<const BF16*>(g.a), g.m, g.a_row, g.a_col};
-  const Lines columns{static_cast<const BF16*>(g.b), g.n, g.b_col, g.b_row};
+  const Halves rows{static_cast<const BF16*>(g.a), g.m, g.a_row, g.a_col};
+  const Halves columns{static_cast<const BF16*>(g.b), g.n, g.b_col, g.b_row};
   const Result c{static_cast<BF16*>(g.c), g.c_row, false};
   // What packing costs per term: the left operand can be read in place where its terms are neighbours. C' = B' * A' exchanges
   // the sides.
-  const auto cost = [](const Lines& left, const Lines& right) {
+  const auto cost = [](const Halves& left, const Halves& right) {
     return (left.term == 1 ? 0.0 : 2.5 * static_cast<double>(left.count)) +
            (right.term == 1 ? 1.5 : 1.0) * static_cast<double>(right.count);
   };

@@ -6,7 +6,21 @@
 namespace rushlight::cpu {
 
 // What the buffer is for: at most one Scratch of a kind lives in a thread at a time.
-enum class Use { panel_a, panel_b, panel_c, panels, result, image, weight, gradient, offsets, count };
+enum class Use {
+  panel_a,
+  panel_b,
+  panel_c,
+  panels,
+  tiles,
+  own_tiles,
+  tile_ranges,
+  result,
+  image,
+  weight,
+  gradient,
+  offsets,
+  count
+};
 
 class Scratch {
  public:

@@ -1,29 +1,27 @@
 // Products of float32 on the matrix unit, by splitting each number into three of bfloat16. Include only from *.amx.cpp.
 //
 // Note [Split products]
-// A float32 number is the exact sum of three of bfloat16: high (the number rounded to 8 bits), middle (what is left,
-// rounded likewise) and low. Of the nine products of two such sums the six largest are taken; the others are below 2^-25
-// of the product. The unit multiplies bfloat16 exactly and adds 32 terms, even and odd ones apart, before it rounds
-// to the sum, so the result is at least as exact as one fused multiply-add per term.
+// A float32 number is the exact sum of three of bfloat16: high (the number rounded to 8 bits), middle (what is left, cut
+// off after 8 bits) and low. Of the nine products of two such sums the six largest are taken; the others are at most 2^-22
+// and typically 2^-25 of the product. The unit multiplies bfloat16 exactly and adds 32 terms, even and odd ones apart, before
+// it rounds to the sum, six times in 32 terms rather than 32 times, so the result is at least as exact as one fused
+// multiply-add per term. With two parts (high, middle) the three largest products are taken, with one part one.
 //
-// The unit takes and gives zeros for numbers too small to be normal, and high may round up to infinity. `Range::fits` says
-// that neither can happen: non-zero numbers are at least 2^-103, so that the last bit of low is at least 2^-126; the least
-// of one operand times the least of the other is at least 2^-96, so that all products of parts and all their sums are
-// multiples of 2^-30 times that, of which none but zero is below 2^-126; and no sum of products reaches 2^126.
+// The unit takes and gives zeros for numbers too small to be normal, and high may round up to infinity. It may be used where
+// `Range::fits` says:
+// * numbers are zero or at least 2^-103, so that no part is too small, the last bit of low being at least 2^-126;
+// * the least of one operand times the least of the other is at least 2^-96: an addition loses less than 2^-126, which is
+//   2^-30 of the smallest product;
+// * numbers are below 2^127, and no sum of products reaches 2^126: nothing overflows.
+// Everything else (NaN, infinity, very small and very large numbers) is for the kernels of fused multiply-adds.
 #pragma once
 
-#include <immintrin.h>
-
-#include <cstdint>
-
-#include "gemm_vec.h"
+#include "amx.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-constexpr int64_t tile_edge = 16, tile_terms = 32, tile_bytes = 1024, parts = 3;
-
-typedef uint32_t Words __attribute__((vector_size(64)));
+constexpr int64_t parts = 3;
 
 // The least exponent (but of zero) and the greatest of numbers seen, as stored: with 127 added; 255 and 0 where all are zero.
 struct Range {
@@ -35,8 +33,7 @@ struct Range {
   }
   // Whether sums of at most `count` products may be left to the unit.
   static bool fits(const Range& a, const Range& b, int64_t count) {
-    int bits = 0;
-    while (int64_t{1} << bits < count) bits++;
+    const int bits = 64 - __builtin_clzll(static_cast<uint64_t>(count));
     return a.low >= 24 && b.low >= 24 && a.low + b.low >= 158 && a.high < 254 && b.high < 254 &&
            a.high + b.high + bits <= 377;
   }
@@ -51,25 +48,34 @@ class Seen {
     low_ = less < low_ ? less : low_;
   }
   Range range() const {
-    uint32_t low = ~0u, high = 0;
-    for (int i = 0; i < 16; i++) {
-      low = low_[i] < low ? low_[i] : low;
-      high = high_[i] > high ? high_[i] : high;
-    }
-    return {low == ~0u ? 255 : static_cast<int>((low + 1) >> 23), static_cast<int>(high >> 23)};
+    Words low = low_, high = high_;
+    fold<8>(low, high), fold<4>(low, high), fold<2>(low, high), fold<1>(low, high);
+    return {low[0] == ~0u ? 255 : static_cast<int>((low[0] + 1) >> 23), static_cast<int>(high[0] >> 23)};
   }
 
  private:
+  template <int by>
+  static RL_INLINE void fold(Words& low, Words& high) {
+    const Words other_low = rotated<by>(low, std::make_integer_sequence<int, 16>{}),
+                other_high = rotated<by>(high, std::make_integer_sequence<int, 16>{});
+    low = other_low < low ? other_low : low;
+    high = other_high > high ? other_high : high;
+  }
+  template <int by, int... lane>
+  static RL_INLINE Words rotated(Words x, std::integer_sequence<int, lane...>) {
+    return __builtin_shufflevector(x, x, ((lane + by) % 16)...);
+  }
+
   Words low_ = Words{} - 1, high_ = {};
 };
 
 // The parts of 32 numbers as 16 words each, of which the first number is the lower half.
+template <int count = parts>
 RL_INLINE void split(Vec<float> first, Vec<float> second, Words* words) {
-  const auto rounded = [](Vec<float> v)
-                           __attribute__((always_inline)) { return ((Words)v + 0x8000) & 0xffff0000; };
 #pragma GCC unroll 3
-  for (int part = 0; part < parts; part++) {
-    const Words a = rounded(first), b = rounded(second);  // of the low part, which has 8 bits at most: itself
+  for (int part = 0; part < count; part++) {
+    const uint32_t half = part == 0 ? 0x8000 : 0;
+    const Words a = ((Words)first + half) & 0xffff0000, b = ((Words)second + half) & 0xffff0000;
     words[part] = a >> 16 | b;
     first -= (Vec<float>)a;
     second -= (Vec<float>)b;
@@ -105,9 +111,10 @@ struct Spacing {
   int64_t row, part, second;
 };
 
-// One step: the six products of parts, each of one or two tiles of lines by one or two of columns. Tiles 0 to 3 hold the
-// sums, 4 and 5 the left operand, 6 and 7 the right one. Each product differs from the one before in one operand.
-template <bool two_left, bool two_right>
+// One step: the products of `count` parts of each operand, each of one or two tiles of lines by one or two of columns. Tiles
+// 0 to 3 hold the sums, 4 and 5 the left operand, 6 and 7 the right one. Each product differs from the one before in one
+// operand.
+template <bool two_left, bool two_right, int count = parts>
 RL_INLINE void split_step(const char* left, const Spacing& l, const char* right, const Spacing& r) {
   const auto load_left = [&](int64_t part) __attribute__((always_inline)) {
     _tile_loadd(4, left + part * l.part, l.row);
@@ -123,19 +130,25 @@ RL_INLINE void split_step(const char* left, const Spacing& l, const char* right,
     if (two_left) _tile_dpbf16ps(2, 5, 6);
     if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
   };
-  load_left(2);
   load_right(0);
-  multiply();
+  if (count > 2) {
+    load_left(2);
+    multiply();
+  }
   load_left(0);
   multiply();
-  load_right(2);
-  multiply();
-  load_right(1);
-  multiply();
-  load_left(1);
-  multiply();
-  load_right(0);
-  multiply();
+  if (count > 2) {
+    load_right(2);
+    multiply();
+  }
+  if (count > 1) {
+    load_right(1);
+    multiply();
+    load_left(1);
+    if (count > 2) multiply();
+    load_right(0);
+    multiply();
+  }
 }
 
 // sums (32 x 32) = the products of steps [first, last) added up.
