@@ -80,7 +80,7 @@ def run(args, workers, peaks):
             )
         if args.contention:
             case.floor, case.limit, case.flop, case.traffic = 1 / 1.2, None, None, None
-            result = under_contention(group, case, workers[0])
+            result = under_contention(group, case, workers[0], 5 * args.budget)
         else:
             if args.avx2:
                 case.floor, case.limit = (1.3 if group == "matmul" else 1.0), None

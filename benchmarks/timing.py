@@ -151,7 +151,7 @@ def compare(group, case, workers, budget=0.4, block=0.01):
     return result
 
 
-def under_contention(group, case, worker, budget=2.0, block=0.1):
+def under_contention(group, case, worker, budget, block=0.1):
     """The same case at one thread and at the default number, by turns, on a machine that somebody else keeps busy.
 
     "theirs" of the figures is the time at one thread, so that the ratio is above 1 where threads still help.
