@@ -105,16 +105,21 @@ class Lines {
   template <int stride>
   RL_INLINE void fill(const T* from, T* line) const {
     constexpr int w = width<T>;
+    constexpr int64_t ahead = 4096 / sizeof(T);  // the processor itself fetches ahead within a page only
     const int64_t columns = s_.w, pad = s_.pad_w;
     const Vec<T> padding = splat(padding_);
     if constexpr (stride == 1) {
-      for (int64_t i = 0; i < columns; i += w)
+      for (int64_t i = 0; i < columns; i += w) {
+        __builtin_prefetch(from + i + ahead);
         store(line + pad + i, load_padded(from + i, columns - i, padding));
+      }
     } else if constexpr (stride == 2) {
       // column 0 is entry pad / 2 of phase pad % 2
       T *even = line + pad % 2 * length_ + pad / 2, *odd = line + (pad + 1) % 2 * length_ + (pad + 1) / 2;
       int64_t left = columns;
       for (; left >= 2 * w; left -= 2 * w, from += 2 * w, even += w, odd += w) {
+        __builtin_prefetch(from + ahead);
+        __builtin_prefetch(from + ahead + w);
         const Vec<T> a = load(from), b = load(from + w);
         store(even, every_second<0, T>(a, b));
         store(odd, every_second<1, T>(a, b));
