@@ -56,7 +56,17 @@ bool split_backward_data(const Conv2dShape& s, const float* gy, const float* wei
     return false;
   return amx::conv_split_backward_data(s, gy, weight, gx);
 }
-bool split_backward_weight(const Conv2dShape&, const float*, const float*, float*) { return false; }
+bool split_backward_weight(const Conv2dShape& s, const float* x, const float* gy, float* gw) {
+  if (!has_amx() || !small_enough(s)) return false;
+  const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw,
+                positions = s.hout * s.wout;
+  const int64_t channels = cin < 8 ? cin * s.kh : cin;
+  const int64_t steps = (s.hout * (s.wout + (s.kw - 1) * s.dil_w / s.stride_w) + 31) / 32;
+  if (!pays(s.n * s.groups, (cin * s.h * s.w + cout * positions) * channels / (cin * taps), channels, cout,
+            positions, steps))
+    return false;
+  return amx::conv_split_backward_weight(s, x, gy, gw);
+}
 #else
 bool split_forward(const Conv2dShape&, const float*, const float*, const float*, float*) { return false; }
 bool split_backward_data(const Conv2dShape&, const float*, const float*, float*) { return false; }
