@@ -2,6 +2,12 @@
 and both gradients, against NumPy sums over the taps in float64.
 """
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -137,6 +143,35 @@ def test_one_special_value_concerns_its_windows_alone(value):
     touched = np.zeros(y.shape, bool)
     touched[1, :, 2, 2:4] = True  # rows 3 to 5, columns 3 to 5 and 5 to 7
     assert (np.isfinite(y) | touched).all()
+
+
+def digests():
+    """Of the results and gradients of all shapes."""
+    found = []
+    for n, cin, cout, groups, h, w, kernel, *spec in SHAPES:
+        rng = np.random.default_rng(5)
+        leaves = [
+            rl.from_numpy(rng.standard_normal(size).astype("float32")).requires_grad_()
+            for size in ((n, cin, h, w), (cout, cin // groups, *pair(kernel)))
+        ]
+        y = F.conv2d(*leaves, None, *spec, groups)
+        g = rl.from_numpy(rng.standard_normal(y.shape).astype("float32"))
+        for result in (y, *rl.autograd.grad(y, leaves, g)):
+            found.append(hashlib.sha256(result.detach().numpy().tobytes()).hexdigest())
+    return found
+
+
+@pytest.mark.skipif(rl._C._isa_name() not in ("v3", "v4"), reason="this level has no fused multiply-adds")
+def test_deterministic_algorithms_do_without_the_matrix_unit():
+    code = f"import json, runpy; print(json.dumps(runpy.run_path({__file__!r})['digests']()))"
+    environment = {**os.environ, "RUSHLIGHT_CPU": "v3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    try:
+        rl.use_deterministic_algorithms(True)
+        assert digests() == json.loads(done.stdout.splitlines()[-1])
+    finally:
+        rl.use_deterministic_algorithms(False)
 
 
 def test_infinities_stay_with_the_taps_that_meet_them():

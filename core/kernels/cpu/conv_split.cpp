@@ -57,7 +57,7 @@ bool split_backward_data(const Conv2dShape& s, const float* gy, const float* wei
   return amx::conv_split_backward_data(s, gy, weight, gx);
 }
 bool split_backward_weight(const Conv2dShape& s, const float* x, const float* gy, float* gw) {
-  if (!has_amx() || !small_enough(s)) return false;
+  if (!wanted() || !small_enough(s)) return false;
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw,
                 positions = s.hout * s.wout;
   const int64_t channels = cin < 8 ? cin * s.kh : cin;
