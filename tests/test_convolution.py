@@ -115,7 +115,13 @@ def test_any_number_of_threads_gives_the_same_bits(shape):
         assert all(rl.equal(a, b) for a, b in zip(results[0], other))
 
 
-SCALES = [(2.0**-110, 1), (2.0**-70, 2.0**-30), (2.0**-126, 2.0**20), (2.0**124, 2.0**-10), (2.0**90, 2.0**25)]
+SCALES = [
+    (2.0**-110, 1),
+    (2.0**-70, 2.0**-30),
+    (2.0**-126, 2.0**20),
+    (2.0**124, 2.0**-10),
+    (2.0**90, 2.0**25),
+]
 
 
 @pytest.mark.parametrize("scales", SCALES, ids=str)
@@ -138,7 +144,9 @@ def test_one_special_value_concerns_its_windows_alone(value):
     x[1, 7, 4, 5] = value
     with np.errstate(invalid="ignore", over="ignore"):
         y = F.conv2d(rl.from_numpy(x), rl.from_numpy(weight), None, 2, 1).numpy()
-        wanted = reference(x.astype("float64"), weight.astype("float64"), None, 1, 2, 1, 1)[0].astype("float32")
+        wanted = reference(x.astype("float64"), weight.astype("float64"), None, 1, 2, 1, 1)[0].astype(
+            "float32"
+        )
     np.testing.assert_allclose(y, wanted, 1e-4, 1e-4)
     touched = np.zeros(y.shape, bool)
     touched[1, :, 2, 2:4] = True  # rows 3 to 5, columns 3 to 5 and 5 to 7
