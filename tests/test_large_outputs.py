@@ -128,3 +128,60 @@ def test_numbers_outside(d):
     with pytest.raises(RuntimeError, match="index 40 is out of bounds for dimension"):
         t.gather(d, at)
     assert not t.any()
+
+
+ROW_KERNELS = {
+    "softmax": lambda x, w: x.softmax(1),
+    "log_softmax": lambda x, w: x.log_softmax(1),
+    "layer_norm": lambda x, w: rl.nn.functional.layer_norm(x, x.shape[1:], w, -w),
+    "rms_norm": lambda x, w: rl.nn.functional.rms_norm(x, x.shape[1:], w),
+    "batch_norm": lambda x, w: rl.nn.functional.batch_norm(x, w, w.abs() + 1, w, -w),
+    "softmax of columns": lambda x, w: x.t().softmax(0).t(),
+    "log_softmax of columns": lambda x, w: x.t().log_softmax(0).t(),
+}
+
+
+@pytest.mark.parametrize("name", ROW_KERNELS)
+def test_rows_alone_and_among_many(name):
+    """A row's results, and gradients, are the same bits in a large tensor and in a small one."""
+    x, g, _ = large()
+    w = rl.from_numpy(x[0]).clone()
+    if "columns" in name:  # contiguous the other way round
+        x, g = x.T.copy().T, g.T.copy().T
+
+    def run(rows):
+        t = rl.from_numpy(x)[rows].detach().requires_grad_()
+        y = ROW_KERNELS[name](t, w)
+        y.backward(rl.from_numpy(g)[rows])
+        return y.detach().numpy(), t.grad.numpy()
+
+    for all_rows, few in zip(run(slice(None)), run(slice(1000, 1010))):
+        assert np.array_equal(all_rows[1000:1010], few)
+
+
+def test_batch_norm_of_planes_and_of_rows():
+    made = np.random.default_rng(3)
+    for shape in [(40, 33, 100, 101), (9001, 1111)]:
+        x = made.standard_normal(shape).astype(np.float32)
+        t = rl.from_numpy(x).requires_grad_()
+        y = rl.nn.functional.batch_norm(t, None, None, training=True, eps=0.0)
+        axes = tuple(d for d in range(len(shape)) if d != 1)
+        centred = x - x.mean(axes, keepdims=True, dtype=np.float64)
+        expected = centred / np.sqrt((centred**2).mean(axes, keepdims=True))
+        assert np.allclose(y.detach().numpy(), expected, atol=1e-5)
+        y.backward(y.detach() + 1)  # what is made of the output and of constants alone moves nothing
+        assert np.allclose(t.grad.numpy(), 0, atol=1e-4)
+
+
+def test_histogram_of_many():
+    made = np.random.default_rng(4)
+    x = made.standard_normal(1_000_000).astype(np.float32)
+    counts = rl.from_numpy(x).histc(100)
+    low, high = x.min(), x.max()
+    places = ((x - low) * np.float32(100) / (high - low)).astype(np.int64).clip(0, 99)
+    assert np.array_equal(counts.numpy(), np.bincount(places, minlength=100))
+    assert rl.from_numpy(x).histc(7, -1, 1).sum() == ((x >= -1) & (x <= 1)).sum()
+    x[[3, 999_999]] = np.nan
+    with pytest.raises(RuntimeError, match="range of .nan, nan. is not finite"):
+        rl.from_numpy(x).histc(100)
+    assert rl.from_numpy(x).histc(7, -1, 1).sum() == (np.abs(x) <= 1).sum()

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace rushlight {
 
@@ -26,5 +27,32 @@ template <class T> inline __attribute__((always_inline)) void prefetch(const T* 
   auto* bytes = reinterpret_cast<const char*>(from);
   for (int64_t i = 0; i < n * int64_t(sizeof(T)); i += line) __builtin_prefetch(bytes + i);
 }
+
+// Where a chunk's rows of results are computed, one after the other: each where it belongs, or in a buffer from which it is
+// written past the caches.
+template <class T> class RowOutput {
+ public:
+  // No row is longer than `longest`; longer ones than `most` are not for buffers.
+  RowOutput(bool past, int64_t longest) : room_(past ? new T[longest] : nullptr) {}
+  ~RowOutput() {
+    if (room_) stream_end();
+  }
+  static constexpr int64_t most = 65536;
+
+  T* begin(T* target) const { return room_ ? room_.get() : target; }
+  // Writes what begin() gave room for; meanwhile the next rows of inputs are fetched.
+  template <class... Input> void finish(T* target, int64_t n, const Input*... next) const {
+    constexpr int64_t piece = 256;
+    if (!room_) return;
+    for (int64_t i = 0; i < n; i += piece) {
+      const int64_t m = n - i < piece ? n - i : piece;
+      (prefetch(next + i, m), ...);
+      stream_copy(target + i, room_.get() + i, m * sizeof(T));
+    }
+  }
+
+ private:
+  std::unique_ptr<T[]> room_;
+};
 
 }  // namespace rushlight

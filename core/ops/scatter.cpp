@@ -175,24 +175,23 @@ Scattered scatter_fresh_rows(const Tensor& t, const Tensor& original, const Tens
   const int64_t size = t.size(d), named = index.size(d), rows = index.numel() / named;
   if (size == 0) return Scattered::found_outside;
   const bool zero = is_spread_zero(original);
-  const bool past = size <= (1 << 16) && streams(rows * (2 * size + named) * int64_t(sizeof(T)));
+  const bool past = size <= RowOutput<T>::most && streams(rows * (2 * size + named) * int64_t(sizeof(T)));
   T* const to = t.data<T>();
   const T *const start = original.data<T>(), *const values = source.data<T>();
   const int64_t* const numbers = index.data<int64_t>();
   std::atomic<bool> outside{false};
   parallel_for(rows, std::max<int64_t>(1, pointwise_grain / (size + named)), [&](int64_t begin, int64_t end) {
-    std::unique_ptr<T[]> room(past ? new T[size] : nullptr);
+    const RowOutput<T> output(past, size);
     bool bad = false;
     for (int64_t r = begin; r < end; ++r) {
-      T* const row = past ? room.get() : to + r * size;
+      T* const row = output.begin(to + r * size);
       if (zero) std::fill_n(row, size, T());
       else std::copy_n(start + r * size, size, row);
       const int64_t* at = numbers + r * named;
       const T* from = one ? values : values + r * named;
       bad |= !write_row(row, 1, 0, at, size, from, one, named, write);
-      if (past) stream_copy(to + r * size, row, size * sizeof(T));
+      output.finish(to + r * size, size, start + (zero ? 0 : (r + 1) * size));
     }
-    if (past) stream_end();
     if (bad) outside = true;
   });
   return outside ? Scattered::found_outside : Scattered::done;

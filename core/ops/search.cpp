@@ -1,9 +1,12 @@
 // Places in sorted sequences, and counts of values: searchsorted, bucketize, bincount, histc.
 #include <cmath>
+#include <mutex>
+#include <tuple>
 
 #include "autograd/node.h"
 #include "kernels/copy.h"
 #include "kernels/cpu/index.h"
+#include "kernels/lanes.h"
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
 #include "ops/index.h"
@@ -228,6 +231,71 @@ const Op& bincount = def({
     .samples = {"i(9; 0, 5)", "i(9; 0, 5), x(9), 7"},
 });
 
+// ---- histograms ----
+// The smallest and the largest of n > 0 values; nan where there is one.
+template <class T> std::pair<T, T> range_of(const T* x, int64_t n) {
+  constexpr int64_t chunk = 65536;
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  std::vector<std::pair<T, T>> parts(chunks);
+  parallel_for(n, chunk, [&](int64_t begin, int64_t end) {
+    with_isa([x, begin, end, part = &parts[begin / chunk]] {
+      Lanes<T> low(x[begin]), high(x[begin]), other(T(0));  // other: whether there is a nan
+      int64_t i = begin;
+      for (; i + lane_count <= end; i += lane_count) RL_LANES
+      for (int k = 0; k < lane_count; ++k) {
+        const T value = x[i + k];
+        low.lane[k] = value < low.lane[k] ? value : low.lane[k];
+        high.lane[k] = value > high.lane[k] ? value : high.lane[k];
+        other.lane[k] = value == value ? other.lane[k] : T(1);
+      }
+      for (; i < end; ++i) {
+        low.lane[0] = x[i] < low.lane[0] ? x[i] : low.lane[0];
+        high.lane[0] = x[i] > high.lane[0] ? x[i] : high.lane[0];
+        other.lane[0] = x[i] == x[i] ? other.lane[0] : T(1);
+      }
+      if (other.combine([](T a, T b) { return a > b ? a : b; }) > 0 || x[begin] != x[begin])
+        *part = {T(NAN), T(NAN)};
+      else
+        *part = {low.combine([](T a, T b) { return b < a ? b : a; }),
+                 high.combine([](T a, T b) { return b > a ? b : a; })};
+    });
+  });
+  std::pair<T, T> all = parts[0];
+  for (auto& [low, high] : parts) {
+    if (low != low || all.first != all.first) all = {T(NAN), T(NAN)};
+    else all = {std::min(all.first, low), std::max(all.second, high)};
+  }
+  return all;
+}
+
+// Counts of the values between low and high in bins of equal width.
+template <class T> std::vector<int64_t> bin_counts(const T* x, int64_t n, int64_t bins, T low, T high) {
+  std::vector<int64_t> counts(bins + 1);  // the last one: values outside
+  std::mutex adding;
+  parallel_for(n, std::max<int64_t>(65536, 4 * bins), [&](int64_t begin, int64_t end) {
+    constexpr int64_t block = 512;
+    int64_t place[block];
+    std::vector<int64_t> own(bins + 1);
+    for (int64_t at = begin; at < end; at += block) {
+      const int64_t m = std::min(block, end - at);
+      with_isa([=, to = place] {
+        const T scale = T(bins), width = high - low;
+        RL_INDEPENDENT
+        for (int64_t i = 0; i < m; ++i) {
+          const T value = x[at + i];
+          const bool inside = value >= low && value <= high;
+          const int64_t bin = int64_t((inside ? value - low : T(0)) * scale / width);
+          to[i] = inside ? std::min(bin, bins - 1) : bins;
+        }
+      });
+      for (int64_t i = 0; i < m; ++i) ++own[place[i]];
+    }
+    std::lock_guard lock(adding);
+    for (int64_t i = 0; i < bins; ++i) counts[i] += own[i];
+  });
+  return counts;
+}
+
 const Op& histc = def({
     .sig = "histc(Tensor input, int bins=100, float min=0.0, float max=0.0) -> Tensor",
     .doc = "Counts of the values in bins of equal width between min and max (by default the smallest and "
@@ -249,24 +317,11 @@ const Op& histc = def({
             const T* x = values.data<T>();
             int64_t n = values.numel(), bins = c.i(1);
             T low = T(c.d(2)), high = T(c.d(3));
-            if (low == high && n) {
-              low = high = x[0];
-              for (int64_t i = 0; i < n; ++i) {
-                if (x[i] != x[i]) low = high = x[i];
-                low = x[i] < low ? x[i] : low;
-                high = x[i] > high ? x[i] : high;
-                if (low != low) break;
-              }
-            }
+            if (low == high && n) std::tie(low, high) = range_of(x, n);
             if (!std::isfinite(low) || !std::isfinite(high))
               throw runtime_error("torch.histc: range of [", low, ", ", high, "] is not finite");
             if (low == high) low -= 1, high += 1;
-            std::vector<int64_t> counts(bins);
-            for (int64_t i = 0; i < n; ++i) {
-              if (!(x[i] >= low && x[i] <= high)) continue;
-              int64_t at = int64_t((x[i] - low) * T(bins) / (high - low));
-              ++counts[std::clamp<int64_t>(at, 0, bins - 1)];
-            }
+            const std::vector<int64_t> counts = bin_counts(x, n, bins, low, high);
             visit(c.out().dtype(), [&]<class Out>() {
               for (int64_t i = 0; i < bins; ++i) c.out().data<Out>()[i] = convert<Out>(counts[i]);
             });

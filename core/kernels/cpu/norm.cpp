@@ -7,6 +7,7 @@
 
 #include "kernels/lanes.h"
 #include "kernels/parallel.h"
+#include "kernels/stream.h"
 #include "kernels/with_isa.h"
 
 namespace rushlight::cpu {
@@ -24,6 +25,24 @@ void over(int64_t count, int64_t size, F&& f) {
                });
 }
 
+// The same for rows of results: f(i, output).
+template <class T, class F>
+void over_outputs(int64_t count, int64_t size, int64_t longest, bool past, F&& f) {
+  parallel_for(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(size, 1)),
+               [&](int64_t begin, int64_t end) {
+                 const RowOutput<T> output(past, longest);
+                 with_isa([&] {
+                   for (int64_t i = begin; i < end; ++i) f(i, output);
+                 });
+               });
+}
+
+// Whether `tensors` arrays of rows of results and inputs are too much for the caches.
+template <class T>
+bool past_caches(int64_t tensors, int64_t rows, int64_t columns) {
+  return streams(tensors * rows * columns * int64_t(sizeof(T))) && columns <= RowOutput<T>::most;
+}
+
 // Adds pieces [count][width] up in order.
 template <class T>
 void combine(const std::vector<double>& pieces, int64_t count, int64_t width, T* out) {
@@ -37,20 +56,25 @@ int64_t pieces_of(int64_t n) { return (n + rows_per_piece - 1) / rows_per_piece;
 
 // Functors below are copied into locals before a loop and capture by value: the compiler must see that stores do not change them.
 
-// Adds up rows first <= i < last of f(i * channels + c, c) for each channel.
-template <class T, class F>
-RL_INLINE void sum_rows(int64_t first, int64_t last, int64_t channels, F f, double* to) {
-  constexpr int64_t width = 128;
-  T sum[width];
+// Adds up rows first <= i < last of f(i * channels + c, c) for each channel, and of g where there is to_g.
+template <class T, class F, class G>
+RL_INLINE void sum_rows(int64_t first, int64_t last, int64_t channels, F f, G g, double* to_f, double* to_g) {
+  constexpr int64_t width = 4096;  // long pieces of rows: memory is read in order
+  T sum[width], other[width];
   for (int64_t c0 = 0; c0 < channels; c0 += width) {
     const int64_t n = std::min(width, channels - c0);
-    for (int64_t c = 0; c < n; ++c) sum[c] = 0;
+    for (int64_t c = 0; c < n; ++c) sum[c] = other[c] = 0;
     for (int64_t i = first; i < last; ++i) {
       const int64_t at = i * channels + c0;
       RL_INDEPENDENT
       for (int64_t c = 0; c < n; ++c) sum[c] += f(at + c, c0 + c);
+      if (!to_g) continue;
+      RL_INDEPENDENT
+      for (int64_t c = 0; c < n; ++c) other[c] += g(at + c, c0 + c);
     }
-    for (int64_t c = 0; c < n; ++c) to[c0 + c] = double(sum[c]);
+    for (int64_t c = 0; c < n; ++c) to_f[c0 + c] = double(sum[c]);
+    if (!to_g) continue;
+    for (int64_t c = 0; c < n; ++c) to_g[c0 + c] = double(other[c]);
   }
 }
 
@@ -77,9 +101,7 @@ void two_sums(const Planes& p, F first, G second, bool both, T* sum_first, T* su
       double *to_a = a + piece * p.channels, *to_b = b + piece * p.channels;
       if (p.inner == 1) {
         const int64_t begin = piece * per_piece, end = std::min(p.n, begin + per_piece);
-        sum_rows<T>(begin, end, p.channels, f, to_a);
-        if (both) sum_rows<T>(begin, end, p.channels, g, to_b);
-        return;
+        return sum_rows<T>(begin, end, p.channels, f, g, to_a, both ? to_b : nullptr);
       }
       for (int64_t i = piece * per_piece; i < std::min(p.n, (piece + 1) * per_piece); ++i)
         for (int64_t j = 0; j < p.inner; ++j) {
@@ -111,25 +133,40 @@ RL_INLINE T sum_channel(const Planes& p, int64_t c, F f) {
   return T(sum);
 }
 
-// of_channel(c)(i) gives the value that is stored at index i.
-template <class T, class F>
-void each_value(const Planes& p, T* y, F of_channel) {
+// of_channel(c)(i) gives the value that is stored at index i. x and others: inputs that are read at the same places.
+template <class T, class F, class... Input>
+void each_value(const Planes& p, T* y, F of_channel, const Input*... x) {
+  constexpr int64_t piece = 4096;
+  const bool much = streams((1 + sizeof...(x)) * p.n * p.channels * p.inner * int64_t(sizeof(T)));
   if (p.inner >= 8) {
-    over(p.n * p.channels, p.inner, [=](int64_t plane) {
-      const int64_t at = plane * p.inner, n = p.inner;
+    over_outputs<T>(p.n * p.channels, p.inner, piece, much, [=](int64_t plane, const RowOutput<T>& output) {
       const auto f = of_channel(plane % p.channels);
-      RL_INDEPENDENT
-      for (int64_t i = 0; i < n; ++i) y[at + i] = f(at + i);
+      const int64_t end = (plane + 1) * p.inner;
+      for (int64_t at = plane * p.inner; at < end; at += piece) {
+        const int64_t n = std::min(piece, end - at);
+        T* const to = output.begin(y + at);
+        RL_INDEPENDENT
+        for (int64_t i = 0; i < n; ++i) to[i] = f(at + i);
+        output.finish(y + at, n, (x + at + n)...);
+      }
     });
+  } else if (p.inner == 1) {
+    over_outputs<T>(p.n, p.channels, std::min(p.channels, piece), much,
+                    [=](int64_t row, const RowOutput<T>& output) {
+                      const F f = of_channel;
+                      const int64_t end = p.channels, first = row * end;
+                      for (int64_t c0 = 0; c0 < end; c0 += piece) {
+                        const int64_t n = std::min(piece, end - c0);
+                        T* const to = output.begin(y + first + c0);
+                        RL_INDEPENDENT
+                        for (int64_t c = 0; c < n; ++c) to[c] = f(c0 + c)(first + c0 + c);
+                        output.finish(y + first + c0, n, (x + first + c0 + n)...);
+                      }
+                    });
   } else {
     over(p.n, p.channels * p.inner, [=](int64_t row) {
       const F f = of_channel;
       const int64_t n = p.channels, step = p.inner;
-      if (step == 1) {
-        RL_INDEPENDENT
-        for (int64_t c = 0; c < n; ++c) y[row * n + c] = f(c)(row * n + c);
-        return;
-      }
       for (int64_t j = 0; j < step; ++j) {
         const int64_t at = row * n * step + j;
         RL_INDEPENDENT
@@ -189,15 +226,29 @@ RL_INLINE void backward_row(int64_t n, const T* g, const T* x, T m, T s, const T
   for (int64_t j = 0; j < n; ++j) gx[j] = s * (g[j] - sum - (x[j] - m) * s * dot);
 }
 
-template <class T>
-RL_INLINE void add_parameter_row(int64_t n, const T* g, const T* x, T m, T s, double* gw, double* gb) {
+// `rows` rows that lie one after the other, added up in order.
+template <int rows, class T>
+RL_INLINE void add_parameter_rows(int64_t n, const T* g, const T* x, const T* mean, const T* rstd, double* gw,
+                                  double* gb) {
+  T m[rows], s[rows];
+  for (int r = 0; r < rows; ++r) m[r] = mean[r], s[r] = rstd[r];
   if (gw) {
     RL_INDEPENDENT
-    for (int64_t j = 0; j < n; ++j) gw[j] += double(g[j] * ((x[j] - m) * s));
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = gw[j];
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r) sum += double(g[r * n + j] * ((x[r * n + j] - m[r]) * s[r]));
+      gw[j] = sum;
+    }
   }
   if (gb) {
     RL_INDEPENDENT
-    for (int64_t j = 0; j < n; ++j) gb[j] += double(g[j]);
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = gb[j];
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; ++r) sum += double(g[r * n + j]);
+      gb[j] = sum;
+    }
   }
 }
 
@@ -206,40 +257,68 @@ RL_INLINE void add_parameter_row(int64_t n, const T* g, const T* x, T m, T s, do
 template <class T>
 void layer_norm(int64_t rows, int64_t columns, const T* x, const T* weight, const T* bias, double eps, T* y,
                 T* mean, T* rstd) {
-  over(rows, columns, [=](int64_t r) {
-    norm_row(columns, x + r * columns, weight, bias, T(eps), y + r * columns, mean + r, rstd + r);
-  });
+  over_outputs<T>(rows, columns, columns, past_caches<T>(2, rows, columns),
+                  [=](int64_t r, const RowOutput<T>& output) {
+                    const T* const from = x + r * columns;
+                    T* const to = y + r * columns;
+                    norm_row(columns, from, weight, bias, T(eps), output.begin(to), mean + r, rstd + r);
+                    output.finish(to, columns, from + columns);
+                  });
 }
 
 template <class T>
 void rms_norm(int64_t rows, int64_t columns, const T* x, const T* weight, double eps, T* y, T* rstd) {
-  over(rows, columns,
-       [=](int64_t r) { rms_row(columns, x + r * columns, weight, T(eps), y + r * columns, rstd + r); });
+  over_outputs<T>(rows, columns, columns, past_caches<T>(2, rows, columns),
+                  [=](int64_t r, const RowOutput<T>& output) {
+                    const T* const from = x + r * columns;
+                    T* const to = y + r * columns;
+                    rms_row(columns, from, weight, T(eps), output.begin(to), rstd + r);
+                    output.finish(to, columns, from + columns);
+                  });
 }
 
 template <class T>
 void layer_norm_backward(int64_t rows, int64_t columns, const T* g, const T* x, const T* mean, const T* rstd,
                          const T* weight, T* gx, T* gw, T* gb) {
-  if (gx)
-    parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(columns, 1)),
-                 [=](int64_t begin, int64_t end) {
-                   std::vector<T> room(weight ? columns : 0);
-                   T* scaled = room.data();
-                   with_isa([=] {
-                     for (int64_t r = begin; r < end; ++r)
-                       backward_row(columns, g + r * columns, x + r * columns, mean[r], rstd[r], weight,
-                                    scaled, gx + r * columns);
-                   });
-                 });
-  if (!gw && !gb) return;
-  const int64_t pieces = pieces_of(rows);
+  constexpr int group = 4;
+  const bool past = gx && past_caches<T>(3, rows, columns);
+  const int64_t pieces = gw || gb ? pieces_of(rows) : 0;
   std::vector<double> w(gw ? pieces * columns : 0), b(gb ? pieces * columns : 0);
   double *to_w = gw ? w.data() : nullptr, *to_b = gb ? b.data() : nullptr;
-  over(pieces, rows_per_piece * columns, [=](int64_t piece) {
-    for (int64_t r = piece * rows_per_piece; r < std::min(rows, (piece + 1) * rows_per_piece); ++r)
-      add_parameter_row(columns, g + r * columns, x + r * columns, mean[r], rstd[r],
-                        to_w ? to_w + piece * columns : nullptr, to_b ? to_b + piece * columns : nullptr);
-  });
+  // Rows [first, last) of one piece, several at a time: the sums, which are longer than rows, are read and written less often.
+  auto add_parameters = [=](int64_t first, int64_t last) {
+    const int64_t sums = first / rows_per_piece * columns;
+    double *gw_sum = to_w ? to_w + sums : nullptr, *gb_sum = to_b ? to_b + sums : nullptr;
+    for (; first + group <= last; first += group)
+      add_parameter_rows<group>(columns, g + first * columns, x + first * columns, mean + first, rstd + first,
+                                gw_sum, gb_sum);
+    for (; first < last; ++first)
+      add_parameter_rows<1>(columns, g + first * columns, x + first * columns, mean + first, rstd + first,
+                            gw_sum, gb_sum);
+  };
+  // Where there are pieces enough for all threads, the parameters' shares are added while the rows are in the cache.
+  const bool together = gx && pieces >= 16;
+  if (gx) {
+    const int64_t grain = together ? rows_per_piece
+                                   : std::max<int64_t>(1, 16384 / std::max<int64_t>(columns, 1));
+    parallel_for(rows, grain, [=](int64_t begin, int64_t end) {
+      std::vector<T> room(weight ? columns : 0);
+      T* scaled = room.data();
+      const RowOutput<T> output(past, columns);
+      with_isa([=, &output] {
+        for (int64_t r = begin; r < end; ++r) {
+          const int64_t at = r * columns;
+          backward_row(columns, g + at, x + at, mean[r], rstd[r], weight, scaled, output.begin(gx + at));
+          if (together && (r % group == group - 1 || r == end - 1)) add_parameters(r / group * group, r + 1);
+          output.finish(gx + at, columns, g + at + columns, x + at + columns);
+        }
+      });
+    });
+  }
+  if (!together)
+    over(pieces, rows_per_piece * columns, [=](int64_t piece) {
+      add_parameters(piece * rows_per_piece, std::min(rows, (piece + 1) * rows_per_piece));
+    });
   if (gw) combine(w, pieces, columns, gw);
   if (gb) combine(b, pieces, columns, gb);
 }
@@ -267,15 +346,21 @@ void channel_moments(const Planes& p, const T* x, T* mean, T* variance) {
 template <class T>
 void channel_affine(const Planes& p, const T* x, const T* mean, const T* scale, const T* shift, T* y) {
   if (shift)
-    each_value(p, y, [=](int64_t c) {
-      const T m = mean[c], k = scale[c], b = shift[c];
-      return [=](int64_t i) { return (x[i] - m) * k + b; };
-    });
+    each_value(
+        p, y,
+        [=](int64_t c) {
+          const T m = mean[c], k = scale[c], b = shift[c];
+          return [=](int64_t i) { return (x[i] - m) * k + b; };
+        },
+        x);
   else
-    each_value(p, y, [=](int64_t c) {
-      const T m = mean[c], k = scale[c];
-      return [=](int64_t i) { return (x[i] - m) * k; };
-    });
+    each_value(
+        p, y,
+        [=](int64_t c) {
+          const T m = mean[c], k = scale[c];
+          return [=](int64_t i) { return (x[i] - m) * k; };
+        },
+        x);
 }
 
 template <class T>
@@ -288,10 +373,13 @@ void channel_dots(const Planes& p, const T* g, const T* x, const T* mean, T* sum
 template <class T>
 void channel_backward(const Planes& p, const T* g, const T* x, const T* mean, const T* a, const T* b,
                       const T* d, T* gx) {
-  each_value(p, gx, [=](int64_t c) {
-    const T m = mean[c], slope = a[c], shift = b[c], pull = d[c];
-    return [=](int64_t i) { return g[i] * slope - shift - (x[i] - m) * pull; };
-  });
+  each_value(
+      p, gx,
+      [=](int64_t c) {
+        const T m = mean[c], slope = a[c], shift = b[c], pull = d[c];
+        return [=](int64_t i) { return g[i] * slope - shift - (x[i] - m) * pull; };
+      },
+      g, x);
 }
 
 #define INSTANTIATE(T) \
