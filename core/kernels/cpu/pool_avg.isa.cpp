@@ -72,6 +72,7 @@ void avg_planes_backward(const Pool2dShape& shape, bool include_pad, int64_t giv
   constexpr int w = width<T>;
   const Phases phases(s);
   const Margins m = Margins::of<T>(s);
+  const GradientRows<T> output(s);
   Scratch scratch(Use::image, sizeof(T) * (m.length + s.wout + w));
   T *shares = scratch.as<T>() + m.before, *column = scratch.as<T>() + m.length;
   for (int64_t i = 0; i < m.length; i++) scratch.as<T>()[i] = 0;
@@ -83,7 +84,7 @@ void avg_planes_backward(const Pool2dShape& shape, bool include_pad, int64_t giv
       const int64_t from = ceil_div(most(0, y + s.pad_h - s.kh + 1), s.stride_h);
       const int64_t to = least(s.hout, (y + s.pad_h) / s.stride_h + 1);
       if (from == low && to == high) {  // the same windows as the row above
-        __builtin_memcpy(row, row - s.w, sizeof(T) * s.w);
+        output.repeat(row);
         continue;
       }
       low = from, high = to;
@@ -97,11 +98,12 @@ void avg_planes_backward(const Pool2dShape& shape, bool include_pad, int64_t giv
         }
         store_first(shares + ox, sum, count);
       }
-      write_row<stride>(s, row, [&](int64_t phase, int64_t q) {
+      write_row<stride>(s, output.begin(row), [&](int64_t phase, int64_t q) {
         Vec<T> sum = {};
         phases.each(phase, [&](int64_t, int64_t shift) { sum += load(shares + q - shift); });
         return sum;
       });
+      output.finish(row);
     }
   }
 }

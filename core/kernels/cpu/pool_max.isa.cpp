@@ -166,6 +166,7 @@ void max_planes_backward(const Pool2dShape& shape, int64_t first, int64_t last, 
     Word<T> tap;  // the first of the row of taps that meets
   };
   Scratch scratch(Use::panels, sizeof(Meeting) * s.kh);
+  const GradientRows<T> output(s);
   auto* meetings = scratch.as<Meeting>();
   for (int64_t p = first; p < last; p++) {
     int64_t next = 0;  // row of outputs to come
@@ -189,7 +190,8 @@ void max_planes_backward(const Pool2dShape& shape, int64_t first, int64_t last, 
         if (t >= 0 && t % s.stride_h == 0 && t / s.stride_h < s.hout)
           meetings[count++] = {t / s.stride_h % slots * m.length + m.before, static_cast<Word<T>>(i * s.kw)};
       }
-      write_row<stride>(s, gx + (p * s.h + y) * s.w, [&](int64_t phase, int64_t q) {
+      T* const row = gx + (p * s.h + y) * s.w;
+      write_row<stride>(s, output.begin(row), [&](int64_t phase, int64_t q) {
         Vec<T> sum = {};
         for (int64_t k = 0; k < count; k++)
           phases.each(phase, [&](int64_t j, int64_t shift) {
@@ -199,6 +201,7 @@ void max_planes_backward(const Pool2dShape& shape, int64_t first, int64_t last, 
           });
         return sum;
       });
+      output.finish(row);
     }
   }
 }

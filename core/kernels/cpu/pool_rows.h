@@ -11,6 +11,7 @@
 
 #include <type_traits>
 
+#include "../stream.h"
 #include "gemm_scratch.h"
 #include "gemm_vec.h"
 #include "pool_windows.h"
@@ -108,6 +109,8 @@ class Lines {
     constexpr int64_t ahead = 4096 / sizeof(T);  // the processor itself fetches ahead within a page only
     const int64_t columns = s_.w, pad = s_.pad_w;
     const Vec<T> padding = splat(padding_);
+    // Planes come from memory: between the steps of the work they are asked for some rows ahead.
+    for (int64_t i = 0; i < columns; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(from + fetch_ahead + i);
     if constexpr (stride == 1) {
       for (int64_t i = 0; i < columns; i += w) {
         __builtin_prefetch(from + i + ahead);
@@ -148,6 +151,7 @@ class Lines {
   }
   int64_t* held() const { return numbers_.as<int64_t>() + s_.kw; }  // which row each slot holds
 
+  static constexpr int64_t fetch_ahead = 4096 / sizeof(T);
   const Pool2dShape s_;
   T padding_;
   int64_t slots_, length_;
@@ -223,6 +227,33 @@ RL_INLINE void write_row(const Pool2dShape& s, T* row, F value) {
     }
   }
 }
+
+// Where a row of gradients is computed, see kernels/stream.h: in its place, or in a buffer.
+template <class T>
+class GradientRows {
+ public:
+  explicit GradientRows(const Pool2dShape& s)
+      : past_(streams(sizeof(T) * s.planes * (s.h * s.w + s.hout * s.wout))),
+        length_(s.w),
+        row_(Use::result, past_ ? sizeof(T) * s.w : 0) {}
+  ~GradientRows() {
+    if (past_) stream_end();
+  }
+  RL_INLINE T* begin(T* target) const { return past_ ? row_.as<T>() : target; }
+  RL_INLINE void finish(T* target) const {
+    if (past_) stream_copy(target, row_.as<T>(), sizeof(T) * length_);
+  }
+  // The row above once more.
+  RL_INLINE void repeat(T* target) const {
+    if (past_) finish(target);
+    else __builtin_memcpy(target, target - length_, sizeof(T) * length_);
+  }
+
+ private:
+  bool past_;
+  int64_t length_;
+  Scratch row_;
+};
 
 // f<stride>() with the usual strides as constants, 0 for others.
 template <class F>
