@@ -34,6 +34,7 @@ _HOMES = {
     "rushlight._indexing": "torch",
     "rushlight._linalg": "torch",
     "rushlight.autograd.gradients": "torch.autograd",
+    "rushlight.distributions.transforms": "torch.distributions.transforms",
     "rushlight.misc": "torch",
     "rushlight.nn.functional": "torch.nn.functional",
     "rushlight.nn.modules._hooks": "torch.nn.modules.module",

@@ -28,7 +28,3 @@ __all__ = [
     "PositiveDefiniteTransform", "PowerTransform", "ReshapeTransform", "SigmoidTransform", "SoftmaxTransform",
     "SoftplusTransform", "StackTransform", "StickBreakingTransform", "TanhTransform", "Transform", "identity_transform",
 ]  # fmt: skip
-
-# files name a class by the module that users import it from
-for _class in (_InverseTransform, *(globals()[name] for name in __all__ if name != "identity_transform")):
-    _class.__module__ = __name__
