@@ -83,6 +83,8 @@ NEITHER = {
     "mv": lambda d: torch.mv(x(3, 4, dtype=d), x(4, dtype=d)),
     "addmm_": lambda d: x(3, 2, dtype=d).addmm_(x(3, 4, dtype=d), x(4, 2, dtype=d)),
     "out=": lambda d: torch.mm(x(3, 4, dtype=d), x(4, 2, dtype=d), out=torch.empty(3, 2, dtype=d)),
+    "cross": lambda d: torch.linalg.cross(x(2, 3, dtype=d), x(2, 3, dtype=d)),
+    "bilinear": lambda d: F.bilinear(x(2, 3, dtype=d), x(2, 3, dtype=d), x(1, 3, 3, dtype=d)),
     "embedding": lambda d: F.embedding(torch.tensor([0, 1]), x(4, 3, dtype=d)),
 }
 
@@ -110,7 +112,7 @@ def test_losses_and_factorisations_compute_in_float32(name):
 
 @pytest.mark.parametrize("name", NEITHER)
 def test_everything_else_is_as_without(name):
-    for dtype in (F32, BF16, F64):
+    for dtype in (F32, BF16, F16, F64):
         with torch.autocast("cpu"):
             assert NEITHER[name](dtype).dtype is dtype
 

@@ -2,7 +2,7 @@
 
 from .. import _C
 from .._C import Tensor
-from .._composite import sampled, shown_as
+from .._composite import autocasts, sampled, shown_as
 
 
 def multi_dot(tensors, *, out=None):
@@ -52,6 +52,7 @@ def _chain(tensors, split, i, j):
 
 @sampled("x(4,3), y(4,3)", "x(3,2), y(3,2), 0")
 @shown_as("LinalgCrossBackward0")
+@autocasts("as it is")
 def cross(input, other, dim=None):
     """Cross product of vectors of three elements along dim (by default the first dimension of size three)."""
     if input.dim() != other.dim():

@@ -4,7 +4,7 @@ import numpy as np
 
 import rushlight
 
-from ..._composite import core, core_first, sampled
+from ..._composite import autocasts, core, core_first, sampled
 
 linear = core("linear")
 _C_NAMES = {rushlight.int64: "long int", rushlight.float32: "float", rushlight.float64: "double", rushlight.int32: "int"}
@@ -16,6 +16,7 @@ _C_NAMES = {rushlight.int64: "long int", rushlight.float32: "float", rushlight.f
     ref=lambda a, b, weight, bias=0: np.einsum("...i,oij,...j->...o", a, weight, b) + bias,
 )
 @core_first("bilinear")
+@autocasts("as it is")
 def bilinear(input1, input2, weight, bias=None):
     """y[o] = input1 @ weight[o] @ input2 + bias[o], over the last dimension of both inputs."""
     if input1.dim() != input2.dim():
