@@ -92,19 +92,7 @@ void forward(const AttentionPiece<T>& h, const AttentionResult<T>& to) {
     }
   }
 
-  for (int64_t panel = 0; panel < panels; panel++) {
-    const int64_t q0 = h.begin + panel * nr, n = least(nr, h.end - q0);
-    T *out = outs.as<T>() + panel * nr * s.value_size, *total = totals + panel * nr;
-    for (int64_t j = 0; j < n; j += w) {
-      const Vec<T> sum = load(total + j), factor = splat(T(1)) / (sum == T(0) ? splat(T(1)) : sum);
-      for (int64_t d = 0; d < s.value_size; d++) store(out + d * nr + j, load(out + d * nr + j) * factor);
-    }
-    transpose_into(out, nr, s.value_size, n, to.out + q0 * s.out.row, s.out.row);
-    for (int64_t j = 0; j < n; j++) {
-      to.top[panel * nr + j] = tops[panel * nr + j];
-      to.total[panel * nr + j] = total[j];
-    }
-  }
+  give(h, to, outs.as<T>(), nr * s.value_size, tops, totals);
 }
 
 }  // namespace

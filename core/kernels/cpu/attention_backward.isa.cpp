@@ -45,11 +45,6 @@ void pack_columns_of(const T* rows, int64_t row, int64_t count, int64_t size, T 
   }
 }
 
-// In base 2; a query that sees nothing gets probabilities of zero.
-template <class T>
-T exponent(T logsumexp) {
-  return logsumexp == -infinite<T> ? infinite<T> : logsumexp * log2_e<T>;
-}
 template <class T>
 void pack_queries(const AttentionPiece<T>& h, const AttentionGradient<T>& to, int64_t q0, int64_t count,
                   const QueryBlock<T>& b) {

@@ -1,5 +1,5 @@
 // What attention's forward and backward pass share, per instruction set: the exponential, panels, masks. Include only from
-// attention*.isa.cpp.
+// attention*.isa.cpp and attention_tiles.h.
 //
 // Queries are the lanes of the vectors: scores lie as (keys, queries), so that maxima and sums over the keys need no sums across
 // lanes, and everything is a product of packed panels. Whatever the width of the vectors, a query's numbers are computed in the
@@ -15,9 +15,15 @@ namespace {
 
 // ---- vectors ----
 
+// b where one is NaN
 template <class T>
-static RL_INLINE Vec<T> larger(Vec<T> a, Vec<T> b) {  // b where one is NaN
+static RL_INLINE Vec<T> larger(Vec<T> a, Vec<T> b) {
+#if defined(__AVX512F__)  // which the compiler does not find by itself
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+  else return (Vec<T>)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+#else
   return a > b ? a : b;
+#endif
 }
 template <class T>
 constexpr T infinite = static_cast<T>(__builtin_inf());
@@ -26,18 +32,33 @@ constexpr T log2_e = static_cast<T>(1.44269504088896340736);
 
 // 2^y for y <= 1 or so, zero below 2^-127 (float): hidden keys count for nothing. NaN stays. The polynomials are minimax for the
 // relative error on |r| <= 1/2, 3e-9 and 2e-17.
-static RL_INLINE Vec<float> exp2_or_zero(Vec<float> y) {
+// Several vectors take each step together, so that the processor need not look far ahead for work.
+template <int n>
+static RL_INLINE void exp2_or_zero(Vec<float> (&y)[n]) {
   typedef int32_t Int __attribute__((vector_size(vector_bytes)));
   const Vec<float> round = splat(12582912.0f + 127.0f);  // the sum's low bits: the exponent of 2^n
-  y = larger<float>(splat(-127.0f), y);
-  const Vec<float> t = y + round, r = y - (t - round);
-  Vec<float> p = splat(0.00015594678161326619f);
-  p = fma(p, r, splat(0.0013406643902351759f));
-  p = fma(p, r, splat(0.0096176929729930623f));
-  p = fma(p, r, splat(0.055503105510137972f));
-  p = fma(p, r, splat(0.24022652782887737f));
-  p = fma(p, r, splat(0.6931472149680279f));
-  return fma(p, r, splat(1.0f)) * (Vec<float>)((Int)t << 23);
+  constexpr float terms[] = {0.0013406643902351759f, 0.0096176929729930623f, 0.055503105510137972f,
+                             0.24022652782887737f,   0.6931472149680279f,    1.0f};
+  Vec<float> t[n], p[n];
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) {
+    y[i] = larger<float>(splat(-127.0f), y[i]);
+    t[i] = y[i] + round;
+    p[i] = splat(0.00015594678161326619f);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) y[i] = y[i] - (t[i] - round);
+#pragma GCC unroll 6
+  for (const float term : terms)
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) p[i] = fma(p[i], y[i], splat(term));
+#pragma GCC unroll 8
+  for (int i = 0; i < n; i++) y[i] = p[i] * (Vec<float>)((Int)t[i] << 23);
+}
+static RL_INLINE Vec<float> exp2_or_zero(Vec<float> y) {
+  Vec<float> one[] = {y};
+  exp2_or_zero(one);
+  return one[0];
 }
 static RL_INLINE Vec<double> exp2_or_zero(Vec<double> y) {
   typedef int64_t Int __attribute__((vector_size(vector_bytes)));
@@ -149,6 +170,33 @@ void mask_scores(const AttentionPiece<T>& h, int64_t q0, int64_t count, int64_t 
 template <class T>
 int64_t seen(const AttentionPiece<T>& h, int64_t end, int64_t key0, int64_t count) {
   return h.s.causal ? most(0, least(count, end - key0)) : count;
+}
+
+// ---- results ----
+
+// A logarithm of a sum in base 2; a query that sees nothing gets probabilities of zero.
+template <class T>
+T exponent(T logsumexp) {
+  return logsumexp == -infinite<T> ? infinite<T> : logsumexp * log2_e<T>;
+}
+
+// What a forward pass has found, panels of (value_size, lanes) sums `panel_items` apart, divided by the totals.
+template <class T>
+void give(const AttentionPiece<T>& h, const AttentionResult<T>& to, T* outs, int64_t panel_items,
+          const T* tops, const T* totals) {
+  constexpr int64_t nr = lanes<T>;
+  for (int64_t q0 = h.begin; q0 < h.end; q0 += nr, outs += panel_items, tops += nr, totals += nr) {
+    const int64_t n = least(nr, h.end - q0);
+    for (int64_t j = 0; j < n; j += width<T>) {
+      const Vec<T> sum = load(totals + j), factor = splat(T(1)) / (sum == T(0) ? splat(T(1)) : sum);
+      for (int64_t d = 0; d < h.s.value_size; d++) store(outs + d * nr + j, load(outs + d * nr + j) * factor);
+    }
+    transpose_into(outs, nr, h.s.value_size, n, to.out + q0 * h.s.out.row, h.s.out.row);
+    for (int64_t j = 0; j < n; j++) {
+      to.top[q0 - h.begin + j] = tops[j];
+      to.total[q0 - h.begin + j] = totals[j];
+    }
+  }
 }
 
 }  // namespace

@@ -113,9 +113,14 @@ struct Spacing {
 
 // One step: the products of `count` parts of each operand, each of one or two tiles of lines by one or two of columns. Tiles
 // 0 to 3 hold the sums, 4 and 5 the left operand, 6 and 7 the right one. Each product differs from the one before in one
-// operand.
-template <bool two_left, bool two_right, int count = parts>
-RL_INLINE void split_step(const char* left, const Spacing& l, const char* right, const Spacing& r) {
+// operand. The unit works by itself: what vectors have to do at the same time goes into `meanwhile`, called after each product
+// of parts, which is 64 cycles of work for the unit.
+struct Nothing {
+  RL_INLINE void operator()() const {}
+};
+template <bool two_left, bool two_right, int count = parts, class Meanwhile = Nothing>
+RL_INLINE void split_step(const char* left, const Spacing& l, const char* right, const Spacing& r,
+                          const Meanwhile& meanwhile = {}) {
   const auto load_left = [&](int64_t part) __attribute__((always_inline)) {
     _tile_loadd(4, left + part * l.part, l.row);
     if (two_left) _tile_loadd(5, left + part * l.part + l.second, l.row);
@@ -124,11 +129,12 @@ RL_INLINE void split_step(const char* left, const Spacing& l, const char* right,
     _tile_loadd(6, right + part * r.part, r.row);
     if (two_right) _tile_loadd(7, right + part * r.part + r.second, r.row);
   };
-  const auto multiply = []() __attribute__((always_inline)) {
+  const auto multiply = [&]() __attribute__((always_inline)) {
     _tile_dpbf16ps(0, 4, 6);
     if (two_right) _tile_dpbf16ps(1, 4, 7);
     if (two_left) _tile_dpbf16ps(2, 5, 6);
     if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
+    meanwhile();
   };
   load_right(0);
   if (count > 2) {

@@ -79,8 +79,9 @@ Range pack_step(const float* from, int64_t line, int64_t term, int64_t lines, in
 
 // Packed steps of both operands, one behind the other, multiplied: 32 x 32 sums, rows `row` bytes apart. Without two_left or
 // two_right the second half of the rows or columns does not exist.
-template <int count, bool two_left, bool two_right>
-void run_steps(const char* left, const char* right, int64_t steps, float* sums, int64_t row) {
+template <int count, bool two_left, bool two_right, class Meanwhile = Nothing>
+void run_steps(const char* left, const char* right, int64_t steps, float* sums, int64_t row,
+               const Meanwhile& meanwhile = {}) {
   asm volatile("" ::: "memory");
   _tile_zero(0);
   if (two_right) _tile_zero(1);
@@ -88,7 +89,7 @@ void run_steps(const char* left, const char* right, int64_t steps, float* sums, 
   if (two_left && two_right) _tile_zero(3);
   constexpr Spacing spacing{64, part_bytes, tile_bytes};
   for (int64_t s = 0; s < steps; s++, left += step_bytes(count), right += step_bytes(count))
-    split_step<two_left, two_right, count>(left, spacing, right, spacing);
+    split_step<two_left, two_right, count>(left, spacing, right, spacing, meanwhile);
   auto* to = reinterpret_cast<char*>(sums);
   _tile_stored(0, to, row);
   if (two_right) _tile_stored(1, to + 64, row);
