@@ -167,18 +167,6 @@ def contiguous(self, memory_format=None):
     return _with_format(self, memory_format)
 
 
-_plain_clone = Tensor.clone
-
-
-@_method
-def clone(self, *, memory_format=None):
-    """A copy with its own memory; gradients flow through."""
-    if memory_format is None or not repr(memory_format).startswith("torch.channels_last"):
-        return _plain_clone(self) if memory_format is None else _plain_clone(self, memory_format=memory_format)
-    out = _with_format(self, memory_format)
-    return _plain_clone(self) if out is self else out
-
-
 @_method
 def to(self, *args, **kwargs):
     """This tensor with another dtype or on another device; itself where nothing changes.

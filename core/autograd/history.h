@@ -1,4 +1,5 @@
-// Changes to what a tensor's grad_fn is, asked for from Python: a composite's name for it, views made in place.
+// Changes to what a tensor's grad_fn is, asked for from Python: a composite's name for it, views made in place. Writes into many
+// tensors at once.
 #pragma once
 #include "autograd/node.h"
 
@@ -9,5 +10,8 @@ void show_history_as(const Tensor& t, const std::string& name);
 
 // t takes over the geometry and the history of `view`, a view of t: t.transpose_(0, 1).
 void become_view(const Tensor& t, const Tensor& view);
+
+// wrote() for all of them: the user's line is looked for once.
+void wrote_all(std::span<const Tensor> targets);
 
 }  // namespace rushlight

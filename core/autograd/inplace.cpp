@@ -268,10 +268,15 @@ void make_view(const Tensor& out, const Tensor& in, const Op& op) {
   out->base = base.release();
 }
 
-void wrote(const Tensor& t) {
-  if (!t->storage) return;
-  t.bump_version();
-  remember_write(t->storage, current_site());
+void wrote(const Tensor& t) { wrote_all({&t, 1}); }
+
+void wrote_all(std::span<const Tensor> targets) {
+  const Site site = targets.empty() ? Site() : current_site();
+  for (auto& t : targets) {
+    if (!t->storage) continue;
+    t.bump_version();
+    remember_write(t->storage, site);
+  }
 }
 
 }  // namespace rushlight

@@ -12,17 +12,27 @@ namespace rushlight {
 
 // ---- modes (per thread) ----
 struct Modes {
-  bool grad = true;
+  // The first eight bytes are what every call asks about, all at once: special().
   bool inference = false;
+  bool forward = false;    // a forward-mode level is active
+  bool profile = false;    // calls are timed: op/profile.h
+  bool autocast = false;   // calls cast their arguments: op/autocast.h
+  bool selecting = false;  // a selective checkpoint watches: run_selected()
+  bool batching = false;   // inside vmap: drawn_by_vmap()
+  bool unused[2] = {};
+  bool grad = true;
   bool anomaly = false;
   bool anomaly_check_nan = true;
   bool saved_hooks = false;             // saved_tensors_hooks are active
-  bool forward = false;                 // a forward-mode level is active
-  bool profile = false;                 // calls are timed: op/profile.h
-  bool autocast = false;                // calls cast their arguments: op/autocast.h
-  bool selecting = false;               // a selective checkpoint watches: run_selected()
   int64_t forward_ceiling = INT64_MAX;  // levels above it do not count now
+
+  bool special() const {
+    uint64_t word;
+    std::memcpy(&word, this, sizeof word);
+    return word;
+  }
 };
+static_assert(offsetof(Modes, grad) == sizeof(uint64_t));
 #if defined(__linux__)
 extern constinit thread_local Modes thread_modes __attribute__((tls_model("initial-exec")));
 #else

@@ -91,11 +91,12 @@ void throw_with_note(const Error& e, const std::string& note) {
   throw PythonError();
 }
 
-void remember_write(Storage* storage, Site site) {
+void remember_write(Storage* storage, const Site& site) {
   Write& w = write_slot(storage, storage->version);
   w.storage = storage;
   w.version = storage->version;
-  w.site = std::move(site);
+  if (w.site.code != site.code) Py_XSETREF(w.site.code, Py_XNewRef(site.code));
+  w.site.instruction = site.instruction;
 }
 
 void throw_already_released() {

@@ -37,6 +37,6 @@ void disable_saved_hooks(const char* message);  // null: allowed again
 [[noreturn]] void throw_with_note(const Error& e, const std::string& note);
 
 // The lines of recent in-place writes, for the error about a changed saved tensor.
-void remember_write(Storage* storage, Site site);
+void remember_write(Storage* storage, const Site& site);
 
 }  // namespace rushlight

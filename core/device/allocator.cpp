@@ -24,18 +24,10 @@
 
 #include "arena.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define RUSHLIGHT_CACHE_MEMORY 0  // the sanitizer must see every block, at its exact size
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RUSHLIGHT_CACHE_MEMORY 0
-#endif
-#endif
-#ifndef RUSHLIGHT_CACHE_MEMORY
-#define RUSHLIGHT_CACHE_MEMORY 1
-#endif
-
 namespace rushlight {
+
+SetAside set_aside;
+
 namespace {
 
 constexpr size_t kAlignment = 64;
@@ -444,15 +436,15 @@ MemoryStats memory_stats() {
   const std::lock_guard lock(all.mutex);
   MemoryStats stats;
   int64_t in_use = all.in_use.load(), peak = all.peak.load();
-  int64_t cached = static_cast<int64_t>(all.listed + all.arena.resident());
-  stats.allocations = all.allocations.load();
+  int64_t cached = static_cast<int64_t>(all.listed + all.arena.resident()) + set_aside.bytes;
+  stats.allocations = all.allocations.load() + set_aside.reused;
   for (const ThreadCache* thread : all.threads) {
     peak = std::max(peak, in_use + thread->highest.get());
     in_use += thread->in_use.get();
     cached += thread->cached.get();
     stats.allocations += thread->allocations.get();
   }
-  stats.allocated = static_cast<size_t>(std::max<int64_t>(in_use, 0));
+  stats.allocated = static_cast<size_t>(std::max<int64_t>(in_use - set_aside.bytes, 0));
   stats.peak_allocated = static_cast<size_t>(std::max(peak, in_use));
   stats.cached = static_cast<size_t>(std::max<int64_t>(cached, 0));
   stats.cache_limit = all.limit;

@@ -4,13 +4,7 @@
 
 namespace rushlight {
 
-// inside vmap; read by every call
-#if defined(__linux__)
-extern constinit thread_local bool batching __attribute__((tls_model("initial-exec")));
-#else
-extern constinit thread_local bool batching;
-#endif
-// True where the call draws random numbers and vmap has seen to it.
+// True where the call draws random numbers and vmap has seen to it. Asked while modes().batching.
 bool drawn_by_vmap(Call& c);
 
 }  // namespace rushlight

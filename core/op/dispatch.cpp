@@ -24,11 +24,28 @@ template <class F> void each_tensor(const Call& c, F&& f) {
   }
 }
 
-bool delegated(const Call& c) {
-  bool any = false;
-  each_tensor(c, [&](const Tensor& t) { any |= t->delegate != nullptr; });
-  return any;
-}
+// What the tensors among the arguments ask of the road, found in one pass.
+struct Survey {
+  bool delegated = false;  // Note [Delegates]
+  bool history = false;    // some gradient is asked for
+  uint32_t devices = 0;    // a bit for each type
+  explicit Survey(const Call& c) {
+    Survey found;  // a local one stays in registers
+    for (auto& v : c.args) {
+      if (v.tag == Value::tensor) found.look_at(v.as_tensor());
+      else if (v.tag == Value::tensors)
+        for (auto& t : v.as_tensors())
+          if (t) found.look_at(t);
+    }
+    *this = found;
+  }
+  Survey() = default;
+  [[gnu::always_inline]] void look_at(const Tensor& t) {
+    delegated |= t->delegate != nullptr;
+    history |= t.needs_grad();
+    devices |= 1u << t.device().type;
+  }
+};
 
 void check_devices(const Call& c, Device expected) {
   each_tensor(c, [&](const Tensor& t) {
@@ -41,14 +58,20 @@ void check_devices(const Call& c, Device expected) {
   });
 }
 
+IntSpan out_sizes(const Call& c) { return c.alike ? c.alike->sizes() : IntSpan(c.meta0.sizes); }
+
 void allocate_outputs(Call& c) {
+  if (c.alike && c.op.nouts == 1 && c.outs.empty()) [[likely]] {
+    c.outs.push_back(contiguous_like(*c.alike, c.meta0.dtype));
+    return;
+  }
   size_t n = c.op.list_out ? c.more.size() + (c.meta0.dtype != Dtype::none) : c.op.nouts;
   c.outs.resize(std::max(n, c.outs.size()));
   for (size_t k = 0; k < n; ++k) {
     if (c.outs[k]) continue;
     OutMeta& m = c.meta(k);
     if (m.dtype == Dtype::none) continue;  // an output that this call does not have
-    if (k == 0 && c.alike) c.outs[k] = empty_like(*c.alike, m.dtype);
+    if (k == 0 && c.alike) c.outs[k] = contiguous_like(*c.alike, m.dtype);
     else
       c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
                             : empty(m.sizes, m.dtype, m.device);
@@ -74,6 +97,8 @@ void check_self_overlap(const Tensor& target) {
         "location. Please clone() the tensor before performing the operation.");
 }
 void check_partial_overlap(const Tensor& input, const Tensor& target) {
+  const Storage *a = input->storage, *b = target->storage;
+  if (a != b && a && b && !a->parent && !b->parent) return;
   if (!input.is(target) && overlap(input, target) == Overlap::partial)
     throw runtime_error(
         "unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
@@ -89,35 +114,39 @@ void check_castable(Dtype result, const Tensor& target) {
 void check_target(const Call& c, const Tensor& target) {
   const OutMeta& m = c.meta0;
   if (m.dtype == Dtype::none) return;
-  if (!same(m.sizes, target.sizes()))
+  if (c.alike && c.alike->is(target)) return check_castable(m.dtype, target);
+  if (!same(out_sizes(c), target.sizes()))
     throw runtime_error("output with shape ", show(target.sizes()), " doesn't match the broadcast shape ",
-                        show(m.sizes));
+                        show(out_sizes(c)));
   check_castable(m.dtype, target);
 }
 
 void run_functional(Call& c) {
   const Spec& spec = c.op.spec;
-  if (delegated(c)) [[unlikely]]
+  const Survey asked(c);
+  if (asked.delegated) [[unlikely]]
     return run_delegated(c);
-  if (batching && drawn_by_vmap(c)) [[unlikely]]
+  const bool special = modes().special();
+  if (special && modes().batching && drawn_by_vmap(c)) [[unlikely]]
     return;
   if (spec.composite) {
     spec.cpu.fn(c, spec.cpu.data);
     return;
   }
-  bool recording = needs_record(c);
+  const bool recording = asked.history && spec.grad && grad_enabled();
   if (spec.rule) spec.rule(c);
   if (spec.family == view) {
     for (auto& out : c.outs) make_view(out, c.in(0), c.op);
   } else {
-    if (spec.family != create && !c.alike) check_devices(c, c.meta0.device);
+    if (asked.devices & ~(1u << c.meta0.device.type) && spec.family != create) [[unlikely]]
+      check_devices(c, c.meta0.device);
     allocate_outputs(c);
-    if (modes().inference) [[unlikely]]
+    if (special && modes().inference) [[unlikely]]
       for (auto& out : c.outs)
         if (out) out->inference = true;
     if (!on_meta(c)) run_kernel(c);
   }
-  if (modes().forward && carries_tangents(c)) [[unlikely]]
+  if (special && modes().forward && carries_tangents(c)) [[unlikely]]
     push_tangents(c);
   if (recording) record(c);
 }
@@ -125,11 +154,13 @@ void run_functional(Call& c) {
 void run_writing(Call& c) {
   const Op& op = c.op;
   const Tensor target = c.in(0);
-  if (delegated(c)) [[unlikely]]
+  const Survey asked(c);
+  if (asked.delegated) [[unlikely]]
     return run_delegated(c);
-  if (batching && drawn_by_vmap(c)) [[unlikely]]
+  if (modes().batching && drawn_by_vmap(c)) [[unlikely]]
     return;
-  bool recording = needs_record(c);
+  // without a derivative the target's history ends here
+  const bool recording = asked.history && grad_enabled() && (op.spec.grad || target.needs_grad());
   if (op.mutates && op.spec.composite) {
     op.spec.cpu.fn(c, op.spec.cpu.data);
     return;
@@ -137,7 +168,8 @@ void run_writing(Call& c) {
   check_inplace(target, recording);
   if (op.spec.rule) op.spec.rule(c);  // checks the arguments; may give a broadcast shape
   check_target(c, target);
-  if (!c.alike) check_devices(c, target.device());
+  if (asked.devices & ~(1u << target.device().type)) [[unlikely]]
+    check_devices(c, target.device());
   check_self_overlap(target);
   for (auto& v : c.args)
     if (v.tag == Value::tensor) check_partial_overlap(v.as_tensor(), target);
@@ -161,7 +193,7 @@ bool writes_straight(Call& c, std::span<const Tensor> given) {
     return false;
   const Tensor& out = given[0];
   spec.rule(c);
-  if (out.dtype() != c.meta0.dtype || out.device() != c.meta0.device || !same(out.sizes(), c.meta0.sizes))
+  if (out.dtype() != c.meta0.dtype || out.device() != c.meta0.device || !same(out.sizes(), out_sizes(c)))
     return false;
   auto [first, last] = memory_range(out);
   bool apart = true;
@@ -188,7 +220,10 @@ template <void (*body)(Call&)> [[gnu::noinline]] void run_watched(Call& c) {
   if (modes().autocast) run_autocast(c, rest);
   else rest(c);
 }
-bool watched() { return modes().profile | modes().autocast | modes().selecting; }
+bool watched() {
+  const Modes& m = modes();
+  return m.special() && (m.profile | m.autocast | m.selecting);
+}
 
 // Nothing is cast meanwhile.
 struct NoAutocast {
@@ -214,16 +249,15 @@ void run_inplace(Call& c) {
 
 void run_out(Call& c, std::span<const Tensor> given) {
   NoAutocast results_have_the_dtype_given;
-  if (modes().forward && carries_tangents(c)) [[unlikely]]
+  if (modes().special() && modes().forward && carries_tangents(c)) [[unlikely]]
     throw not_implemented("Trying to use forward AD with ", c.op.name,
                           "_out that does not support it because it is an out= function");
-  bool needs = false, unreadable = delegated(c);
-  for (auto& t : given) unreadable |= t && t->delegate;
-  if (unreadable)
+  Survey asked(c);
+  for (auto& t : given)
+    if (t) asked.look_at(t);
+  if (asked.delegated)
     throw not_implemented(c.op.name, "(): out= is not implemented for sparse and quantised tensors");
-  each_tensor(c, [&](const Tensor& t) { needs |= t.needs_grad(); });
-  for (auto& t : given) needs |= t && t.needs_grad();
-  if (needs && grad_enabled())
+  if (asked.history && grad_enabled())
     throw runtime_error(
         c.op.name,
         "(): functions with out=... arguments don't support automatic differentiation, but one "
@@ -231,7 +265,7 @@ void run_out(Call& c, std::span<const Tensor> given) {
   for (auto& out : given)
     if (out) each_tensor(c, [&](const Tensor& t) { check_partial_overlap(t, out); });
   if (writes_straight(c, given)) {
-    check_devices(c, c.meta0.device);
+    if (!c.alike) check_devices(c, c.meta0.device);
     check_self_overlap(given[0]);
     c.outs.push_back(given[0]);
     if (!given[0].is_meta()) run_kernel(c);

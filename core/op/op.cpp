@@ -9,8 +9,7 @@
 namespace rushlight {
 
 // ---- TensorList ----
-void TensorList::reserve(size_t n) {
-  if (n <= capacity_) return;
+void TensorList::grow(size_t n) {
   n = std::max<size_t>(n, capacity_ * 2);
   auto* fresh = static_cast<Tensor*>(::operator new(n * sizeof(Tensor)));
   // A Tensor is one pointer: moving the bytes moves the reference.
@@ -221,6 +220,14 @@ const Op& def(Spec spec) {
       p.fallback.int_list = p.fallback_ints.data();
       p.fallback.count = p.fallback_ints.size();
     }
+  for (size_t i = 0; i < op->params.size(); ++i) {
+    const Param& p = op->params[i];
+    op->defaults.push_back(p.fallback);
+    if (!p.has_default && !(p.optional && (p.varargs || p.keyword_only))) op->required |= 1u << i;
+    if (p.type == Type::operand && op->first_operand < 0) op->first_operand = i;
+    const bool in_kernel = p.type <= Type::real && p.type != Type::tensor_list && p.type != Type::integer;
+    if (in_kernel && op->noperands < Op::max_operands) op->operands[op->noperands++] = i;
+  }
   op->mutates = !op->params.empty() && op->params[0].written;
   std::string result = trim(sig.substr(arrow + 2));
   if (result == "Tensor[]") op->list_out = true;
@@ -265,16 +272,19 @@ int Op::position(std::string_view param) const {
 namespace {
 constexpr size_t max_params = 24;
 struct Arguments {
-  Value values[max_params];
+  union {  // fill() sets those that the signature has
+    Value values[max_params];
+  };
+  Arguments() {}
   std::span<Value> fill(const Op& op, std::initializer_list<Value> given) {
     size_t n = op.params.size();
     if (given.size() > n) throw runtime_error(op.name, ": too many arguments in an internal call");
     size_t i = 0;
     for (auto& v : given) values[i++] = v;
     for (; i < n; ++i) {
-      if (!op.params[i].has_default && !op.params[i].optional)
+      if ((op.required >> i & 1) && !op.params[i].optional)
         throw runtime_error(op.name, ": argument ", op.params[i].name, " is missing in an internal call");
-      values[i] = op.params[i].fallback;
+      values[i] = op.defaults[i];
     }
     return {values, n};
   }
@@ -285,7 +295,7 @@ Tensor Op::call(std::initializer_list<Value> given) const {
   Arguments a;
   Call c(*this, a.fill(*this, given));
   run(c);
-  return c.outs[0];
+  return std::move(c.outs[0]);
 }
 TensorList Op::call_list(std::initializer_list<Value> given) const {
   Arguments a;

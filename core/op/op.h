@@ -103,7 +103,7 @@ struct Call {
   OutMeta meta0;
   Dtype compute = Dtype::none;  // the common dtype a pointwise op computes in (set by its rule)
   // Set by the shared rules where every tensor argument is contiguous and has the dtype, sizes and device of this one,
-  // and no number raises the dtype: output 0 gets these sizes and nothing else needs to be compared.
+  // and no number raises the dtype: output 0 gets these sizes (meta0 has none) and nothing else needs to be compared.
   const Tensor* alike = nullptr;
   bool in_place = false;        // output 0 is args[0]
   uint32_t version_before = 0;  // of the target, before an in-place kernel ran
@@ -204,6 +204,13 @@ struct Op {
   bool mutates = false;                // first parameter is Tensor!
   Forms forms;
   int nouts = 1;
+  // From the signature, for every call: defaults by position, a bit for each parameter without one, the first
+  // Operand (or -1), and the parameters that element-wise kernels read: tensors and numbers.
+  static constexpr int max_operands = 8;
+  std::vector<Value> defaults;
+  uint32_t required = 0;
+  int8_t first_operand = -1;
+  uint8_t noperands = 0, operands[max_operands] = {};
   int position(std::string_view param) const;  // index of a parameter, -1 if none
 
   // C++ call: a prefix of positional arguments, the rest take their defaults.

@@ -102,36 +102,36 @@ Dtype floating(Dtype d) { return differentiable(d) ? d : default_dtype(); }
 // Sets c.alike where it holds, in one pass over the arguments.
 bool find_alike(Call& c) {
   const Tensor* first = nullptr;
+  const TensorObject* f = nullptr;
   for (size_t i = 0; i < c.args.size(); ++i) {
     const Value& v = c.args[i];
     if (v.tag == Value::tensor) {
       const TensorObject* t = v.t;
-      if (!t->contiguous || t->wrapped_number) return false;
-      if (!first) {
+      if (!f) {
+        if (!t->contiguous || t->wrapped_number) return false;
         first = &v.as_tensor();
+        f = t;
         continue;
       }
-      const TensorObject* f = first->get();
-      if (t->dtype != f->dtype || t->device != f->device || !same({t->dims, t->ndim}, {f->dims, f->ndim}))
-        return false;
+      if (t->kind() != f->kind()) return false;
+      for (int d = 0; d < f->ndim; ++d)
+        if (t->dims[d] != f->dims[d]) return false;
     } else if (v.tag != Value::none && is_operand(c, i)) {  // a number must not be of a higher category
-      if (!first) return false;
-      bool stays = v.tag == Value::real ? is_float(first->dtype())
-                                        : v.tag < Value::real && first->dtype() != Dtype::boolean;
+      if (!f) return false;
+      bool stays = v.tag == Value::real ? is_float(f->dtype)
+                                        : v.tag < Value::real && f->dtype != Dtype::boolean;
       if (!stays) return false;
     }
   }
-  if (!first) return false;
+  if (!f) return false;
   c.alike = first;
-  c.compute = first->dtype();
+  c.compute = f->dtype;
   return true;
 }
 // Output 0 like c.alike, but for the dtype.
 void describe_alike(Call& c, Dtype dtype) {
   c.meta0.dtype = dtype;
   c.meta0.device = c.alike->device();
-  c.meta0.sizes.assign(c.alike->sizes());
-  c.meta0.strided = false;
 }
 
 }  // namespace

@@ -149,10 +149,16 @@ class TensorList {
     while (size_ < n) new (data() + size_++) Tensor();
     while (size_ > n) data()[--size_].~Tensor();
   }
-  void clear() { resize(0); }
-  void reserve(size_t n);
+  void clear() {
+    while (size_) data()[--size_].~Tensor();
+  }
+  void reserve(size_t n) {
+    if (n > capacity_) [[unlikely]]
+      grow(n);
+  }
 
  private:
+  void grow(size_t n);
   Tensor* inline_data() { return reinterpret_cast<Tensor*>(inline_); }
   Tensor* heap_ = nullptr;
   uint32_t size_ = 0, capacity_ = 4;

@@ -2,26 +2,23 @@
 #include "kernels/copy.h"
 
 #include "op/warn.h"
+#include "ops/create.h"
 #include "ops/ops.h"
 
 namespace rushlight::ops {
 
 const Op& clone = def({
     .sig = "clone(Tensor input, *, any memory_format=None) -> Tensor",
-    .doc = "A copy with its own memory. Dense inputs keep their strides; memory_format=contiguous_format "
-           "gives row order.",
+    .doc = "A copy with its own memory. Dense inputs keep their strides; memory_format asks for row order or "
+           "for channels last.",
     .rule =
         [](Call& c) {
           rule::same(c);
-          if (c.has(1)) {  // the name of the format is all that is looked at: preserve or contiguous
-            PyObject* text = PyObject_Str(c.arg(1).o);
-            if (!text) throw PythonError();
-            const char* name = PyUnicode_AsUTF8(text);
-            bool row_order = name &&
-                             std::string_view(name).find("contiguous_format") != std::string_view::npos;
-            Py_DECREF(text);
-            if (row_order) c.meta0.strided = false;
-          }
+          const Format f = format_of(c.arg(1));
+          if (f == Format::preserve) return;
+          const Tensor& t = c.in(0);
+          c.out_meta(0, t.dtype(), Dims(t.sizes()));
+          c.meta0.strided = format_strides(f, t.sizes(), c.meta0.strides);
         },
     .cpu = [](Call& c) { rushlight::copy(c.out(), c.in(0)); },
     .grad = [](const Call&, const Tensor& g) { return Grads{g}; },

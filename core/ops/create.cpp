@@ -111,8 +111,10 @@ Device device_arg(const Call& c, int at, Device fallback = {}) {
 
 // The dtype and device arguments follow each other in every factory.
 void made(Call& c, Dims sizes, int dtype_at, Dtype fallback) {
-  c.out_meta(0, c.dtype(dtype_at, fallback), std::move(sizes));
+  c.meta0.dtype = c.dtype(dtype_at, fallback);
+  c.meta0.sizes = std::move(sizes);
   c.meta0.device = device_arg(c, dtype_at + 1);
+  c.meta0.strided = false;
 }
 
 // The memory keeps what it holds, except that a bool must be 0 or 1.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "autograd/history.h"
 #include "autograd/node.h"
 #include "kernels/mathfn.h"
 #include "kernels/parallel.h"
@@ -52,7 +53,6 @@ double count_up(const Tensor& step) {
   double value;
   if (step.dtype() == Dtype::f32) value = *step.data<float>() += 1;
   else value = *step.data<double>() += 1;
-  wrote(step);
   return value;
 }
 
@@ -220,9 +220,8 @@ const Op& fused_adam_ = def({
               adam<T>(f, step, p.numel(), p.data<T>(), grads[i].data<T>(), means[i].data<T>(),
                       squares[i].data<T>(), largest.empty() ? nullptr : largest[i].data<T>());
             });
-            for (auto& t : {p, means[i], squares[i]}) wrote(t);
-            if (!largest.empty()) wrote(largest[i]);
           }
+          for (auto& list : {params, means, squares, largest, steps}) wrote_all(list);
           if (!params.empty()) c.outs.push_back(params[0]);
         },
     .composite = true,
@@ -250,9 +249,8 @@ const Op& fused_sgd_ = def({
               sgd<T>(k, p.numel(), p.data<T>(), grads[i].data<T>(),
                      buffers.empty() ? nullptr : buffers[i].data<T>());
             });
-            wrote(p);
-            if (!buffers.empty()) wrote(buffers[i]);
           }
+          for (auto& list : {params, buffers}) wrote_all(list);
           if (!params.empty()) c.outs.push_back(params[0]);
         },
     .composite = true,

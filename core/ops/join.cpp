@@ -57,14 +57,16 @@ void cat_rule(Call& c) {
   }
   Dims sizes(first->sizes());
   sizes[d] = total;
-  c.out_meta(0, dtype, sizes);
+  c.out_meta(0, dtype, std::move(sizes));
   if (last_channels && !skipped(*first)) {
+    const Dims& sizes = c.meta0.sizes;
     c.meta0.strides = Dims{sizes[1] * sizes[2] * sizes[3], 1, sizes[1] * sizes[3], sizes[1]};
     c.meta0.strided = true;
   }
 }
 
-void cat_into(const Tensor& out, std::span<const Tensor> list, int64_t d) {
+// The tensors along dimension d of out; `stacked` ones lack that dimension and take one place of it each.
+void join_into(const Tensor& out, std::span<const Tensor> list, int64_t d, bool stacked) {
   if (out.numel() == 0) return;
   size_t item = out.itemsize();
   int64_t outer = 1, inner = item;
@@ -74,17 +76,18 @@ void cat_into(const Tensor& out, std::span<const Tensor> list, int64_t d) {
   bool small = out.contiguous() && outer * row <= 1 << 18;
   int64_t at = 0;
   for (auto& t : list) {
-    if (skipped(t) || t.numel() == 0) continue;
-    int64_t length = t.size(d);
+    if (t.numel() == 0) continue;
+    const int64_t length = stacked ? 1 : t.size(d);
     if (small && t.contiguous() && t.dtype() == out.dtype()) {
       char* to = out.raw() + at * inner;
       const char* from = t.raw();
       size_t bytes = length * inner;
       for (int64_t r = 0; r < outer; ++r) std::memcpy(to + r * row, from + r * bytes, bytes);
     } else {
-      Dims sizes(out.sizes());
+      Dims sizes(out.sizes()), strides(out.strides());
       sizes[d] = length;
-      rushlight::copy(alias(out, sizes, out.strides(), out.offset() + at * out.stride(d)), t);
+      if (stacked) sizes.erase(d), strides.erase(d);
+      rushlight::copy(alias(out, sizes, strides, out.offset() + at * out.stride(d)), t);
     }
     at += length;
   }
@@ -96,7 +99,7 @@ const Op& cat = def({
     .forms = function | out_form,
     .autocast = Autocast::widest,
     .rule = cat_rule,
-    .cpu = [](Call& c) { cat_into(c.out(), c.tensors(0), wrap_dim(c.i(1), c.out().ndim())); },
+    .cpu = [](Call& c) { join_into(c.out(), c.tensors(0), wrap_dim(c.i(1), c.out().ndim()), false); },
     .grad =
         [](const Call& c, const Tensor& g) {
           int64_t d = wrap_dim(c.i(1), g.ndim()), at = 0;
@@ -144,21 +147,7 @@ const Op& stack = def({
           sizes.insert(d, list.size());
           c.out_meta(0, dtype, std::move(sizes));
         },
-    .cpu =
-        [](Call& c) {
-          int64_t d = wrap_dim(c.i(1), c.out().ndim());
-          TensorList parts;
-          parts.reserve(c.tensors(0).size());
-          for (auto& t : c.tensors(0)) {
-            Dims sizes(t.sizes()), strides(t.strides());
-            int64_t stride = 1;
-            for (int64_t k = d; k < t.ndim(); ++k) stride *= t.size(k);
-            sizes.insert(d, 1);
-            strides.insert(d, stride);
-            parts.push_back(alias(t, sizes, strides, t.offset()));
-          }
-          cat_into(c.out(), {parts.data(), parts.size()}, d);
-        },
+    .cpu = [](Call& c) { join_into(c.out(), c.tensors(0), wrap_dim(c.i(1), c.out().ndim()), true); },
     .grad =
         [](const Call& c, const Tensor& g) {
           Grads out;

@@ -69,6 +69,16 @@ void where_rule(Call& c) {
                    1) < 0)
     throw PythonError();
   Value operands[] = {c.arg(1), c.arg(2)};
+  if (operands[0].tag == Value::tensor && operands[1].tag == Value::tensor) {
+    const Tensor &m = c.in(0), &a = c.in(1), &b = c.in(2);
+    if (a.contiguous() && !a->wrapped_number && a->kind() == b->kind() && same(a.sizes(), b.sizes()) &&
+        m.contiguous() && m.device() == a.device() && same(m.sizes(), a.sizes())) {
+      c.alike = &a;
+      c.compute = c.meta0.dtype = a.dtype();
+      c.meta0.device = a.device();
+      return;
+    }
+  }
   c.compute = result_type(operands);
   Dims sizes(c.in(0).sizes());
   for (auto& v : operands)

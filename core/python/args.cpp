@@ -2,11 +2,23 @@
 #include "python/args.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
 
 namespace rushlight {
+
+void Bound::reset() {
+  ints_used = 0;
+  tensors.clear();
+  tensors_used = has_out = false;
+  long_ints.clear();
+  reals.clear();
+  more_tensors.clear();
+  outs.clear();
+  requires_grad = -1;
+}
 
 int64_t* Bound::take_ints(size_t n) {
   if (ints_used + n <= 64) {
@@ -158,7 +170,15 @@ bool ints_value(PyObject* o, const Param& p, Bound& b, Value& v) {
 }
 
 // One argument against one parameter.
-bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
+bool accept_any(const Param& p, PyObject* o, Value& v, Bound& b);
+inline bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
+  if (Py_IS_TYPE(o, tensor_type) && (p.type == Type::tensor || p.type == Type::operand)) [[likely]] {
+    v = Value(reinterpret_cast<const Tensor&>(o));
+    return true;
+  }
+  return accept_any(p, o, v, b);
+}
+bool accept_any(const Param& p, PyObject* o, Value& v, Bound& b) {
   if (o == Py_None && p.type != Type::object) {
     if (!p.optional) return false;
     v = Value();
@@ -223,11 +243,14 @@ bool accept(const Param& p, PyObject* o, Value& v, Bound& b) {
     case Type::tensor_list: {
       if (!PyTuple_Check(o) && !PyList_Check(o)) return false;
       TensorList& list = b.take_tensors();
+      PyTypeObject* known = tensor_type;  // most lists are of one type
       for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i) {
         PyObject* item = PySequence_Fast_GET_ITEM(o, i);
         if (item == Py_None) list.push_back({});
-        else if (is_tensor(item)) list.push_back(as_tensor(item));
-        else {
+        else if (Py_IS_TYPE(item, known) || is_tensor(item)) {
+          known = Py_TYPE(item);
+          list.push_back(as_tensor(item));
+        } else {
           throw type_error("expected Tensor as element ", i, " in argument 0, but got ", type_name(item));
         }
       }
@@ -322,6 +345,13 @@ static std::string bad_element(const Op& op, const Param& p, PyObject* o, Py_ssi
                   " with error \"type must be tuple of ints,but got ", type_name(o), "\"");
 }
 
+static std::string missing_arguments(const Op& op, uint32_t absent) {
+  std::string names;
+  for (size_t i = 0; i < op.params.size(); ++i)
+    if (absent >> i & 1) names += (names.empty() ? "\"" : ", \"") + op.params[i].name + "\"";
+  return cat_text(op.name, "() missing ", std::popcount(absent), " required positional arguments: ", names);
+}
+
 // A factory that was given no device and takes none from a tensor makes its result on the default device.
 static void use_default_device(const Op& op, Bound& b) {
   if (op.params[0].type == Type::tensor) return;
@@ -400,16 +430,16 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
       const char* raw = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k));
       if (!raw) throw PythonError();
       std::string_view key = raw;
+      if (key == "out" && (op.forms & out_form)) {
+        if (!read_out(op, o, b)) {
+          if (why) *why = cat_text(op.name, "(): argument 'out' must be Tensor, not ", type_name(o));
+          return false;
+        }
+        continue;
+      }
       int i = op.position(key);
       if (i < 0) i = op.position(canonical(key, op));
       if (i < 0) {
-        if (key == "out" && (op.forms & out_form)) {
-          if (!read_out(op, o, b)) {
-            if (why) *why = cat_text(op.name, "(): argument 'out' must be Tensor, not ", type_name(o));
-            return false;
-          }
-          continue;
-        }
         if (factory_keyword(op, key, o, b)) continue;
         if (why) *why = cat_text(op.name, "() got an unexpected keyword argument '", key, "'");
         return false;
@@ -422,37 +452,22 @@ bool bind(const Op& op, Bound& b, PyObject* self, PyObject* const* args, Py_ssiz
       set |= 1u << i;
     }
   }
-  std::string missing;
-  int count_missing = 0;
-  for (size_t i = 0; i < n; ++i) {
-    if (set >> i & 1) continue;
-    const Param& p = op.params[i];
-    if (p.has_default) {
-      b.values[i] = p.fallback;
-    } else if (p.varargs && p.optional) {
-      b.values[i] = Value();
-    } else if (p.optional && p.keyword_only) {
-      b.values[i] = Value();
-    } else {
-      if (!why) return false;
-      missing += (count_missing++ ? ", \"" : "\"") + p.name + "\"";
-    }
-  }
-  if (count_missing) {
-    *why = cat_text(op.name, "() missing ", count_missing, " required positional arguments: ", missing);
+  if (op.required & ~set) [[unlikely]] {
+    if (why) *why = missing_arguments(op, op.required & ~set);
     return false;
   }
+  for (size_t i = next; i < n; ++i)
+    if (!(set >> i & 1)) b.values[i] = op.defaults[i];
   if (op.spec.family == create && default_device().type != Device::cpu) use_default_device(op, b);
   // an operator of numbers only: pow(2, 3)
-  int operand = -1;
-  for (size_t i = 0; i < n; ++i) {
+  const int operand = op.first_operand;
+  if (operand < 0 || b.values[0].tag == Value::tensor) return true;
+  for (size_t i = 0; i < n; ++i)
     if (b.values[i].tag == Value::tensor || b.values[i].tag == Value::tensors) return true;
-    if (operand < 0 && op.params[i].type == Type::operand) operand = i;
-  }
-  if (operand >= 0 && why)
+  if (why)
     *why = cat_text(op.name, "(): argument '", op.params[operand].name, "' (position ", operand + 1,
                     ") must be Tensor, not ", nargs ? type_name(args[0]) : "number");
-  return operand < 0;
+  return false;
 }
 
 namespace {
@@ -553,22 +568,23 @@ PyObject* wrap_outputs(Call& c) {
 }
 
 namespace {
-PyObject* finish(Call& c, Bound& b) {
-  if (b.requires_grad == 1)
-    for (auto& out : c.outs) {
-      if (!differentiable(out.dtype()))
-        throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
-      out->requires_grad = true;
-    }
-  return wrap_outputs(c);
+void require_grad(Call& c) {
+  for (auto& out : c.outs) {
+    if (!differentiable(out.dtype()))
+      throw runtime_error("Only Tensors of floating point and complex dtype can require gradients");
+    out->requires_grad = true;
+  }
 }
 }  // namespace
 
 PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args, Py_ssize_t nargs,
                   PyObject* kwnames, bool in_place) {
+  Bound b;
   for (auto* op : set.ops) {
-    Bound b;
-    if (!bind(*op, b, self, args, nargs, kwnames, nullptr)) continue;
+    if (!bind(*op, b, self, args, nargs, kwnames, nullptr)) {
+      b.reset();
+      continue;
+    }
     Call c(*op, {b.values, op->params.size()});
     if (in_place) {
       if (c.arg(0).tag != Value::tensor)  // add_(2, x): there is nothing to write to
@@ -578,7 +594,10 @@ PyObject* call_op(const OverloadSet& set, PyObject* self, PyObject* const* args,
     } else if (b.has_out) run_out(c, {b.outs.data(), b.outs.size()});
     else run(c);
     if (in_place || op->mutates) return Py_NewRef(reinterpret_cast<PyObject*>(b.values[0].t));
-    return finish(c, b);
+    if (b.requires_grad == 1) require_grad(c);
+    if (!op->list_out && c.outs.size() == 1) [[likely]]
+      return to_python(std::move(c.outs[0]));
+    return wrap_outputs(c);
   }
   no_match(set, self, args, nargs, kwnames);
 }

@@ -34,6 +34,7 @@ struct Bound {
   int requires_grad = -1;
 
   Bound() {}
+  void reset();  // forgets everything, for the next overload
   int64_t* take_ints(size_t n);
   TensorList& take_tensors() {
     return std::exchange(tensors_used, true) ? more_tensors.emplace_front() : tensors;

@@ -140,6 +140,11 @@ template <class T> PyObject* element(T x) {
 template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides) {
   if (sizes.empty()) return element(load(p));
   Py list(checked(PyList_New(sizes[0])));
+  if (sizes.size() == 1) {
+    for (int64_t i = 0, step = strides[0]; i < sizes[0]; ++i, p += step)
+      PyList_SET_ITEM(list.get(), i, checked(element(load(p))));
+    return list.release();
+  }
   for (int64_t i = 0; i < sizes[0]; ++i) {
     PyObject* item = list_of(p + i * strides[0], sizes.subspan(1), strides.subspan(1));
     PyList_SET_ITEM(list.get(), i, checked(item));

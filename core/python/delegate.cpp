@@ -247,7 +247,7 @@ thread_local PyObject* random_hook = nullptr;
 // arguments; NotImplemented means that the call goes its ordinary way.
 PyObject* set_random_hook(PyObject*, PyObject* f) {
   PyObject* before = std::exchange(random_hook, f == Py_None ? nullptr : Py_NewRef(f));
-  batching = random_hook;
+  modes().batching = random_hook;
   return before ? before : Py_NewRef(Py_None);
 }
 
@@ -261,8 +261,6 @@ PyMethodDef functions[] = {
 };
 
 }  // namespace
-
-constinit thread_local bool batching = false;
 
 bool drawn_by_vmap(Call& c) {
   if (c.op.spec.family != random_fill && c.op.spec.family != create) return false;

@@ -66,17 +66,35 @@ void collect(PyObject* o, std::vector<PyObject*>& found) {
 }  // namespace
 
 namespace {
+// Whether nobody among the arguments, or in a list among them, overrides. (Lists of lists are searched in any case.)
+bool nobody_overrides(PyObject* const* args, Py_ssize_t total) {
+  auto sequence = [](PyObject* o) { return PyTuple_CheckExact(o) || PyList_CheckExact(o); };
+  for (Py_ssize_t i = 0; i < total; ++i) {
+    if (Py_IS_TYPE(args[i], tensor_type)) continue;
+    if (overrides(args[i])) return false;
+    if (!sequence(args[i])) continue;
+    PyObject** items = PySequence_Fast_ITEMS(args[i]);
+    PyTypeObject* asked = tensor_type;  // most lists are of one type
+    for (Py_ssize_t k = 0, n = PySequence_Fast_GET_SIZE(args[i]); k < n; ++k) {
+      if (Py_IS_TYPE(items[k], asked)) continue;
+      if (sequence(items[k]) || overrides(items[k])) return false;
+      asked = Py_TYPE(items[k]);
+    }
+  }
+  return true;
+}
+
+PyObject* search_overrides(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs,
+                           PyObject* kwnames);
 PyObject* ask_overrides(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs,
                         PyObject* kwnames) {
-  if (overrides_off) return nullptr;
+  if (nobody_overrides(args, nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)) || overrides_off) [[likely]]
+    return nullptr;
+  return search_overrides(func, name, args, nargs, kwnames);
+}
+PyObject* search_overrides(PyObject* func, const char* name, PyObject* const* args, Py_ssize_t nargs,
+                           PyObject* kwnames) {
   Py_ssize_t total = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-  bool any = false;
-  for (Py_ssize_t i = 0; i < total && !any; ++i) {
-    PyTypeObject* type = Py_TYPE(args[i]);
-    any = (type != tensor_type && (type->tp_flags & Py_TPFLAGS_HEAPTYPE)) || type == &PyTuple_Type ||
-          type == &PyList_Type;
-  }
-  if (!any) return nullptr;
   std::vector<PyObject*> found;
   for (Py_ssize_t i = 0; i < total; ++i) collect(args[i], found);
   if (found.empty()) return nullptr;
@@ -187,12 +205,14 @@ PyType_Slot method_slots[] = {{Py_tp_call, (void*)PyVectorcall_Call},
                               {Py_tp_repr, (void*)function_repr},
                               {Py_tp_descr_get, (void*)method_get},
                               {0, nullptr}};
-PyType_Spec function_spec = {
-    "rushlight._C.OpFunction", sizeof(FunctionObject), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION, function_slots};
+PyType_Spec function_spec = {"rushlight._C.OpFunction", sizeof(FunctionObject), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+                                 Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                             function_slots};
 PyType_Spec method_spec = {"rushlight._C.OpMethod", sizeof(FunctionObject), 0,
+                           // immutable: the interpreter specialises x.exp() only for descriptors that are
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
-                               Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                               Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
                            method_slots};
 
 PyObject* make_callable(PyTypeObject* type, vectorcallfunc call, const OverloadSet* set) {

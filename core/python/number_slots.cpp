@@ -16,9 +16,14 @@ const Tensor& ref(PyObject*& o) {
 }  // borrowed view of the pointer
 bool exact(PyObject* o) { return Py_IS_TYPE(o, tensor_type); }
 
+PyObject* ask_override(const char* name, PyObject* a, PyObject* b);
 // Overrides of subclasses come first; exact tensors and plain numbers skip the search.
 PyObject* slot_override(const char* name, PyObject* a, PyObject* b) {
-  if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) return nullptr;
+  if ((exact(a) || !overrides(a)) && (exact(b) || !overrides(b))) [[likely]]
+    return nullptr;
+  return ask_override(name, a, b);
+}
+PyObject* ask_override(const char* name, PyObject* a, PyObject* b) {
   if (!is_tensor(a)) {  // 2 - x asks for Tensor.__rsub__(x, 2)
     static const std::map<std::string_view, const char*> reflected = {{"add", "__radd__"},
                                                                       {"sub", "__rsub__"},
@@ -58,12 +63,17 @@ bool foreign(PyObject* o) {
 template <class Run, class Finish>
 PyObject* slot_call(const Op& op, PyObject* a, PyObject* b, Run&& start, Finish&& finish) {
   constexpr size_t most = 6;  // parameters of an operator that has a number slot
-  Value values[most];
-  if (!operand(a, values[0]) || !operand(b, values[1])) Py_RETURN_NOTIMPLEMENTED;
-  size_t n = op.params.size();
+  struct Values {
+    union {  // those that the operator has are filled below
+      Value v[most];
+    };
+    Values() {}
+  } values;
+  size_t n = op.defaults.size();
   if (n > most) throw runtime_error(op.name, ": too many parameters for a number slot");
-  for (size_t i = 2; i < n; ++i) values[i] = op.params[i].fallback;
-  Call c(op, {values, n});
+  if (!operand(a, values.v[0]) || !operand(b, values.v[1])) Py_RETURN_NOTIMPLEMENTED;
+  for (size_t i = 2; i < n; ++i) values.v[i] = op.defaults[i];
+  Call c(op, {values.v, n});
   start(c);
   return finish(c);
 }
@@ -78,6 +88,13 @@ template <const char* name> const Op& op_named() {
   static const Op& op = find_op(name);
   return op;
 }
+// The overloads of that name, looked up once, called with a, or with a and b.
+template <const char* name> PyObject* call_set(PyObject* a, PyObject* b) {
+  static const OverloadSet* set = find_overloads(name);
+  if (!set) throw not_implemented("operator ", name, " is not implemented");
+  PyObject* args[] = {a, b};
+  return call_op(*set, nullptr, args, b ? 2 : 1, nullptr, set->in_place);
+}
 #define RL_NAME(x) constexpr char n_##x[] = #x
 RL_NAME(add);
 RL_NAME(sub);
@@ -89,6 +106,28 @@ RL_NAME(lt);
 RL_NAME(le);
 RL_NAME(gt);
 RL_NAME(ge);
+RL_NAME(pow);
+RL_NAME(floor_divide);
+RL_NAME(remainder);
+RL_NAME(bitwise_and);
+RL_NAME(bitwise_or);
+RL_NAME(bitwise_xor);
+RL_NAME(bitwise_left_shift);
+RL_NAME(bitwise_right_shift);
+RL_NAME(rsub);
+RL_NAME(reciprocal);
+RL_NAME(matmul);
+RL_NAME(neg);
+RL_NAME(abs);
+RL_NAME(bitwise_not);
+RL_NAME(pow_);
+RL_NAME(floor_divide_);
+RL_NAME(remainder_);
+RL_NAME(bitwise_and_);
+RL_NAME(bitwise_or_);
+RL_NAME(bitwise_xor_);
+RL_NAME(bitwise_left_shift_);
+RL_NAME(bitwise_right_shift_);
 
 template <const char* name> PyObject* commutative(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
@@ -103,7 +142,7 @@ PyObject* nb_subtract(PyObject* a, PyObject* b) {
     if (PyObject* r = slot_override("sub", a, b)) return r;
     if (is_tensor(a)) return call_binary(op_named<n_sub>(), a, b);
     if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named("rsub", b, a);
+    return call_set<n_rsub>(b, a);
   });
 }
 PyObject* nb_divide(PyObject* a, PyObject* b) {
@@ -111,16 +150,16 @@ PyObject* nb_divide(PyObject* a, PyObject* b) {
     if (PyObject* r = slot_override("div", a, b)) return r;
     if (is_tensor(a)) return call_binary(op_named<n_div>(), a, b);
     if (foreign(a) && !is_array(a)) Py_RETURN_NOTIMPLEMENTED;
-    Py inverse(call_named("reciprocal", b, nullptr));  // as in torch: 2 / x is reciprocal(x) * 2
+    Py inverse(call_set<n_reciprocal>(b, nullptr));  // as in torch: 2 / x is reciprocal(x) * 2
     return PyNumber_Multiply(inverse.get(), a);
   });
 }
 // Operators whose first operand may be a number: the overload set sorts it out.
-PyObject* either_way(const char* name, PyObject* a, PyObject* b) {
+template <const char* name> PyObject* either_way(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     if (PyObject* r = slot_override(name, a, b)) return r;
     if (foreign(a) || foreign(b)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named(name, a, b);
+    return call_set<name>(a, b);
   });
 }
 PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
@@ -128,35 +167,35 @@ PyObject* nb_power(PyObject* a, PyObject* b, PyObject* mod) {
     PyErr_SetString(PyExc_TypeError, "pow() with a modulus is not supported for tensors");
     return nullptr;
   }
-  return either_way("pow", a, b);
+  return either_way<n_pow>(a, b);
 }
 PyObject* nb_floor_divide(PyObject* a, PyObject* b) {
-  if (is_tensor(a)) return either_way("floor_divide", a, b);
+  if (is_tensor(a)) return either_way<n_floor_divide>(a, b);
   return guarded([&]() -> PyObject* {
     if (foreign(a)) Py_RETURN_NOTIMPLEMENTED;
     Tensor number = tensor_from_data(a, Dtype::none, {});
     number->wrapped_number = true;
     Py left(to_python(number));
-    return call_named("floor_divide", left.get(), b);
+    return call_set<n_floor_divide>(left.get(), b);
   });
 }
-PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way("remainder", a, b); }
+PyObject* nb_remainder(PyObject* a, PyObject* b) { return either_way<n_remainder>(a, b); }
 PyObject* nb_and(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_and", a, b) : either_way("bitwise_and", b, a);
+  return is_tensor(a) ? either_way<n_bitwise_and>(a, b) : either_way<n_bitwise_and>(b, a);
 }
 PyObject* nb_or(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_or", a, b) : either_way("bitwise_or", b, a);
+  return is_tensor(a) ? either_way<n_bitwise_or>(a, b) : either_way<n_bitwise_or>(b, a);
 }
 PyObject* nb_xor(PyObject* a, PyObject* b) {
-  return is_tensor(a) ? either_way("bitwise_xor", a, b) : either_way("bitwise_xor", b, a);
+  return is_tensor(a) ? either_way<n_bitwise_xor>(a, b) : either_way<n_bitwise_xor>(b, a);
 }
-PyObject* nb_lshift(PyObject* a, PyObject* b) { return either_way("bitwise_left_shift", a, b); }
-PyObject* nb_rshift(PyObject* a, PyObject* b) { return either_way("bitwise_right_shift", a, b); }
+PyObject* nb_lshift(PyObject* a, PyObject* b) { return either_way<n_bitwise_left_shift>(a, b); }
+PyObject* nb_rshift(PyObject* a, PyObject* b) { return either_way<n_bitwise_right_shift>(a, b); }
 PyObject* nb_matmul(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     if (PyObject* r = slot_override("matmul", a, b)) return r;
     if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named("matmul", a, b);
+    return call_set<n_matmul>(a, b);
   });
 }
 template <const char* name> PyObject* inplace_slot(PyObject* a, PyObject* b) {
@@ -164,38 +203,29 @@ template <const char* name> PyObject* inplace_slot(PyObject* a, PyObject* b) {
     static const std::string method = std::string(name) + "_";
     if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
     if (!is_tensor(a)) Py_RETURN_NOTIMPLEMENTED;
-    return call_binary_inplace(*find_overloads(name)->ops[0], a, b);
+    return call_binary_inplace(op_named<name>(), a, b);
   });
 }
-RL_NAME(pow);
-RL_NAME(floor_divide);
-RL_NAME(remainder);
-RL_NAME(bitwise_and);
-RL_NAME(bitwise_or);
-RL_NAME(bitwise_xor);
-RL_NAME(bitwise_left_shift);
-RL_NAME(bitwise_right_shift);
 template <const char* name> PyObject* inplace_named(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
-    static const std::string method = std::string(name) + "_";
-    if (PyObject* r = slot_override(method.c_str(), a, b)) return r;
+    if (PyObject* r = slot_override(name, a, b)) return r;
     if (!is_tensor(a) || foreign(b)) Py_RETURN_NOTIMPLEMENTED;
-    return call_named(method.c_str(), a, b);
+    return call_set<name>(a, b);
   });
 }
-PyObject* nb_ipow(PyObject* a, PyObject* b, PyObject*) { return inplace_named<n_pow>(a, b); }
+PyObject* nb_ipow(PyObject* a, PyObject* b, PyObject*) { return inplace_named<n_pow_>(a, b); }
 
-PyObject* unary(const char* name, PyObject* a) {
+template <const char* name> PyObject* unary(PyObject* a) {
   return guarded([&]() -> PyObject* {
     PyObject* args[] = {a};
     if (!exact(a) && overrides(a)) {
       Py method(overload_object(name, true));
       if (PyObject* r = try_overrides(method.get(), args, 1, nullptr)) return r;
     }
-    return call_named(name, a, nullptr);
+    return call_set<name>(a, nullptr);
   });
 }
-PyObject* nb_negative(PyObject* a) { return unary("neg", a); }
+PyObject* nb_negative(PyObject* a) { return unary<n_neg>(a); }
 PyObject* nb_positive(PyObject* a) {
   return guarded([&]() -> PyObject* {
     if (ref(a).dtype() == Dtype::boolean)
@@ -203,14 +233,14 @@ PyObject* nb_positive(PyObject* a) {
     return Py_NewRef(a);
   });
 }
-PyObject* nb_absolute(PyObject* a) { return unary("abs", a); }
+PyObject* nb_absolute(PyObject* a) { return unary<n_abs>(a); }
 PyObject* nb_invert(PyObject* a) {
   if (differentiable(ref(a).dtype())) {
     PyErr_SetString(PyExc_TypeError,
                     "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
     return nullptr;
   }
-  return unary("bitwise_not", a);
+  return unary<n_bitwise_not>(a);
 }
 
 // Comparisons take arrays, too (Python would compare identities where both sides decline).
@@ -245,14 +275,14 @@ const PyType_Slot slots[] = {
     {Py_nb_inplace_subtract, (void*)inplace_slot<n_sub>},
     {Py_nb_inplace_multiply, (void*)inplace_slot<n_mul>},
     {Py_nb_inplace_true_divide, (void*)inplace_slot<n_div>},
-    {Py_nb_inplace_floor_divide, (void*)inplace_named<n_floor_divide>},
-    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder>},
+    {Py_nb_inplace_floor_divide, (void*)inplace_named<n_floor_divide_>},
+    {Py_nb_inplace_remainder, (void*)inplace_named<n_remainder_>},
     {Py_nb_inplace_power, (void*)nb_ipow},
-    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and>},
-    {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or>},
-    {Py_nb_inplace_xor, (void*)inplace_named<n_bitwise_xor>},
-    {Py_nb_inplace_lshift, (void*)inplace_named<n_bitwise_left_shift>},
-    {Py_nb_inplace_rshift, (void*)inplace_named<n_bitwise_right_shift>},
+    {Py_nb_inplace_and, (void*)inplace_named<n_bitwise_and_>},
+    {Py_nb_inplace_or, (void*)inplace_named<n_bitwise_or_>},
+    {Py_nb_inplace_xor, (void*)inplace_named<n_bitwise_xor_>},
+    {Py_nb_inplace_lshift, (void*)inplace_named<n_bitwise_left_shift_>},
+    {Py_nb_inplace_rshift, (void*)inplace_named<n_bitwise_right_shift_>},
     {Py_nb_negative, (void*)nb_negative},
     {Py_nb_positive, (void*)nb_positive},
     {Py_nb_absolute, (void*)nb_absolute},

@@ -245,7 +245,7 @@ Dtype dtype_of_format(const char* f, Py_ssize_t itemsize, PyObject* array) {
         "given numpy array has byte order different from the native byte order. Conversion between byte "
         "orders is "
         "currently not supported.");
-  std::string code = f;
+  std::string_view code = f;
   if (code == "?") return Dtype::boolean;
   if (code == "e") return Dtype::f16;
   if (code == "f") return Dtype::f32;

@@ -31,6 +31,7 @@ PyObject* s_memory_stats(PyObject*, PyObject*) {
                        static_cast<unsigned long long>(m.system_allocations));
 }
 PyObject* s_empty_cache(PyObject*, PyObject*) {
+  drop_recycled_tensors();
   empty_cache();
   Py_RETURN_NONE;
 }

@@ -139,17 +139,25 @@ PyObject* device_reduce(PyObject* o, PyObject*) {
 }
 // The default device of this thread, innermost `with device` last; the first entry is set_default_device's.
 thread_local std::vector<Device> default_devices{Device{}};
+// The last of them, which every factory asks for.
+#if defined(__linux__)
+constinit thread_local Device innermost_device __attribute__((tls_model("initial-exec")));
+#else
+constinit thread_local Device innermost_device;
+#endif
 
 PyObject* device_enter(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     if (device_of(o).type == Device::cuda)
       throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
     default_devices.push_back(device_of(o));
+    innermost_device = device_of(o);
     return Py_NewRef(o);
   });
 }
 PyObject* device_exit(PyObject*, PyObject*) {
   if (default_devices.size() > 1) default_devices.pop_back();
+  innermost_device = default_devices.back();
   Py_RETURN_NONE;
 }
 PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
@@ -271,6 +279,7 @@ PyObject* set_default_device_py(PyObject*, PyObject* o) {
     Device d = o == Py_None ? Device{} : to_device(o);
     if (d.type == Device::cuda) throw Error(ErrorKind::assertion, "Torch not compiled with CUDA enabled");
     default_devices.front() = d;
+    innermost_device = default_devices.back();
     Py_RETURN_NONE;
   });
 }
@@ -352,7 +361,7 @@ PyObject* to_python(Device d) {
   if (o) o->value = d;
   return reinterpret_cast<PyObject*>(o);
 }
-Device default_device() { return default_devices.back(); }
+Device default_device() { return innermost_device; }
 
 Device to_device(PyObject* o) {
   if (Py_IS_TYPE(o, device_type)) return device_of(o);

@@ -27,6 +27,11 @@ void forget_alias(Storage* root, Storage* alias) {
 }
 }  // namespace
 
+size_t Storage::block_bytes() const {
+  if (inline_data) return header + capacity;
+  return inline_capacity_kept != no_inline ? header + inline_capacity_kept : sizeof(Storage);
+}
+
 Storage* Storage::create(size_t nbytes, Device device) {
   if (nbytes <= inline_limit) {
     char* block = static_cast<char*>(allocate(header + nbytes));
@@ -103,9 +108,7 @@ void Storage::destroy(Storage* s) {
   while (s) {
     Storage* parent = s->parent;
     if (parent) forget_alias(parent, s);
-    size_t block = sizeof(Storage);
-    if (s->inline_data) block = header + s->capacity;
-    else if (s->inline_capacity_kept != no_inline) block = header + s->inline_capacity_kept;
+    const size_t block = s->block_bytes();
     if (s->free_fn) s->free_fn(s->owner);
     else if (!s->inline_data && !parent) rushlight::release(s->data, s->capacity);
     s->~Storage();

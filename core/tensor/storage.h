@@ -35,6 +35,7 @@ struct Storage {
   void* python = nullptr;  // the UntypedStorage object, borrowed, while one is alive
 
   static Storage* create(size_t nbytes, Device device = {});
+  size_t block_bytes() const;  // of the allocated block that this header lies in
   static Storage* wrap(char* data, size_t nbytes, void* owner, void (*free_fn)(void*));
   static Storage* alias(Storage* parent);  // shares the bytes, has its own version counter
   void grow(size_t nbytes);                // keeps the contents; throws where the memory is foreign

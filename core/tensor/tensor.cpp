@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "autograd/node.h"
+#include "device/allocator.h"
 
 namespace rushlight {
 
@@ -14,25 +15,95 @@ PyTypeObject* tensor_type = nullptr;
 // bytes belong to the parent, the counter to the alias. Views of x.data share the alias and so its counter.
 
 namespace {
-constexpr size_t fields_offset = offsetof(TensorObject, dict);
-// Objects of exactly rushlight.Tensor are recycled: one allocation less per operation.
-constexpr int free_limit = 512;
-TensorObject* free_objects[free_limit];
-int free_count = 0;
+// Note [Recycled tensors]
+// Objects of exactly rushlight.Tensor are kept after use, for an operation makes one as often as not. Those whose memory is
+// small and nobody else's keep that, too, in lists by its size: the next tensor of about as many bytes takes both at once.
+// In a kept object, which goes on owning a reference to its type, all pointers but storage and dims are null.
+struct Recycled {
+  static constexpr int most = 64;
+  TensorObject* objects[most];
+  int count = 0;
+};
+constexpr size_t size_step =
+    64;  // of the allocator's classes, so that tensors of one list have blocks of one class
+constexpr size_t size_kinds = RUSHLIGHT_CACHE_MEMORY ? 9 : 0;
+Recycled bare, with_memory[size_kinds + 1];
+
+size_t size_kind(size_t bytes) { return (bytes + size_step - 1) / size_step; }
+constexpr size_t flags_offset = offsetof(TensorObject, ndim);
+constexpr size_t flags_end = offsetof(TensorObject, grad_fn);
+
+TensorObject* take(Recycled& kept) {
+  TensorObject* t = kept.objects[--kept.count];
+  Py_SET_REFCNT(reinterpret_cast<PyObject*>(t), 1);
+  t->offset = 0;
+  std::memset(reinterpret_cast<char*>(t) + flags_offset, 0, flags_end - flags_offset);
+  return t;
+}
+
+// An object with memory for so many bytes; sizes, dtype and device are left to fill in.
+TensorObject* new_with_memory(size_t bytes, Device device) {
+  const size_t kind = size_kind(bytes);
+  if (kind < size_kinds && with_memory[kind].count) [[likely]] {
+    TensorObject* t = take(with_memory[kind]);
+    Storage* s = t->storage;
+    set_aside.bytes -= s->block_bytes();
+    ++set_aside.reused;
+    s->nbytes = s->capacity = bytes;
+    s->device = device;
+    return t;
+  }
+  Storage* s = Storage::create(bytes, device);
+  TensorObject* t = new_tensor_object();
+  t->storage = s;
+  return t;
+}
+
+// False where the object must be freed. Its storage, if it has one, is nobody's any more.
+bool recycle(TensorObject* t, Storage* dead) {
+  if (dead) {
+    const size_t kind = dead->inline_data ? size_kind(dead->capacity) : size_kinds;
+    if (kind < size_kinds && with_memory[kind].count < Recycled::most) [[likely]] {
+      dead->refs = 1;
+      dead->version = 0;
+      dead->resizable = true;
+      set_aside.bytes += dead->block_bytes();
+      t->storage = dead;
+      with_memory[kind].objects[with_memory[kind].count++] = t;
+      return true;
+    }
+    Storage::destroy(dead);
+  }
+  if (bare.count == Recycled::most) return false;
+  bare.objects[bare.count++] = t;
+  return true;
+}
 }  // namespace
 
 TensorObject* new_tensor_object() {
-  TensorObject* t;
-  if (free_count) {
-    t = free_objects[--free_count];
-    PyObject_Init(reinterpret_cast<PyObject*>(t), tensor_type);
-  } else {
-    t = PyObject_GC_New(TensorObject, tensor_type);
-    if (!t) throw PythonError();
-  }
-  std::memset(reinterpret_cast<char*>(t) + fields_offset, 0, sizeof(TensorObject) - fields_offset);
+  if (bare.count) return take(bare);
+  auto* t = PyObject_GC_New(TensorObject, tensor_type);
+  if (!t) throw PythonError();
+  constexpr size_t fields = offsetof(TensorObject, dict);
+  std::memset(reinterpret_cast<char*>(t) + fields, 0, sizeof(TensorObject) - fields);
   t->dims = t->inline_dims;
   return t;
+}
+
+void drop_recycled_tensors() {
+  auto drop = [](Recycled& kept) {
+    while (kept.count) {
+      TensorObject* t = take(kept);
+      if (t->storage) {
+        set_aside.bytes -= t->storage->block_bytes();
+        Storage::destroy(std::exchange(t->storage, nullptr));
+      }
+      PyObject_GC_Del(t);
+      Py_DECREF(tensor_type);
+    }
+  };
+  drop(bare);
+  for (auto& kept : with_memory) drop(kept);
 }
 
 TensorObject* new_tensor_object(PyTypeObject* type) {
@@ -50,16 +121,20 @@ void tensor_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   if (t->weakrefs) PyObject_ClearWeakRefs(self);
   Py_CLEAR(t->dict);
-  release_autograd(t);
+  if (t->grad_fn || t->grad || t->base || t->extra) release_autograd(t);
   Py_CLEAR(t->delegate);
-  if (t->storage && --t->storage->refs == 0) Storage::destroy(t->storage);
-  t->storage = nullptr;
   if (t->dims != t->inline_dims) {
     delete[] t->dims;
     t->dims = t->inline_dims;
   }
-  if (type == tensor_type && free_count < free_limit) free_objects[free_count++] = t;
-  else type->tp_free(self);
+  Storage* dead = std::exchange(t->storage, nullptr);
+  if (dead && --dead->refs) dead = nullptr;
+  if (type == tensor_type) [[likely]] {
+    if (recycle(t, dead)) return;
+  } else if (dead) {
+    Storage::destroy(dead);
+  }
+  type->tp_free(self);
   Py_DECREF(type);
 }
 
@@ -107,7 +182,8 @@ Tensor make_contiguous(IntSpan sizes, int64_t numel, Dtype dtype, Device device)
   int64_t bytes;
   if (__builtin_mul_overflow(numel, int64_t(itemsize(dtype)), &bytes))
     throw_too_large(sizes, contiguous_strides(sizes));
-  Tensor t = Tensor::steal(new_tensor_object());
+  Tensor t =
+      Tensor::steal(device.type == Device::meta ? new_tensor_object() : new_with_memory(bytes, device));
   t->dtype = dtype;
   t->device = device;
   if (device.type == Device::cpu) t->device.index = -1;  // "cpu:0" is the CPU
@@ -122,7 +198,6 @@ Tensor make_contiguous(IntSpan sizes, int64_t numel, Dtype dtype, Device device)
     if (__builtin_mul_overflow(step, std::max<int64_t>(sizes[d], 1), &step))
       throw runtime_error("Stride calculation overflowed");
   }
-  if (device.type != Device::meta) t->storage = Storage::create(bytes, device);
   return t;
 }
 }  // namespace
@@ -147,10 +222,12 @@ Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device)
   return make(sizes, strides, n, span, dtype, device);
 }
 
+Tensor contiguous_like(const Tensor& t, Dtype dtype) {
+  if (t.ndim() <= inline_ndim) return make_contiguous(t.sizes(), t.numel(), dtype, t.device());
+  return empty(t.sizes(), dtype, t.device());
+}
 Tensor empty_like(const Tensor& t, Dtype dtype) {
-  if (t.contiguous() && t.ndim() <= inline_ndim)
-    return make_contiguous(t.sizes(), t.numel(), dtype, t.device());
-  if (t.contiguous()) return empty(t.sizes(), dtype, t.device());
+  if (t.contiguous()) return contiguous_like(t, dtype);
   if (is_dense(t.sizes(), t.strides())) return empty_strided(t.sizes(), t.strides(), dtype, t.device());
   return empty(t.sizes(), dtype, t.device());
 }
@@ -210,6 +287,7 @@ void set_storage(const Tensor& t, StorageRef storage) {
 
 std::pair<char*, char*> memory_range(const Tensor& t) {
   if (!t->storage || !t.numel()) return {nullptr, nullptr};
+  if (t.contiguous()) return {t.raw(), t.raw() + t.nbytes()};
   int64_t last = 0;
   for (int64_t d = 0; d < t.ndim(); ++d) last += (t.size(d) - 1) * t.stride(d);
   return {t.raw(), t.raw() + (last + 1) * t.itemsize()};

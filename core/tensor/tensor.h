@@ -3,6 +3,7 @@
 #pragma once
 #include <Python.h>
 
+#include <cstring>
 #include <utility>
 
 #include "tensor/dims.h"
@@ -31,14 +32,16 @@ struct TensorObject {
   int64_t numel;
   int64_t* dims;  // ndim sizes, then ndim strides (in elements)
   int64_t inline_dims[2 * inline_ndim];
+  // Eight bytes that kind() compares at once
   uint8_t ndim;
   Dtype dtype;
   Device device;
   bool contiguous;
+  bool wrapped_number;  // a Python number on its way through an op: lowest priority in promotion
+  bool conj;            // reserved: conjugation is materialised
+  bool unused;
   bool requires_grad;          // set by the user on a leaf; non-leaves have grad_fn
   bool inference;              // made in inference mode
-  bool wrapped_number;         // a Python number on its way through an op: lowest priority in promotion
-  bool conj;                   // reserved: conjugation is materialised
   bool non_leaf_view_no_grad;  // a view made in no_grad mode (in-place writes on it are refused in grad mode)
   bool multi_view;             // an output of unbind/split/chunk
   uint8_t is_view;             // base is set, or would be if anything were differentiable
@@ -51,7 +54,15 @@ struct TensorObject {
   TensorObject* base;     // owned: the root of a differentiable view chain
   TensorExtra* extra;     // owned
   PyObject* delegate;     // owned; null for ordinary tensors: Note [Delegates]
+
+  // Number of dimensions, dtype, device, contiguity: equal where all of these are.
+  uint64_t kind() const {
+    uint64_t word;
+    std::memcpy(&word, &ndim, sizeof word);
+    return word;
+  }
 };
+static_assert(offsetof(TensorObject, requires_grad) - offsetof(TensorObject, ndim) == sizeof(uint64_t));
 
 extern PyTypeObject* tensor_type;  // rushlight.Tensor
 
@@ -117,6 +128,7 @@ Tensor empty(IntSpan sizes, Dtype dtype, Device device = {});
 Tensor empty_strided(IntSpan sizes, IntSpan strides, Dtype dtype, Device device = {});
 Tensor empty_like(const Tensor& t);  // same sizes, dtype, device; keeps dense strides
 Tensor empty_like(const Tensor& t, Dtype dtype);
+Tensor contiguous_like(const Tensor& t, Dtype dtype);  // same sizes and device
 Tensor full(IntSpan sizes, Dtype dtype, double value);
 Tensor scalar_tensor(double value, Dtype dtype);  // 0-d
 Tensor scalar_tensor(int64_t value, Dtype dtype);
@@ -135,6 +147,7 @@ Overlap overlap(const Tensor& a, const Tensor& b);
 
 TensorObject* new_tensor_object();                    // zeroed fields, base type; from the free list
 TensorObject* new_tensor_object(PyTypeObject* type);  // of a subclass
+void drop_recycled_tensors();                         // Note [Recycled tensors] in tensor.cpp
 inline Tensor as_tensor(PyObject* o) { return Tensor::share(reinterpret_cast<TensorObject*>(o)); }
 inline bool is_tensor(PyObject* o) {
   return Py_IS_TYPE(o, tensor_type) || PyType_IsSubtype(Py_TYPE(o), tensor_type);

@@ -3,6 +3,7 @@
 #include "kernels/copy.h"
 
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -332,6 +333,11 @@ void copy(const Tensor& dst, const Tensor& src) {
 
 void fill(const Tensor& dst, const Value& number) {
   if (dst.numel() == 0) return;
+  if (number.tag == Value::real && number.d == 0 && !std::signbit(number.d) && dst.contiguous() &&
+      dst.nbytes() <= 4096) {
+    std::memset(dst.raw(), 0, dst.nbytes());
+    return;
+  }
   alignas(16) char element[16];
   write_number(element, dst.dtype(), number);
   size_t item = dst.itemsize();

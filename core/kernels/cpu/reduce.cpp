@@ -24,6 +24,21 @@ ReducePlan plan_reduction(const Tensor& in, const Dims& dims, bool rows_only) {
     p.data = in.raw();
     return p;
   }
+  if (in.contiguous() && dims.size() == 1 && in.numel()) {  // one dimension: rows, or columns side by side
+    int64_t outer = 1, inner = 1;
+    for (int64_t d = 0; d < dims[0]; ++d) outer *= in.size(d);
+    for (int64_t d = dims[0] + 1; d < in.ndim(); ++d) inner *= in.size(d);
+    const int64_t n = in.size(dims[0]);
+    if (n > 1 && (inner == 1 || !rows_only)) {
+      p.kept = outer * inner;
+      p.reduced = n;
+      p.stride = p.inner = inner;
+      p.data = in.raw();
+      if (outer > 1) p.kept_sizes.push_back(outer), p.kept_strides.push_back(n * inner);
+      if (inner > 1) p.kept_sizes.push_back(inner), p.kept_strides.push_back(1);
+      return p;
+    }
+  }
   Dims reduced_sizes, reduced_strides;
   auto is_reduced = [&](int64_t d) { return std::find(dims.begin(), dims.end(), d) != dims.end(); };
   for (int64_t d = 0; d < in.ndim(); ++d) {
