@@ -133,6 +133,9 @@ struct Bands {
     const int64_t row = ceil_div(image.channels * image.rows, 2) * parts * 4 * y.phases * x.phases * x.length;
     constexpr int64_t room = 384 << 10;
     count = ceil_div(all_rows, most(least(all_rows, most(1, 2 * (y.length - all_rows))), room / row));
+    const int64_t for_threads =
+        ceil_div(2 * num_threads(), s.n * s.groups);  // each with 128 positions or more
+    count = most(count, least(for_threads, all_rows * x.length / 128));
     rows = ceil_div(all_rows, count);
     count = ceil_div(all_rows, rows);
     const int64_t positions = rows * x.length, fit = 4 * room / (row * y.length);

@@ -24,14 +24,17 @@ namespace {
 bool wanted() { return float32_parts() != 0 && has_amx(); }
 
 // Whether a product of `lines` x `columns` results, of which each sums `terms` terms in `steps` steps, is faster on the unit:
-// `images` times, with so many numbers of an image split each time.
-bool pays(int64_t images, int64_t numbers, int64_t lines, int64_t columns, int64_t terms, int64_t steps) {
+// `images` times, with so many numbers of an image split each time, each of which should meet `uses` others.
+bool pays(int64_t images, int64_t numbers, int64_t uses, int64_t lines, int64_t columns, int64_t terms,
+          int64_t steps) {
   const auto tiles = [](int64_t count) { return (count + 15) / 16 * 16; };
   const double products = static_cast<double>(lines) * columns * terms;
   const double room = static_cast<double>(tiles(lines)) * tiles(columns) * steps * 32;
-  return 2 * products > room && products > 64.0 * static_cast<double>(numbers) && images * columns >= 64 &&
+  return 2 * products > room && products > static_cast<double>(uses) * numbers && images * columns >= 64 &&
          static_cast<double>(images) * products > 1e6;
 }
+constexpr int64_t uses = 64,
+                  uses_by_weight = 112;  // the latter with what bringing gradients of results to tiles takes
 
 bool small_enough(const Conv2dShape& s) {  // for offsets of 32 bits
   constexpr int64_t limit = int64_t{1} << 26;
@@ -44,14 +47,14 @@ bool split_forward(const Conv2dShape& s, const float* x, const float* weight, co
   if (!wanted() || !small_enough(s)) return false;
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
   const int64_t channels = cin < 8 ? cin * s.kh : cin, steps = (channels + 31) / 32 * (cin < 8 ? s.kw : taps);
-  if (!pays(s.n * s.groups, cin * s.h * s.w, cout, s.hout * s.wout, cin * taps, steps)) return false;
+  if (!pays(s.n * s.groups, cin * s.h * s.w, uses, cout, s.hout * s.wout, cin * taps, steps)) return false;
   return amx::conv_split_forward(s, x, weight, bias, y);
 }
 bool split_backward_data(const Conv2dShape& s, const float* gy, const float* weight, float* gx) {
   if (!wanted() || !small_enough(s)) return false;
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw,
                 phases = s.stride_h * s.stride_w;
-  if (!pays(s.n * s.groups, cout * s.hout * s.wout, cin, s.hout * s.wout * phases, cout * taps / phases,
+  if (!pays(s.n * s.groups, cout * s.hout * s.wout, uses, cin, s.hout * s.wout * phases, cout * taps / phases,
             (cout + 31) / 32 * taps / phases))
     return false;
   return amx::conv_split_backward_data(s, gy, weight, gx);
@@ -62,8 +65,9 @@ bool split_backward_weight(const Conv2dShape& s, const float* x, const float* gy
                 positions = s.hout * s.wout;
   const int64_t channels = cin < 8 ? cin * s.kh : cin;
   const int64_t steps = (s.hout * (s.wout + (s.kw - 1) * s.dil_w / s.stride_w) + 31) / 32;
-  if (!pays(s.n * s.groups, (cin * s.h * s.w + cout * positions) * channels / (cin * taps), channels, cout,
-            positions, steps))
+  if (!pays(s.n * s.groups, (cin * s.h * s.w + cout * positions) * channels / (cin * taps), uses_by_weight,
+            channels, cout, positions, steps) ||
+      s.n * positions < 512)
     return false;
   return amx::conv_split_backward_weight(s, x, gy, gw);
 }
