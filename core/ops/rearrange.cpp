@@ -159,28 +159,6 @@ const Op& repeat_interleave_int = def({
 });
 
 // ---- flips ----
-// out = in with strides of its own (in elements, possibly negative) from the element at `first`.
-void copy_strided(const Tensor& out, const Tensor& in, const Dims& strides, int64_t first) {
-  if (out.numel() == 0) return;
-  size_t item = out.itemsize();
-  Loop loop(out.sizes());
-  loop.add(out);
-  loop.add(in.raw() + first * int64_t(item), out.sizes(), strides, item);
-  loop.finish();
-  int64_t to_step = loop.stride(0), from_step = loop.stride(1);
-  loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t n) {
-    visit_size(item, [&]<class T>() {
-      if (to_step == int64_t(sizeof(T)) && from_step == -to_step) {
-        T* to = reinterpret_cast<T*>(p[0]);
-        const T* from = reinterpret_cast<const T*>(p[1]);
-        for (int64_t i = 0; i < n; ++i) to[i] = from[-i];
-        return;
-      }
-      for (int64_t i = 0; i < n; ++i)
-        *reinterpret_cast<T*>(p[0] + i * to_step) = *reinterpret_cast<const T*>(p[1] + i * from_step);
-    });
-  });
-}
 uint64_t flip_mask(const Tensor& t, IntSpan dims) {
   uint64_t mask = 0;
   for (auto d : dims) {
@@ -214,7 +192,7 @@ const Op& flip = def({
         [](Call& c) {
           Dims strides;
           int64_t first = flipped_strides(c.in(0), flip_mask(c.in(0), c.ints(1)), strides);
-          copy_strided(c.out(), c.in(0), strides, first);
+          rushlight::copy(c.out(), alias(c.in(0), c.out().sizes(), strides, c.in(0).offset() + first));
         },
     .grad = [](const Call& c, const Tensor& g) { return Grads{flip(g, c.ints(1))}; },
     .ref = "np.flip(input, dims)",
@@ -279,7 +257,7 @@ const Op& rot90 = def({
           Dims strides;
           int64_t first = flipped_strides(t, mask, strides);
           if (quarter & 1) std::swap(strides[a], strides[b]);
-          copy_strided(c.out(), t, strides, first);
+          rushlight::copy(c.out(), alias(t, c.out().sizes(), strides, t.offset() + first));
         },
     .grad = [](const Call& c, const Tensor& g) { return Grads{rot90(g, -(c.i(1) % 4), c.ints(2))}; },
     .ref = "np.rot90(input, k, dims)",

@@ -268,6 +268,16 @@ template <class T> std::pair<T, T> range_of(const T* x, int64_t n) {
   return all;
 }
 
+// The bin of each value, `bins` for those outside.
+template <class T> RL_INLINE void find_bins(const T* x, int64_t n, int64_t bins, T low, T high, int64_t* to) {
+  const T count = T(bins), width = high - low;
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const bool inside = x[i] >= low && x[i] <= high;
+    const int64_t bin = int64_t((inside ? x[i] - low : T(0)) * count / width);
+    to[i] = inside ? std::min(bin, bins - 1) : bins;
+  }
+}
 // Counts of the values between low and high in bins of equal width.
 template <class T> std::vector<int64_t> bin_counts(const T* x, int64_t n, int64_t bins, T low, T high) {
   std::vector<int64_t> counts(bins + 1);  // the last one: values outside
@@ -278,16 +288,7 @@ template <class T> std::vector<int64_t> bin_counts(const T* x, int64_t n, int64_
     std::vector<int64_t> own(bins + 1);
     for (int64_t at = begin; at < end; at += block) {
       const int64_t m = std::min(block, end - at);
-      with_isa([=, to = place] {
-        const T scale = T(bins), width = high - low;
-        RL_INDEPENDENT
-        for (int64_t i = 0; i < m; ++i) {
-          const T value = x[at + i];
-          const bool inside = value >= low && value <= high;
-          const int64_t bin = int64_t((inside ? value - low : T(0)) * scale / width);
-          to[i] = inside ? std::min(bin, bins - 1) : bins;
-        }
-      });
+      with_isa([=, to = &place[0]] { find_bins(x + at, m, bins, low, high, to); });
       for (int64_t i = 0; i < m; ++i) ++own[place[i]];
     }
     std::lock_guard lock(adding);

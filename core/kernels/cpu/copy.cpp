@@ -237,6 +237,12 @@ void stream_converted(ConvertRow convert, char* to, size_t to_item, const char* 
   }
 }
 
+template <class T> RL_INLINE void fill_elements(T* to, int64_t n, T x) { std::fill_n(to, n, x); }
+template <class T> RL_INLINE void reverse_row(T* to, const T* last, int64_t n) {
+  RL_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) to[i] = last[-i];
+}
+
 }  // namespace
 
 ConvertRow convert_row(Dtype from, Dtype to) {
@@ -257,16 +263,34 @@ void fill_row(char* to, const char* element, size_t itemsize, int64_t n) {
   visit_size(itemsize, [&]<class T>() {
     T x;
     std::memcpy(&x, element, sizeof(T));
-    with_isa([to, n, x] { std::fill_n(reinterpret_cast<T*>(to), n, x); });
+    with_isa([to, n, x] { fill_elements(reinterpret_cast<T*>(to), n, x); });
   });
 }
 
 void gather_row(char* to, const char* from, int64_t stride, size_t itemsize, int64_t n) {
-  visit_size(itemsize, [&]<class T>() { copy_strided<T>(to, sizeof(T), from, stride, n); });
+  visit_size(itemsize, [&]<class T>() {
+    if (stride == -int64_t(sizeof(T)))
+      with_isa([=] { reverse_row(reinterpret_cast<T*>(to), reinterpret_cast<const T*>(from), n); });
+    else copy_strided<T>(to, sizeof(T), from, stride, n);
+  });
 }
 
 void scatter_row(char* to, int64_t stride, const char* from, size_t itemsize, int64_t n) {
   visit_size(itemsize, [&]<class T>() { copy_strided<T>(to, stride, from, sizeof(T), n); });
+}
+
+// gather_row past the caches
+static void stream_gathered(char* to, const char* from, int64_t stride, size_t itemsize, int64_t n) {
+  constexpr int64_t most = 256;
+  alignas(64) char gathered[most * 16];
+  const int64_t reach = std::abs(stride) <= 64 ? most * stride : 0;  // of a block, where it is in one piece
+  for (int64_t at = 0; at < n; at += most) {
+    const int64_t m = std::min(most, n - at);
+    const char* source = from + at * stride;
+    prefetch(source + 2 * reach + std::min<int64_t>(reach, 0), std::abs(reach));
+    gather_row(gathered, source, stride, itemsize, m);
+    stream_copy(to + at * itemsize, gathered, m * itemsize);
+  }
 }
 
 void copy(const Tensor& dst, const Tensor& src) {
@@ -298,8 +322,9 @@ void copy(const Tensor& dst, const Tensor& src) {
   if (same_dtype && loop.ndim > 1 && transpose_copy(loop, to_item)) return;
   int64_t to_stride = loop.stride(0), from_stride = loop.stride(1);
   bool to_run = to_stride == int64_t(to_item), from_run = from_stride == int64_t(from_item);
+  const bool past = same_dtype && to_run && from_stride != 0 && loop.row() * to_item >= 256 &&
+                    streams(2 * n * int64_t(to_item));
   if (same_dtype && to_run && from_run) {
-    const bool past = loop.row() * to_item >= 256 && streams(2 * n * int64_t(to_item));
     parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
       loop.each_row(begin, end, [&](char* const* p, int64_t count) {
         if (past) stream_copy(p[0], p[1], count * to_item);
@@ -309,9 +334,19 @@ void copy(const Tensor& dst, const Tensor& src) {
     });
     return;
   }
+  if (past) {
+    parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
+      loop.each_row(begin, end, [&](char* const* p, int64_t count) {
+        stream_gathered(p[0], p[1], from_stride, to_item, count);
+      });
+      stream_end();
+    });
+    return;
+  }
   loop.parallel_rows(pointwise_grain, [&](char* const* p, int64_t count) {
     if (same_dtype) {
       if (from_stride == 0 && to_run) fill_row(p[0], p[1], to_item, count);
+      else if (to_run) gather_row(p[0], p[1], from_stride, to_item, count);
       else
         visit_size(to_item, [&]<class T>() { copy_strided<T>(p[0], to_stride, p[1], from_stride, count); });
       return;
