@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rushlight as rl
-from rushlight import nn
+from rushlight import _C, nn
 from rushlight.nn.utils import rnn as R
 
 KINDS = ["RNN", "LSTM", "GRU"]
@@ -448,3 +448,73 @@ def test_as_functions_of_flat_weights(name, options, bias):
         function(x, hx, *settings)
     with pytest.raises(RuntimeError, match="incorrect number of RNN parameters"):
         function(x, hx, net._flat_weights[1:], *settings[1:], True)
+
+
+# ---- float32 on the matrix unit, where there is one ----
+
+
+@pytest.fixture
+def switches():
+    """Puts the switches back."""
+    threads = rl.get_num_threads()
+    yield
+    rl.use_deterministic_algorithms(False)
+    rl.set_num_threads(threads)
+
+
+def trained(net, given, dtype=rl.float32):
+    """The output, and all gradients; `given` is a tensor or a packed sequence."""
+    net = copy.deepcopy(net).to(dtype)
+    result, state = net(given.to(dtype))
+    result = result.data if isinstance(result, R.PackedSequence) else result
+    states = state if isinstance(state, tuple) else (state,)
+    sum((t.square() * 0.5).sum() for t in (result, *states)).backward()
+    return [result.detach().numpy(), *(p.grad.numpy() for p in net.parameters())]
+
+
+def lengths(batch, steps):
+    return sorted((1 + (7 * i) % steps for i in range(batch)), reverse=True)
+
+
+@pytest.mark.parametrize("kind, options", [("LSTM", {}), ("LSTM", {"proj_size": 100}), ("GRU", {}), ("RNN", {})])
+@pytest.mark.parametrize("batch, hidden", [(9, 110), (41, 130)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_many_float32_sequences(kind, options, batch, hidden, packed, switches):
+    """Errors are those of multiply-adds, and the bits do not depend on the number of threads."""
+    rl.manual_seed(0)
+    net, given = getattr(nn, kind)(20, hidden, bidirectional=True, **options), rl.randn(60, batch, 20)
+    if packed:
+        given = R.pack_padded_sequence(given, lengths(batch, 60))
+    exact = trained(net, given, rl.float64)
+    rl.set_num_threads(1)
+    results = trained(net, given)
+    for threads in (2, 3, 8):
+        rl.set_num_threads(threads)
+        for a, b in zip(results, trained(net, given)):
+            np.testing.assert_array_equal(a, b)
+    rl.use_deterministic_algorithms(True)
+    by_multiply_adds = trained(net, given)
+    assert (results[0] != by_multiply_adds[0]).any() == _C._has_amx()
+    for a, b, c in zip(results, by_multiply_adds, exact):
+        size = np.sqrt(np.square(c).mean())
+        wrong, wrong_there = (np.sqrt(np.square(x - c).mean()) / size for x in (a, b))
+        assert wrong <= 1.5 * wrong_there + 5e-8
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e-43, 3e38])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_sequences_with_numbers_beyond_the_units_range(kind, value, switches):
+    """They touch no other sequence, and come out as by multiply-adds."""
+    rl.manual_seed(0)
+    net, given, state = getattr(nn, kind)(20, 128), rl.randn(20, 40, 20), rl.zeros(1, 40, 128)
+    cell = (rl.zeros(1, 40, 128),) if kind == "LSTM" else ()
+    run = lambda: net(given, (state, *cell) if cell else state)[0].detach().numpy()  # noqa: E731
+    clean = run()
+    state[0, 20, 3] = value
+    found = run()
+    rl.use_deterministic_algorithms(True)
+    expected = run()
+    others = [i for i in range(40) if not 16 <= i < 32]
+    np.testing.assert_array_equal(found[:, others], clean[:, others])
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/packed_weight.h"
 #include "kernels/mathfn.h"
 #include "kernels/parallel.h"
 #include "kernels/with_isa.h"
@@ -40,20 +44,39 @@ template <class F> void each_step(const Recurrent& r, bool backwards, F&& f) {
   }
 }
 
+int64_t sequences_of(const Recurrent& r) {
+  return r.batch_sizes.empty() ? 0 : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
+}
+
+// Whether the weights are packed for the matrix unit: by the sizes alone, so that the bits depend on nothing else.
+template <class T> bool on_tiles(const Recurrent& r) {
+  const int64_t rows = std::accumulate(r.batch_sizes.begin(), r.batch_sizes.end(), int64_t{0});
+  return std::is_same_v<T, float> && sequences_of(r) >= 8 && rows >= 256 && r.state >= 96 &&
+         float32_parts() && has_amx();
+}
+
 // f(first sequence, their number): as many pieces as there are threads, unless they become too small for a product. A product's
-// rows do not depend on one another, so the pieces do not show in the results.
-template <class F> void each_piece(const Recurrent& r, F&& f) {
-  const int64_t sequences =
-      r.batch_sizes.empty() ? 0 : *std::max_element(r.batch_sizes.begin(), r.batch_sizes.end());
-  const int64_t share = (sequences + num_threads() - 1) / num_threads();
-  parallel_for(sequences, std::clamp<int64_t>(share, 8, 64),
+// rows do not depend on one another (on the matrix unit: sixteen of them), so the pieces do not show in the results.
+template <class F> void each_piece(const Recurrent& r, bool tiles, F&& f) {
+  const int64_t sequences = sequences_of(r), share = (sequences + num_threads() - 1) / num_threads();
+  parallel_for(sequences, std::clamp<int64_t>(tiles ? (share + 15) / 16 * 16 : share, 8, 64),
                [&](int64_t begin, int64_t end) { f(begin, end - begin); });
 }
 
-// A matrix (k, n) as panels of a few columns, read row after row by every step's product.
+// A matrix (k, n), packed once for every step's product: as panels of a few columns, read row after row, or for the matrix unit.
 template <class T> class Panels {
  public:
-  Panels(const T* w, int64_t k, int64_t n, int64_t row, int64_t column) : k_(k), n_(n), panels_(k * n) {
+  Panels(const T* w, int64_t k, int64_t n, int64_t row, int64_t column, bool tiles) : k_(k), n_(n) {
+#if defined(__x86_64__)
+    if constexpr (std::is_same_v<T, float>)
+      if (tiles && n > 0) {
+        tiles_.reset(new (std::align_val_t{64}) char[amx::packed_bytes(k, n)]);
+        packed_ = {w, k, n, row, column, tiles_.get(), 0, 0};
+        amx::pack(packed_);
+        return;
+      }
+#endif
+    panels_.resize(k * n);
     T* to = panels_.data();
     for (int64_t j = 0; j < n; j += width)
       for (int64_t p = 0; p < k; ++p)
@@ -61,6 +84,10 @@ template <class T> class Panels {
   }
   // to (rows, n) (+)= from (rows, k) * the matrix
   void product(int64_t rows, const T* from, T* to, bool add = false) const {
+#if defined(__x86_64__)
+    if constexpr (std::is_same_v<T, float>)
+      if (tiles_) return amx::multiply(packed_, rows, from, to, add);
+#endif
     for (int64_t j = 0; j < n_; j += width) {
       const int64_t columns = std::min(width, n_ - j);
       gemm(kind_of<T>, rows, columns, k_, from, k_, 1, panels_.data() + j * k_, columns, 1, to + j, n_, add);
@@ -68,9 +95,15 @@ template <class T> class Panels {
   }
 
  private:
+  struct Free {
+    void operator()(char* p) const { operator delete[](p, std::align_val_t{64}); }
+  };
+
   static constexpr int64_t width = 64;
   int64_t k_, n_;
   std::vector<T> panels_;
+  std::unique_ptr<char[], Free> tiles_;
+  PackedWeight packed_;
 };
 
 template <class T> RL_INLINE void sigmoids(int64_t n, T* to, const T* x, const T* h, const T* b) {
@@ -151,8 +184,10 @@ void recurrent(const Recurrent& r, const T* x, const T* w_hh, const T* b_hh, con
   const int64_t n = r.hidden, gates = r.gates(), width = r.kept();
   const std::vector<T> zeros(b_hh ? 0 : gates);
   const T* bias = b_hh ? b_hh : zeros.data();
-  const Panels<T> weight(w_hh, r.state, gates, 1, r.state), projection(w_hr, n, w_hr ? r.state : 0, 1, n);
-  each_piece(r, [&](int64_t begin, int64_t count) {
+  const bool tiles = on_tiles<T>(r);
+  const Panels<T> weight(w_hh, r.state, gates, 1, r.state, tiles),
+      projection(w_hr, n, w_hr ? r.state : 0, 1, n, tiles);
+  each_piece(r, tiles, [&](int64_t begin, int64_t count) {
     std::vector<T> part(count * gates), plain(w_hr ? count * n : 0);
     T *h = all_h + begin * r.state, *c = all_c + begin * n;
     each_step(r, false, [&](const Step& s) {
@@ -183,8 +218,10 @@ void recurrent_backward(const Recurrent& r, const T* grad_out, const T* w_hh, co
                         const RecurrentGradients<T>& g) {
   const int64_t n = r.hidden, state = r.state, gates = r.gates(), width = r.kept();
   const bool is_gru = r.cell == Cell::gru;
-  const Panels<T> weight(w_hh, gates, state, state, 1), projection(w_hr, w_hr ? state : 0, n, n, 1);
-  each_piece(r, [&](int64_t begin, int64_t count) {
+  const bool tiles = on_tiles<T>(r);
+  const Panels<T> weight(w_hh, gates, state, state, 1, tiles),
+      projection(w_hr, w_hr ? state : 0, w_hr ? n : 0, n, 1, tiles);
+  each_piece(r, tiles, [&](int64_t begin, int64_t count) {
     std::vector<T> unprojected(w_hr ? count * n : 0);
     T* h = g.h + begin * state;
     each_step(r, true, [&](const Step& s) {
