@@ -185,3 +185,19 @@ def test_histogram_of_many():
     with pytest.raises(RuntimeError, match="range of .nan, nan. is not finite"):
         rl.from_numpy(x).histc(100)
     assert rl.from_numpy(x).histc(7, -1, 1).sum() == (np.abs(x) <= 1).sum()
+
+
+def test_chances_among_many():
+    p = rl.full((300_000,), 0.25)
+    rl.manual_seed(3)
+    drawn = p.bernoulli()
+    rl.manual_seed(3)
+    assert rl.equal(p.clone().bernoulli_(p), drawn)
+    rl.manual_seed(3)
+    assert rl.equal(rl.bernoulli(p, out=p.clone()), drawn)
+    rl.manual_seed(3)
+    assert rl.equal(p.repeat_interleave(2)[::2].bernoulli(), drawn)
+    for wrong in (-0.1, 1.1, float("nan")):
+        p[299_999] = wrong
+        with pytest.raises(RuntimeError, match="Expected p_in >= 0 && p_in <= 1"):
+            p.bernoulli()

@@ -1,10 +1,12 @@
 // The samplers whose parameters are plain numbers: integers, uniform, normal and one-draw distributions.
 #include "random.h"
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
 
+#include "parallel.h"
 #include "random_dispatch.h"
 #include "random_normal.h"
 #include "with_isa.h"
@@ -396,15 +398,25 @@ void bernoulli(Generator& g, RandomDtype dtype, void* out, size_t count, double 
 namespace {
 
 template <class P>
+RL_INLINE bool are_chances(const P* p, int64_t n) {
+  int outside = 0;
+  for (int64_t i = 0; i < n; ++i) outside |= !(p[i] >= P(0) && p[i] <= P(1));
+  return !outside;
+}
+
+template <class P>
 void bernoulli_each(Generator& g, RandomDtype dtype, void* out, size_t count, const P* p) {
-  for (size_t i = 0; i < count; ++i) {
-    if (!(p[i] >= P(0) && p[i] <= P(1))) {
-      fail(
-          "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be "
-          "improved?  ",
-          "If so, please report an enhancement request to PyTorch.)");
-    }
-  }
+  std::atomic<bool> sound{true};
+  parallel_for(static_cast<int64_t>(count), 65536, [p, &sound](int64_t begin, int64_t end) {
+    with_isa([=, &sound] {
+      if (!are_chances(p + begin, end - begin)) sound = false;
+    });
+  });
+  if (!sound)
+    fail(
+        "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be "
+        "improved?  ",
+        "If so, please report an enhancement request to PyTorch.)");
   visit(dtype, [&]<class T>(T*) {
     T* values = static_cast<T*>(out);
     const T one(1), zero(0);

@@ -254,9 +254,13 @@ void fill_bernoulli(const Tensor& target, const Tensor& p, const Value& generato
   if (target.numel() == 0) return;
   RandomDtype d = random_dtype(target.dtype(), "bernoulli_tensor_cpu_self_");
   Tensor dense = staged(target);
-  Tensor chances =
-      empty_strided(dense.sizes(), dense.strides(), p.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32);
-  rushlight::copy(chances, p);
+  const Dtype wide = p.dtype() == Dtype::f64 ? Dtype::f64 : Dtype::f32;
+  Tensor chances = p;
+  if (p.dtype() != wide || !same(p.sizes(), dense.sizes()) || !same(p.strides(), dense.strides()) ||
+      overlap(p, dense) != Overlap::none) {
+    chances = empty_strided(dense.sizes(), dense.strides(), wide);
+    rushlight::copy(chances, p);
+  }
   draw([&] {
     if (p.dtype() == Dtype::f64) bernoulli(g, d, dense.raw(), dense.numel(), chances.data<double>());
     else bernoulli(g, d, dense.raw(), dense.numel(), chances.data<float>());

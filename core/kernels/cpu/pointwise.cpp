@@ -20,7 +20,7 @@ struct Buffer {
   alignas(64) char bytes[block * 16];
 };
 
-// Where results go past the caches: elements computed at a time, and how far ahead of them inputs are fetched, so that memory
+// Where operands are too large for the caches: elements computed at a time, and how far ahead of them inputs are fetched, so that memory
 // works while the processor computes.
 constexpr int64_t stream_block = 256, stream_ahead = 2 * stream_block;
 
@@ -49,31 +49,33 @@ struct Work {
   const char* constant[max_inputs] = {};  // blocks of one repeated number
 
   void run() const;
-  bool writes_past_caches() const;
+  bool outgrows_caches() const;
+  bool in_place() const;
   void contiguous(int64_t n, bool has_constants) const;
   void strided() const;
   void short_rows(const Work& numbered, const Loop& loop) const;
 };
 
-bool Work::writes_past_caches() const {
-  const Tensor& out = c.out();
-  int64_t bytes = out.numel() * out.itemsize();
-  for (int k = 0; k < nin; ++k) {
-    if (!in[k].tensor) continue;
-    if (in[k].tensor->raw() == out.raw()) return false;
-    bytes += in[k].tensor->numel() * in[k].tensor->itemsize();
-  }
+bool Work::outgrows_caches() const {
+  int64_t bytes = c.out().numel() * c.out().itemsize();
+  for (int k = 0; k < nin; ++k)
+    if (in[k].tensor) bytes += in[k].tensor->numel() * in[k].tensor->itemsize();
   return streams(bytes);
+}
+bool Work::in_place() const {
+  bool found = false;
+  for (int k = 0; k < nin; ++k) found |= in[k].tensor && in[k].tensor->raw() == c.out().raw();
+  return found;
 }
 
 // All tensors are contiguous, of the right dtype and of the output's size.
 void Work::contiguous(int64_t n, bool has_constants) const {
   char* out = c.out().raw();
   const size_t out_item = itemsize(result);
-  const bool past = writes_past_caches();
+  const bool large = outgrows_caches(), past = large && !in_place();
   size_t widest = out_item;
   for (int k = 0; k < nin; ++k) widest = std::max(widest, in[k].item);
-  const int64_t most = past ? stream_block : has_constants ? buffered(widest) : n;
+  const int64_t most = large ? stream_block : has_constants ? buffered(widest) : n;
   parallel_for(n, pointwise_grain, [&](int64_t begin, int64_t end) {
     Buffer results;
     for (int64_t at = begin; at < end; at += most) {
@@ -81,7 +83,7 @@ void Work::contiguous(int64_t n, bool has_constants) const {
       const char* p[max_inputs];
       for (int k = 0; k < nin; ++k) p[k] = in[k].tensor ? in[k].tensor->raw() + at * in[k].item : constant[k];
       char* const to = out + at * out_item;
-      if (past)
+      if (large)
         for (int k = 0; k < nin; ++k)
           if (in[k].tensor && at + stream_ahead < n)
             prefetch(p[k] + stream_ahead * in[k].item, m * in[k].item);
@@ -219,7 +221,8 @@ void Work::strided() const {
   };
 
   if (loop.row() >= short_row || loop.ndim == 1) {
-    const bool direct_out = !store && out_stride == out_item, past = direct_out && w.writes_past_caches();
+    const bool direct_out = !store && out_stride == out_item,
+               past = direct_out && w.outgrows_caches() && !w.in_place();
     parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
       Blocks blocks(w, loop);
       loop.each_row(begin, end, [&](char* const* p, int64_t n) {
