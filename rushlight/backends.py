@@ -86,8 +86,8 @@ class _Cpu(_Backend):
 
         True from the start; one switch for all threads of the process. It concerns float32, float16 and bfloat16, the
         result and both gradients, with one group, no dilation, 24 to 2048 channels on both sides and at least 24
-        tiles of 2x2 outputs in the batch. All others are computed directly, and so is a result that turns out to hold
-        infinities or NaN. Either way gives the same bits for any number of threads.
+        tiles of 2x2 outputs in the batch. All others are computed as sums of products, and so is a result that turns out
+        to hold infinities or NaN. Either way gives the same bits for any number of threads.
 
         Errors against float64 in relation to the root mean square of the results, root mean square and largest, for
         as many outputs as channels; x has the variance 1 and the mean 0 or 10:

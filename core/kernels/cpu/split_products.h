@@ -180,10 +180,11 @@ RL_INLINE void run_piece(int64_t first, int64_t last, const Spacing& l, const Sp
 }
 
 // sums (+)= the products of all steps, where at(s, left, right) tells the first tiles of step s. As every step rounds the sums
-// six times, long ones are made of pieces.
+// six times, which adds up where all products have one sign, they are made of two pieces or more.
 template <bool two_left, bool two_right, class At>
 RL_INLINE void run_split(int64_t steps, const Spacing& l, const Spacing& r, float* sums, bool add, At at) {
-  constexpr int64_t limit = 24, line = 2 * tile_edge;
+  constexpr int64_t line = 2 * tile_edge;
+  const int64_t limit = least(24, most(8, ceil_div(steps, 2)));
   const int64_t piece = ceil_div(steps, ceil_div(steps, limit));
   alignas(64) float more[line * line];
   for (int64_t first = 0; first < steps; first += piece, add = true) {
