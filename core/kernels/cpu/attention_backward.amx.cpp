@@ -77,39 +77,67 @@ struct Queries {
 
 // Scores and slopes of probabilities, (32 keys, 32 queries) each, become probabilities and slopes of scores: as lines of left
 // operands with the queries as terms, and the slopes as a step of a right operand with the keys as terms, too.
-void softmax_block(const float* scores, const float* slopes, const float* sums, const float* dots,
-                   char* left_p, char* left_d, char* right_d) {
-  const Vec<float> sum[] = {load(sums), load(sums + tile_edge)}, dot[] = {load(dots), load(dots + tile_edge)};
-  for (int64_t i = 0; i < tile_edge; i++) {
-    Vec<float> p[2][2], d[2][2];
-#pragma GCC unroll 2
-    for (int r = 0; r < 2; r++)
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; half++) {
-        const int64_t at = (i + r * tile_edge) * panel + half * tile_edge;
-        p[r][half] = exp2_or_zero(fma(load(scores + at), splat(log2_e<float>), -sum[half]));
-        d[r][half] = p[r][half] * (load(slopes + at) - dot[half]);
-      }
+class Probabilities {
+ public:
+  Probabilities() = default;
+  Probabilities(const float* scores, const float* slopes, const float* sums, const float* dots, char* left_p,
+                char* left_d, char* right_d, int64_t calls)
+      : scores_(scores), slopes_(slopes), left_p_(left_p), left_d_(left_d), right_d_(right_d) {
+    for (int half = 0; half < 2; half++) {
+      sum_[half] = load(sums + half * tile_edge);
+      dot_[half] = load(dots + half * tile_edge);
+    }
+    spread_.start(tile_edge, calls);
+  }
+  RL_INLINE void some() {
+    spread_.some([&] __attribute__((always_inline)) { row(); });
+  }
+  void finish() {
+    spread_.rest([&] __attribute__((always_inline)) { row(); });
+  }
+
+ private:
+  // A pair of keys, for 32 queries: elements 0 and 1 are of the first key, 2 and 3 of the second.
+  RL_INLINE void row() {
+    Vec<float> p[4], d[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      p[i] = fma(load(scores_ + i / 2 * tile_edge * panel + i % 2 * tile_edge), splat(log2_e<float>),
+                 -sum_[i % 2]);
+    exp2_or_zero(p);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      d[i] = p[i] * (load(slopes_ + i / 2 * tile_edge * panel + i % 2 * tile_edge) - dot_[i % 2]);
 #pragma GCC unroll 3
     for (int part = 0; part < parts; part++) {
-      const int64_t row = part * part_bytes + i * 64;
       const auto put = [&](char* to, Words a, Words b) __attribute__((always_inline)) {
-        *reinterpret_cast<Words*>(to) = a >> 16 | (part == parts - 1 ? b & 0xffff0000 : b);
+        *reinterpret_cast<Words*>(to + part * part_bytes) = a >> 16 | (b & 0xffff0000);
       };
-      Words cuts[2][2];
-#pragma GCC unroll 2
-      for (int r = 0; r < 2; r++) {
-        const Words first = cut(p[r][0], part), second = cut(p[r][1], part);
-        put(left_p + row + r * tile_bytes, first, second);
-        cuts[r][0] = cut(d[r][0], part);
-        cuts[r][1] = cut(d[r][1], part);
-        put(left_d + row + r * tile_bytes, cuts[r][0], cuts[r][1]);
+      Words of_p[4], of_d[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        of_p[i] = cut(p[i], part);
+        of_d[i] = cut(d[i], part);
       }
-      put(right_d + row, cuts[0][0], cuts[1][0]);
-      put(right_d + row + tile_bytes, cuts[0][1], cuts[1][1]);
+      put(left_p_, of_p[0], of_p[1]);
+      put(left_p_ + tile_bytes, of_p[2], of_p[3]);
+      put(left_d_, of_d[0], of_d[1]);
+      put(left_d_ + tile_bytes, of_d[2], of_d[3]);
+      put(right_d_, of_d[0], of_d[2]);
+      put(right_d_ + tile_bytes, of_d[1], of_d[3]);
     }
+    scores_ += panel;
+    slopes_ += panel;
+    left_p_ += 64;
+    left_d_ += 64;
+    right_d_ += 64;
   }
-}
+
+  Vec<float> sum_[2], dot_[2];
+  const float *scores_, *slopes_;
+  char *left_p_, *left_d_, *right_d_;
+  Spread spread_;
+};
 
 // Whether all products may be left to the unit. Slopes of scores, P * (g * v - dot), are split as they come: what the unit drops
 // of them is small against the least g * v, with ten bits for P.
@@ -133,7 +161,7 @@ bool backward(const AttentionPiece<float>& h, const AttentionGradient<float>& to
                                  ceil_div(together, key_block) * size / panel * block_bytes);
   Scratch queries(Use::panel_b, Queries::room(s));
   Scratch work(Use::panels,
-               block_steps * (2 * block_bytes + step) + 2 * panel * key_block * int64_t(sizeof(float)));
+               block_steps * (2 * block_bytes + step) + 4 * panel * panel * int64_t(sizeof(float)));
   Scratch sums(Use::result, sizeof(float) * (together * (size + value_size) + padded(s.queries) * size));
   Room room{keys.as<char>()};
   char *packed_k = room.take(together / panel * key_bytes),
@@ -141,7 +169,7 @@ bool backward(const AttentionPiece<float>& h, const AttentionGradient<float>& to
   room = {work.as<char>()};
   char *left_p = room.take(block_steps * block_bytes), *left_d = room.take(block_steps * block_bytes),
        *right_d = room.take(block_bytes);
-  float *scores = room.floats(panel * key_block), *slopes = room.floats(panel * key_block);
+  float *scores = room.floats(2 * panel * panel), *slopes = room.floats(2 * panel * panel);
   room = {sums.as<char>()};
   float *gk = room.floats(together * size), *gv = room.floats(together * value_size),
         *gq = room.floats(padded(s.queries) * size);
@@ -168,28 +196,46 @@ bool backward(const AttentionPiece<float>& h, const AttentionGradient<float>& to
       for (int64_t key = 0; key < all && seen(h, q0 + n, begin + key, 1); key += key_block) {
         const int64_t key0 = begin + key, count = least(key_block, all - key);
         const char* turned = turned_k + key / key_block * size / panel * block_bytes;
+        // A block's probabilities are computed while the unit multiplies the next one.
+        Probabilities before;
+        int64_t turn = 0, panel_before = 0, visible_before = 0;
+        const auto finish = [&] {
+          before.finish();
+          float* slope = gq + (q0 + panel_before * panel) * size;
+          for (int64_t d = 0; d < (visible_before ? size : 0); d += panel)
+            add_product(panel, turned + d / panel * block_bytes, right_d, panels_of(visible_before),
+                        slope + d * panel, panel);
+        };
         for (int64_t j = 0; j < panels_of(n); j++) {
           const int64_t m = least(panel, n - j * panel), visible = seen(h, q0 + j * panel + m, key0, count);
-          for (int64_t i = 0; i < visible; i += panel) {
+          for (int64_t i = 0; i < visible; i += panel, turn = 1 - turn) {
+            float *score = scores + turn * panel * panel, *slope = slopes + turn * panel * panel;
+            const auto meanwhile = [&] __attribute__((always_inline)) { before.some(); };
             multiply(count - i, packed_k + (key + i) / panel * key_bytes, b.turned_q + j * key_bytes,
-                     size / tile_terms, scores + i * panel, panel);
+                     size / tile_terms, score, panel, meanwhile);
             multiply(count - i, packed_v + (key + i) / panel * value_bytes, b.turned_g + j * value_bytes,
-                     value_size / tile_terms, slopes + i * panel, panel);
+                     value_size / tile_terms, slope, panel, meanwhile);
+            if (i) before.finish();
+            else finish();  // what belongs to the panel before
+            const int64_t here = least(panel, visible - i);
+            mask_scores(h, q0 + j * panel, m, key0 + i, here, score, panel);
+            for (int64_t q = here * panel; q < panel * panel; q += tile_edge) {
+              store(score + q, splat(-infinite<float>));
+              store(slope + q, Vec<float>{});
+            }
+            before = {score,
+                      slope,
+                      b.sums + j * panel,
+                      b.dot + j * panel,
+                      left_p + i / panel * block_bytes + j * step,
+                      left_d + i / panel * block_bytes + j * step,
+                      right_d + i / panel * step,
+                      (size + value_size) / tile_terms * products_per_step};
+            panel_before = j;
+            visible_before = visible;
           }
-          mask_scores(h, q0 + j * panel, m, key0, visible, scores, panel);
-          for (int64_t i = visible * panel; i < padded(visible) * panel; i += tile_edge) {
-            store(scores + i, splat(-infinite<float>));
-            store(slopes + i, Vec<float>{});
-          }
-          for (int64_t i = 0; i < panels_of(visible); i++)
-            softmax_block(scores + i * panel * panel, slopes + i * panel * panel, b.sums + j * panel,
-                          b.dot + j * panel, left_p + i * block_bytes + j * step,
-                          left_d + i * block_bytes + j * step, right_d + i * step);
-          float* slope = gq + (q0 + j * panel) * size;
-          for (int64_t d = 0; d < (visible ? size : 0); d += panel)
-            add_product(panel, turned + d / panel * block_bytes, right_d, panels_of(visible),
-                        slope + d * panel, panel);
         }
+        finish();
         for (int64_t i = 0; i < count && seen(h, q0 + n, key0, count) > i; i += panel) {
           const int64_t skip = s.causal ? most(0, (key0 + i - q0) / panel) : 0, steps = panels_of(n) - skip;
           const int64_t at = i / panel * block_bytes + skip * step;

@@ -11,8 +11,8 @@
 // fewer operations, and no NaN becomes a number.
 #pragma once
 
-#include "split_tiles.h"
 #include "attention_panels.h"
+#include "split_tiles.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
@@ -53,16 +53,11 @@ static void scale_rows(const float* rows, int64_t row, int64_t count, int64_t si
 }
 
 // A block of sums: 32 lines of the left operand, or 16 and less where `lines` says so, by 32 of the right one.
-template <class Meanwhile>
+template <class Meanwhile = Nothing>
 static RL_INLINE void multiply(int64_t lines, const char* left, const char* right, int64_t steps, float* sums,
-                               int64_t row, const Meanwhile& meanwhile) {
+                               int64_t row, const Meanwhile& meanwhile = {}) {
   if (lines > tile_edge) run_steps<parts, true, true>(left, right, steps, sums, row * 4, meanwhile);
   else run_steps<parts, false, true>(left, right, steps, sums, row * 4, meanwhile);
-}
-static RL_INLINE void multiply(int64_t lines, const char* left, const char* right, int64_t steps, float* sums,
-                               int64_t row) {
-  if (lines > tile_edge) run_steps<parts, true, true>(left, right, steps, sums, row * 4);
-  else run_steps<parts, false, true>(left, right, steps, sums, row * 4);
 }
 constexpr int64_t products_per_step = 6;  // so often is `meanwhile` called
 
