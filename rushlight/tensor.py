@@ -168,14 +168,9 @@ def contiguous(self, memory_format=None):
 
 
 @_method
-def to(self, *args, **kwargs):
-    """This tensor with another dtype or on another device; itself where nothing changes.
-
-    Forms: to(dtype), to(device, dtype=None), to(other), each with non_blocking, copy and memory_format.
-    """
-    if type(self) is Tensor and len(args) == 1 and not kwargs and type(args[0]) is _C.dtype:  # by far the usual form
-        return self if self.dtype is args[0] else _C.to_dtype(self, args[0])
-    overridden = _overridden(to, self, args, kwargs)
+def _to(self, *args, **kwargs):
+    """What Tensor.to does with anything but the dtype of a plain tensor."""
+    overridden = _overridden(Tensor.to, self, args, kwargs)
     if overridden is not NotImplemented:
         return overridden
     dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)

@@ -36,8 +36,8 @@ OutMeta& Call::meta(int k) {
   return more[k - 1];
 }
 void Call::out_meta(int k, Dtype dtype, Dims sizes) {
-  OutMeta& m = meta(k);
   if (k == 0) alike = nullptr;
+  OutMeta& m = k ? meta(k) : meta0;
   m.dtype = dtype;
   m.sizes = std::move(sizes);
   m.device = device();
@@ -56,7 +56,7 @@ Device Call::device() const {
   Device found;
   for (auto& v : args) {
     if (v.tag == Value::tensor) {
-      if (v.as_tensor().ndim()) return v.as_tensor().device();
+      if (v.t->ndim) return v.t->device;
       found = v.as_tensor().device();
     } else if (v.tag == Value::tensors) {
       for (auto& t : v.as_tensors())

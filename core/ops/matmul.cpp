@@ -328,7 +328,7 @@ const Op& matmul = def({
         >>> rl.matmul(rl.ones(5, 1, 2, 3), rl.ones(4, 3, 2)).shape
         torch.Size([5, 4, 2, 2]))",
     .autocast = Autocast::lower,
-    .cpu = [](Call& c) { c.outs = TensorList{matmul_of(c.in(0), c.in(1))}; },
+    .cpu = [](Call& c) { c.outs.push_back(matmul_of(c.in(0), c.in(1))); },
     .composite = true,
     .ref = "input @ other",
     .samples = {"x(3), y(3)", "x(2,3), y(3)", "x(3), y(3,2)", "x(2,3), y(3,4)", "x(2,3,4), y(4)",

@@ -330,8 +330,10 @@ const Op& bernoulli_p = def({
 
 // ---- factories ----
 void sized(Call& c, Dims sizes, int dtype_at, Dtype fallback) {
-  c.out_meta(0, c.dtype(dtype_at, fallback), std::move(sizes));
+  c.meta0.dtype = c.dtype(dtype_at, fallback);
+  c.meta0.sizes = std::move(sizes);
   c.meta0.device = c.has(dtype_at + 1) ? c.arg(dtype_at + 1).dev : Device{};
+  c.meta0.strided = false;
 }
 void sized_format(Call& c) {  // size, generator, dtype, device, memory_format
   sized(c, Dims(c.ints(0)), 2, default_dtype());

@@ -124,7 +124,7 @@ const Op& log_softmax_backward = def({
 // With a dtype the input is converted first.
 void converted(Call& c, const Op& op) {
   Dtype d = c.dtype(2, c.in(0).dtype());
-  c.outs = TensorList{op(d == c.in(0).dtype() ? c.in(0) : to_dtype(c.in(0), d), c.i(1))};
+  c.outs.push_back(op(d == c.in(0).dtype() ? c.in(0) : to_dtype(c.in(0), d), c.i(1)));
 }
 
 }  // namespace

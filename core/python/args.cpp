@@ -158,7 +158,7 @@ bool ints_value(PyObject* o, const Param& p, Bound& b, Value& v) {
     v = Value(IntSpan(out, n));
     return true;
   }
-  if (p.name == "size" && !p.varargs) return false;  // sizes are never a bare int
+  if (std::string_view(p.name) == "size" && !p.varargs) return false;  // sizes are never a bare int
   if (int_value(o, one)) {
     size_t n = std::max(p.fixed, 1);
     int64_t* out = b.take_ints(n);

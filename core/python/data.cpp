@@ -158,10 +158,24 @@ void check_readable(const Tensor& t) {
 
 PyObject* m_item(PyObject* o, PyObject*) {
   return guarded([&] {
-    Tensor t = as_tensor(o);
+    const Tensor& t = reinterpret_cast<const Tensor&>(o);
     if (t.numel() != 1)
       throw runtime_error("a Tensor with ", t.numel(), " elements cannot be converted to Scalar");
     return scalar_to_python(t);
+  });
+}
+// to(dtype) of a plain tensor is by far the usual form; the others are told apart in Python (Tensor._to).
+PyObject* m_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  return guarded([&]() -> PyObject* {
+    if (n == 1 && !kwnames && is_dtype(args[0]) && !overrides(o)) {
+      static const Op& to_dtype_op = find_op("to_dtype");
+      const Tensor& t = reinterpret_cast<const Tensor&>(o);
+      const Dtype d = to_dtype(args[0]);
+      return d == t.dtype() ? Py_NewRef(o) : to_python(to_dtype_op.call({t, d}));
+    }
+    static PyObject* const name = PyUnicode_InternFromString("_to");
+    Py method(checked(PyObject_GetAttr(o, name)));
+    return PyObject_Vectorcall(method.get(), args, n, kwnames);
   });
 }
 PyObject* m_tolist(PyObject* o, PyObject*) {
@@ -174,6 +188,10 @@ PyObject* m_tolist(PyObject* o, PyObject*) {
 }
 PyMethodDef tensor_methods[] = {
     {"item", m_item, METH_NOARGS, "The value of a tensor with one element, as a Python number."},
+    {"to", (PyCFunction)(void*)m_to, METH_FASTCALL | METH_KEYWORDS,
+     "to(dtype), to(device, dtype=None) or to(other), each with non_blocking, copy and memory_format\n\nThis "
+     "tensor "
+     "with another dtype or on another device; itself where nothing changes."},
     {"tolist", m_tolist, METH_NOARGS, "The values as nested lists of Python numbers."},
     {}};
 
