@@ -20,7 +20,7 @@ GPT: matrix products are two thirds of a step. The 9.8 billion operations of the
 thread at the full rate of multiply-adds, which leaves 20 ms for everything else at twice PyTorch's speed; they run at 65-75 % of
 that rate (operands of a few megabytes packed for as few as 128 columns). Attention is a sixth, gelu and its gradient under a tenth,
 layer norm a thirtieth.
-LSTM: 3.4 billion operations; half of the step are the products of the layers' inputs and of the weights' gradients, which the matrix
-unit does at 235 billion operations a second (512 x 2048 x 128), a third the steps, of which half are sigmoids and tangents. Each thread takes its sequences through all steps, so that
-threads meet once a layer.
+LSTM: 3.4 billion operations. Half of the step are the products of the layers' inputs and of the weights' gradients, which run at
+235 billion operations a second on the matrix unit (512 x 2048 x 128); a third are the steps. Each thread takes its sequences
+through all steps, so that threads meet once a layer.
 """
