@@ -25,9 +25,9 @@ CASES = [attention(length, causal, backward)
          for length in (512, 2048) for causal in (False, True) for backward in (False, True)]  # fmt: skip
 
 SHORT = """
-The limit is that of multiply-adds. The matrix unit, where there is one, needs 16 cycles for a product of tiles by itself, and 20 with the
-loading of tiles from the first-level cache; inside attention it reaches about 25. The exponentials and the splitting of
-probabilities are half as much work as the products, and only a part of it is hidden behind them. Blocks of 64, 128 or 256 keys make
-no difference. Without the unit the register tile delivers 85-90 % of the multiply-adds on panels of 64 terms, which is 1.2 times
-PyTorch's speed without a causal mask. Causal attention computes only the tiles up to the diagonal.
+The limit is that of multiply-adds. The matrix unit, where there is one, needs 16 cycles for a product of tiles by itself, and
+20 with the loading of tiles from the first-level cache; inside attention it reaches about 25. The exponentials and the
+splitting of probabilities are half as much work as the products, and only a part of it is hidden behind them. Blocks of 64, 128
+or 256 keys make no difference. Without the unit the register tile delivers 85-90 % of the multiply-adds on panels of 64 terms,
+which is 1.2 times PyTorch's speed without a causal mask. Causal attention computes only the tiles up to the diagonal.
 """
