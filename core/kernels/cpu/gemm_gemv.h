@@ -5,6 +5,7 @@
 #include "../parallel.h"
 #include "gemm_core.h"
 #include "gemm_product.h"
+#include "gemm_scratch.h"
 
 namespace rushlight::cpu::RL_ISA {
 namespace {
@@ -110,46 +111,70 @@ void row_times_rows(const Product& g) {
   });
 }
 
-// m == 1, columns of B contiguous (x times the transpose of a row-major matrix). Blocks are transposed in
-// registers, so that the lanes are outputs and each sum still runs along k in order.
+// Sums over `columns` columns of x[i] * column[i] for first <= i < last, in lanes of 64 bytes whatever the registers' width, folded
+// in halves.
+template <class T, int columns>
+RL_INLINE void dot_columns(const T* x, const T* const* column, int64_t first, int64_t last, int64_t ahead,
+                           T* sums) {
+  constexpr int w = width<T>, lanes = 64 / static_cast<int>(sizeof(T)), vectors = lanes / w;
+  Vec<T> sum[columns][vectors];
+#pragma GCC unroll 16
+  for (int q = 0; q < columns; q++)
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) sum[q][v] = Vec<T>{};
+  int64_t i = first;
+  for (; i + lanes <= last; i += lanes) {
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) {
+      const Vec<T> xv = load(x + i + v * w);
+#pragma GCC unroll 16
+      for (int q = 0; q < columns; q++) sum[q][v] = fma(xv, load(column[q] + i + v * w), sum[q][v]);
+    }
+// The next columns are fetched meanwhile: their runs may be too short for the hardware to see them coming.
+#pragma GCC unroll 16
+    for (int q = 0; q < columns; q++) __builtin_prefetch(column[q] + ahead + i);
+  }
+  for (int v = 0; i < last; v++, i += w) {
+    const int count = static_cast<int>(least(w, last - i));
+    const Vec<T> xv = load_tail(x + i, count);
+#pragma GCC unroll 16
+    for (int q = 0; q < columns; q++) sum[q][v] = fma(xv, load_tail(column[q] + i, count), sum[q][v]);
+  }
+#pragma GCC unroll 16
+  for (int q = 0; q < columns; q++) {
+    T fold[lanes];
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; v++) store(fold + v * w, sum[q][v]);
+    for (int half = lanes / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; l++) fold[l] += fold[l + half];
+    sums[q] = fold[0];
+  }
+}
+
+// m == 1, columns of B contiguous (x times the transpose of a row-major matrix): a dot product for each column, several columns
+// side by side.
 template <class T>
 void row_times_columns(const Product& g) {
-  constexpr int w = width<T>;
+  constexpr int columns = vector_bytes == 64 ? 8 : 4;
+  Scratch dense(Use::panel_a, g.a_col == 1 ? 0 : sizeof(T) * g.k);
   const auto* x = static_cast<const T*>(g.a);
+  if (g.a_col != 1) {
+    for (int64_t i = 0; i < g.k; i++) dense.as<T>()[i] = x[i * g.a_col];
+    x = dense.as<T>();
+  }
   const auto* b = static_cast<const T*>(g.b);
   auto* y = static_cast<T*>(g.c);
-  const int64_t groups = ceil_div(g.n, w);
+  const int64_t groups = ceil_div(g.n, columns);
   parallel_for(groups, gemv_grain(groups, 2.0 * g.n * g.k), [&](int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; group++) {
-      const int64_t j = group * w;
-      const int lanes = static_cast<int>(least(w, g.n - j));
-      const T* column[w];
-      for (int q = 0; q < w; q++) column[q] = b + (j + least(q, lanes - 1)) * g.b_col;
+      const int64_t j = group * columns, count = least(columns, g.n - j);
+      const T* column[columns];
+      for (int q = 0; q < columns; q++) column[q] = b + (j + least(q, count - 1)) * g.b_col;
       for (int64_t p = 0; p < g.k; p += k_block) {
-        const int64_t stop = least(g.k, p + k_block);
-        Vec<T> sum = {}, block[w];
-        int64_t i = p;
-        for (; i + w <= stop; i += w) {
-// The next group's columns are fetched meanwhile: their runs are too short for the hardware to see them coming.
-#pragma GCC unroll 16
-          for (int q = 0; q < w; q++) {
-            block[q] = load(column[q] + i);
-            __builtin_prefetch(column[q] + w * g.b_col + i);
-          }
-          transpose<T>(block);
-#pragma GCC unroll 16
-          for (int q = 0; q < w; q++) sum = fma(splat(x[(i + q) * g.a_col]), block[q], sum);
-        }
-        if (i < stop) {
-          const int rest = static_cast<int>(stop - i);
-#pragma GCC unroll 16
-          for (int q = 0; q < w; q++) block[q] = load_tail(column[q] + i, rest);
-          transpose<T>(block);
-          for (int q = 0; q < rest; q++) sum = fma(splat(x[(i + q) * g.a_col]), block[q], sum);
-        }
+        T sums[columns];
+        dot_columns<T, columns>(x, column, p, least(g.k, p + k_block), columns * g.b_col, sums);
         const bool add = g.add || p > 0;
-        if (lanes == w) store(y + j, add ? load(y + j) + sum : sum);
-        else store_tail(y + j, add ? load_tail(y + j, lanes) + sum : sum, lanes);
+        for (int64_t q = 0; q < count; q++) y[j + q] = add ? y[j + q] + sums[q] : sums[q];
       }
     }
   });
