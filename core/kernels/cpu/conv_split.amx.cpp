@@ -197,10 +197,23 @@ void fill_steps(const SplitPlanes& planes, const int64_t* tap_at, int64_t taps, 
     for (int64_t t = 0; t < taps; t++) *at++ = k * planes.chunk * planes.spacing + tap_at[t];
 }
 
+// Where a 1x1 kernel reads every element once, a plane may be seen as rows of another length: long ones are quicker to split.
+Conv2dShape with_long_rows(Conv2dShape s) {
+  if (!pointwise(s)) return s;
+  const int64_t plane = s.h * s.w;
+  for (int64_t w = least(256, plane); w > s.w; w--)
+    if (plane % w == 0) {
+      s.w = s.wout = w;
+      s.h = s.hout = plane / w;
+    }
+  return s;
+}
+
 }  // namespace
 
-bool conv_split_forward(const Conv2dShape& s, const float* x, const float* weight, const float* bias,
+bool conv_split_forward(const Conv2dShape& shape, const float* x, const float* weight, const float* bias,
                         float* y) {
+  const Conv2dShape s = with_long_rows(shape);
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, k = cin * s.kh * s.kw;
   const bool rows_apart = cin < 8;  // few channels: each row of taps makes one
   const Image image{cin, s.h, s.w, rows_apart ? s.kh : 1, rows_apart ? s.dil_h : 0};
@@ -232,7 +245,8 @@ bool conv_split_forward(const Conv2dShape& s, const float* x, const float* weigh
   });
 }
 
-bool conv_split_backward_data(const Conv2dShape& s, const float* gy, const float* weight, float* gx) {
+bool conv_split_backward_data(const Conv2dShape& shape, const float* gy, const float* weight, float* gx) {
+  const Conv2dShape s = with_long_rows(shape);
   const int64_t cin = s.cin / s.groups, cout = s.cout / s.groups, taps = s.kh * s.kw;
   const int64_t phases = s.stride_h * s.stride_w, in_plane = s.h * s.w;
   const Image image{cout, s.hout, s.wout};

@@ -41,7 +41,7 @@ bool pays(int64_t images, int64_t numbers, int64_t uses, int64_t lines, int64_t 
   return 2 * products > room && products > static_cast<double>(uses) * numbers && images * columns >= 64 &&
          static_cast<double>(images) * products > 1e6;
 }
-constexpr int64_t uses = 64,
+constexpr int64_t uses = 60,
                   uses_by_weight = 112;  // the latter with what bringing gradients of results to tiles takes
 
 bool small_enough(const Conv2dShape& s) {  // for offsets of 32 bits
