@@ -72,8 +72,14 @@ def convolutions(of):
     yield backward, partial(F.conv_transpose2d, stride=2), of(2, 33, 13, 11), of(33, 20, 3, 3)
 
 
+def lstm(x, h, c, *weights):
+    return rl.lstm(x, (h, c), weights, True, 1, 0.0, False, False, False)[0]
+
+
 def others(of):
-    for length, size in ((65, 64), (130, 40), (33, 80)):
+    state, weights = (1, 10, 110), ((440, 20), (440, 110), (440,), (440,))
+    yield backward, lstm, of(30, 10, 20), of(*state), of(*state), *(of(*shape) for shape in weights)
+    for length, size in ((65, 64), (130, 40), (33, 80), (126, 60), (95, 50)):
         for causal in (False, True):
             attention = partial(F.scaled_dot_product_attention, is_causal=causal)
             yield backward, attention, *(of(2, 3, length, size) for _ in range(3))

@@ -75,7 +75,7 @@ void attention(const AttentionShape& s, const T* q, const T* k, const T* v, T* o
     else return RL_PICK(attention64);
   }();
   const int64_t heads = s.batch * s.heads, parts = (s.queries + most_queries - 1) / most_queries;
-  const bool tiles = on_tiles<T>(s);
+  [[maybe_unused]] const bool tiles = on_tiles<T>(s);
   parallel_for(heads * parts, grain(heads * parts, products(s)), [&](int64_t first, int64_t last) {
     std::unique_ptr<T[]> totals(new T[std::min(s.queries, most_queries)]);
     for (int64_t number = first; number < last; ++number) {
@@ -107,7 +107,7 @@ void attention_backward(const AttentionShape& s, const GradientStrides& by, cons
     if constexpr (std::is_same_v<T, float>) return RL_PICK(attention_backward32);
     else return RL_PICK(attention_backward64);
   }();
-  const bool tiles = on_tiles<T>(s);
+  [[maybe_unused]] const bool tiles = on_tiles<T>(s);
   parallel_for(s.batch * s.heads, grain(s.batch * s.heads, 2.5 * products(s)),
                [&](int64_t first, int64_t last) {
                  for (int64_t head = first; head < last; ++head) {

@@ -66,7 +66,8 @@ template <class F> void each_piece(const Recurrent& r, bool tiles, F&& f) {
 // A matrix (k, n), packed once for every step's product: as panels of a few columns, read row after row, or for the matrix unit.
 template <class T> class Panels {
  public:
-  Panels(const T* w, int64_t k, int64_t n, int64_t row, int64_t column, bool tiles) : k_(k), n_(n) {
+  Panels(const T* w, int64_t k, int64_t n, int64_t row, int64_t column, [[maybe_unused]] bool tiles)
+      : k_(k), n_(n) {
 #if defined(__x86_64__)
     if constexpr (std::is_same_v<T, float>)
       if (tiles && n > 0) {
