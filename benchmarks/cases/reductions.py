@@ -70,9 +70,9 @@ SORTING = [
 CASES = [c for size in SIZES for c in reductions(size) + normalisations(size)] + SORTING
 
 SHORT = """
-Sums, means and norms of 1M: 2 MB a core at the rate of the second-level cache, on both sides. `batch_norm` of 16M reads
-its input three times, for the mean, for the squares and for the result, 256 MB in all at 14 GB/s and thread; moments by
-pieces, of which only the first pass comes from memory, were tried twice and were no faster (19.6 to 20.1 ms at one thread).
-Its backward reads two arrays twice: 576 MB forward and backward. `layer_norm` forward and backward moves 320 MB, at 12
-GB/s and one thread; the sums of the parameters' gradients in double precision take the rest.
+Sums, means and norms of 1M: 2 MB a core at the rate of the second-level cache, on both sides. `batch_norm` of 16M
+reads its input three times, for the mean, for the squares and for the result, 256 MB in all at 14 GB/s and thread;
+moments by pieces, of which only the first pass comes from memory, were tried twice and were no faster (19.6 to 20.1 ms
+at one thread). Its backward reads two arrays twice: 576 MB forward and backward. `layer_norm` forward and backward
+moves 320 MB, at 12 GB/s and one thread; the sums of the parameters' gradients in double precision take the rest.
 """
