@@ -99,6 +99,7 @@ SHORT = """
 third-level cache at the rate that the machine gives (about 27 GB/s and thread) on both sides; what is left to win are
 the calls. `a.mul_(1.0)` at two threads works on 2 MB a core, which is the size of its second-level cache. 16M numbers:
 every byte is moved once, and results go past the caches, which saves the fetching of the lines that are overwritten (a
-third of a sum's time). `comparison` reads 128 MB and writes 16, at 14 GB/s and thread: reading alone has 15.4 here,
-which leaves no room for 3. Random numbers: one stream of the Mersenne twister, drawn by one thread.
+third of a sum's time). `comparison` reads 128 MB and writes 16, at 14 GB/s and thread beside PyTorch and at 24 alone,
+where part of it stays in the third-level cache; 3 would take 23. Random numbers: one stream of the Mersenne twister,
+drawn by one thread.
 """

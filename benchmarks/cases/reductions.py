@@ -74,5 +74,6 @@ Sums, means and norms of 1M: 2 MB a core at the rate of the second-level cache, 
 reads its input three times, for the mean, for the squares and for the result, 256 MB in all at 14 GB/s and thread;
 moments by pieces, of which only the first pass comes from memory, were tried twice and were no faster (19.6 to 20.1 ms
 at one thread). Its backward reads two arrays twice: 576 MB forward and backward. `layer_norm` forward and backward
-moves 320 MB, at 12 GB/s and one thread; the sums of the parameters' gradients in double precision take the rest.
+moves 320 MB, at 12 GB/s and one thread, where copies reach 19; which of its passes keeps it from more has not been
+measured.
 """
