@@ -71,6 +71,6 @@ SHORT = """
 3x3 with stride 1 goes by Winograd's F(2x2, 3x3) (F(4x4, 3x3) has 3.6 times PyTorch's error, which is above what is
 allowed). The others run on the matrix unit where there is one, which gives 310 to 350 GFLOP/s a core on numbers split into
 three of bfloat16 (490 on zeros: it slows down with the power it draws). 1x1: half of the time is reading and splitting the
-image. 7x7 of three channels fills 21 of 32 terms of a
-tile; tried: rows gathered so that tiles are full (a sixth slower: the copies cost more than the products saved).
+image. 7x7 of three channels fills 21 of 32 terms of a tile; tried: rows gathered so that tiles are full (a sixth slower:
+the copies cost more than the products saved).
 """
