@@ -1,5 +1,6 @@
-// Products of float32 matrices on the matrix unit: see Note [Split products] in split_products.h. Both operands
-// are packed, a pass of at most 512 terms at a time, one by all threads together and the other by each thread for itself.
+// Products of float32 matrices on the matrix unit: see Note [Split products] in split_products.h. Each thread computes a
+// rectangle of the result and packs the parts of both operands that it needs: fetching what another core has just written takes
+// longer than splitting again.
 #include "../parallel.h"
 #include "gemm_product.h"
 #include "gemm_scratch.h"
@@ -17,83 +18,80 @@ namespace {
 using Floats = Lines<float>;
 
 constexpr int64_t group = 2 * tile_edge;  // lines that are packed together
-// Terms per pass, and groups of rows that one panel of columns is multiplied by before the next: the panel takes 96 KB, the
-// rows 768 KB of the second-level cache.
-constexpr int64_t depth_limit = 512, few_groups = 8;
-constexpr int64_t columns_limit = 4096;  // that are packed at a time: 12 MB
+// Groups of rows that one panel of columns is multiplied by before the next. With the most terms per pass they take 768 KB of
+// the second-level cache; few rows leave room for the panels, which are packed one by one.
+constexpr int64_t block_groups = 4, depth_limit = 1024, depth_limit_of_few = 512;
+constexpr int64_t panels_limit = 64;  // of columns that are packed at a time: 12 MB
 
-// Jobs per chunk, so that a chunk is worth handing to another thread.
-int64_t grain(int64_t jobs, double flops) {
-  return most(1, static_cast<int64_t>(static_cast<double>(jobs) * 2e6 / flops));
-}
+// A product, and how its terms are divided: in the same way whatever the rectangles.
+struct Task {
+  Floats a, b;
+  float* c;
+  int64_t c_row, k, depth;
+  bool add;
 
-// One pass over terms [p, p + depth) of rows `a` and columns [j0, j0 + n) of `b`.
+  explicit Task(const Product& g)
+      : a{static_cast<const float*>(g.a), g.m, g.a_row, g.a_col},
+        b{static_cast<const float*>(g.b), g.n, g.b_col, g.b_row},
+        c(static_cast<float*>(g.c)),
+        c_row(g.c_row),
+        k(g.k),
+        add(g.add) {
+    const int64_t passes = ceil_div(k, g.m <= block_groups * group ? depth_limit_of_few : depth_limit);
+    depth = ceil_div(ceil_div(k, passes), tile_terms) * tile_terms;
+  }
+};
+
+// One pass over terms [p, p + depth), on one thread. Lines, rows of A or columns of B, are counted in groups.
 template <int count>
 struct Pass {
-  const Floats &a, &b;
-  float* c;
-  int64_t c_row, j0, n, p, depth;
-  bool add;
+  const Task& g;
+  int64_t p, depth;
+  Tiles& tiles;
 
   int64_t steps() const { return ceil_div(depth, tile_terms); }
   int64_t group_bytes() const { return steps() * step_bytes(count); }
-  double flops() const { return 2.0 * static_cast<double>(a.count) * n * depth; }
 
-  // Step `step` of lines [begin, end), at most 32 of them; the next one will be 32 terms or 32 lines further on.
+  // Step `step` of a group; the next one will be 32 terms or 32 lines further on.
   template <bool right>
-  Range pack_step(int64_t begin, int64_t end, int64_t step, bool next_is_line, char* to) const {
-    const Floats& x = right ? b : a;
-    return RL_ISA::pack_step<count, right>(x.from(begin, p + step * tile_terms), x.line, x.term,
-                                           least(group, end - begin), depth - step * tile_terms,
-                                           next_is_line ? group * x.line : tile_terms * x.term, to);
+  Range pack_step(int64_t which, int64_t step, bool next_is_line, char* to) const {
+    const Floats& x = right ? g.b : g.a;
+    return RL_ISA::pack_step<count, right>(x.from(which * group, p + step * tile_terms), x.line, x.term,
+                                           least(group, x.count - which * group), depth - step * tile_terms,
+                                           next_is_line ? group * x.line : tile_terms * x.term,
+                                           to + step * step_bytes(count));
   }
 
+  // Groups [begin, end), in the order in which they lie in memory.
   template <bool right>
-  Range pack_group(int64_t begin, int64_t end, char* to) const {
-    Range range;
-    for (int64_t s = 0; s < steps(); s++)
-      range.widen(pack_step<right>(begin, end, s, false, to + s * step_bytes(count)));
-    return range;
-  }
-
-  // Lines [begin, end) on all threads, in the order in which they lie in memory.
-  template <bool right>
-  void pack_all(int64_t begin, int64_t end, char* to, Range* ranges) const {
-    const int64_t groups = ceil_div(end - begin, group);
-    constexpr int64_t worth = 16;  // groups and steps that are worth handing to another thread
-    if ((right ? b : a).line != 1) {
-      parallel_for(groups, most(1, worth / steps()), [&](int64_t first, int64_t last) {
-        for (int64_t g = first; g < last; g++)
-          ranges[g] = pack_group<right>(begin + g * group, end, to + g * group_bytes());
-      });
-      return;
-    }
-    Scratch scratch(Use::tile_ranges, sizeof(Range) * groups * steps());
-    auto* of_steps = scratch.as<Range>();
-    parallel_for(steps(), most(1, worth / groups), [&](int64_t first, int64_t last) {
-      for (int64_t s = first; s < last; s++)
-        for (int64_t g = 0; g < groups; g++)
-          of_steps[s * groups + g] = pack_step<right>(begin + g * group, end, s, true,
-                                                      to + g * group_bytes() + s * step_bytes(count));
-    });
-    for (int64_t g = 0; g < groups; g++) {
-      ranges[g] = {};
-      for (int64_t s = 0; s < steps(); s++) ranges[g].widen(of_steps[s * groups + g]);
+  void pack(int64_t begin, int64_t end, char* to, Range* ranges) const {
+    for (int64_t i = begin; i < end; i++) ranges[i - begin] = {};
+    const auto one = [&](int64_t i, int64_t s, bool next_is_line) {
+      ranges[i - begin].widen(pack_step<right>(i, s, next_is_line, to + (i - begin) * group_bytes()));
+    };
+    if ((right ? g.b : g.a).line == 1) {
+      for (int64_t s = 0; s < steps(); s++)
+        for (int64_t i = begin; i < end; i++) one(i, s, true);
+    } else {
+      for (int64_t i = begin; i < end; i++)
+        for (int64_t s = 0; s < steps(); s++) one(i, s, false);
     }
   }
 
-  // Rows from i, columns from j of the result.
+  // The sums of group i of rows and group j of columns.
   void multiply(int64_t i, const char* left, const Range& left_range, int64_t j, const char* right,
-                const Range& right_range, Tiles& tiles) const {
-    const int64_t lines = least(group, a.count - i), columns = least(group, j0 + n - j);
-    float* to = c + i * c_row + j;
+                const Range& right_range) const {
+    const int64_t row = i * group, column = j * group;
+    const int64_t lines = least(group, g.a.count - row), columns = least(group, g.b.count - column);
+    float* to = g.c + row * g.c_row + column;
+    const bool add = g.add || p > 0;
     if (!Range::fits(left_range, right_range, depth)) {
-      v4::gemm_f32({lines, columns, depth, a.from(i, p), a.line, a.term, b.from(j, p), b.term, b.line, to,
-                    c_row, add});
+      v4::gemm_f32({lines, columns, depth, g.a.from(row, p), g.a.line, g.a.term, g.b.from(column, p),
+                    g.b.term, g.b.line, to, g.c_row, add});
       return;
     }
     if (!add && columns % tile_edge == 0) {
-      run_steps<count>(tiles, lines, columns, left, right, steps(), to, c_row * 4);
+      run_steps<count>(tiles, lines, columns, left, right, steps(), to, g.c_row * 4);
       return;
     }
     alignas(64) float sums[group * group];
@@ -102,74 +100,73 @@ struct Pass {
       for (int64_t q = 0; q < columns; q += tile_edge) {
         const int here = static_cast<int>(least(tile_edge, columns - q));
         const Vec<float> sum = load(sums + r * group + q);
-        float* at = to + r * c_row + q;
+        float* at = to + r * g.c_row + q;
         store_tail(at, add ? load_tail(at, here) + sum : sum, here);
       }
   }
 
-  // Few rows: packed together, while each thread packs the columns it is about to multiply.
-  void by_columns() const {
-    const int64_t groups = ceil_div(a.count, group), panels = ceil_div(n, group);
-    Scratch shared(Use::tiles, groups * group_bytes());
-    Range ranges[few_groups];
-    pack_all<false>(0, a.count, shared.as<char>(), ranges);
-    parallel_for(panels, grain(panels, flops()), [&](int64_t begin, int64_t end) {
-      Scratch own(Use::own_tiles, group_bytes());
-      Tiles tiles;
-      for (int64_t j = j0 + begin * group; j < j0 + least(n, end * group); j += group) {
-        const Range range = pack_group<true>(j, j0 + n, own.as<char>());
-        for (int64_t g = 0; g < groups; g++)
-          multiply(g * group, shared.as<char>() + g * group_bytes(), ranges[g], j, own.as<char>(), range,
-                   tiles);
+  // Groups [i0, i1) of rows and [j0, j1) of columns, of which at most panels_limit.
+  void run(int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
+    const bool few = i1 - i0 <= block_groups;  // rows: then packed columns are used once only
+    const int64_t together = few ? 1 : j1 - j0, bytes = group_bytes();
+    Scratch room_left(Use::tiles, least(i1 - i0, block_groups) * bytes),
+        room_right(Use::more_tiles, together * bytes);
+    char *left = room_left.as<char>(), *right = room_right.as<char>();
+    Range lefts[block_groups], rights[panels_limit];
+    if (!few) pack<true>(j0, j1, right, rights);
+    for (int64_t i = i0; i < i1; i += block_groups) {
+      const int64_t stop = least(i1, i + block_groups);
+      pack<false>(i, stop, left, lefts);
+      for (int64_t j = j0; j < j1; j++) {
+        const int64_t at = few ? 0 : j - j0;
+        if (few) pack<true>(j, j + 1, right, rights);
+        for (int64_t q = i; q < stop; q++)
+          multiply(q, left + (q - i) * bytes, lefts[q - i], j, right + at * bytes, rights[at]);
       }
-    });
+    }
   }
+};
 
-  // Many rows: the columns packed together, while each thread packs the rows it is about to multiply.
-  void by_rows() const {
-    const int64_t groups = ceil_div(a.count, group), panels = ceil_div(n, group);
+// How `rows` x `columns` groups are divided among threads.
+struct Grid {
+  int64_t height, width;  // of a rectangle
+
+  Grid(int64_t rows, int64_t columns, double flops) : height(rows), width(columns) {
     const int64_t threads = in_parallel() ? 1 : num_threads();
-    const int64_t rounds = most(2, ceil_div(groups, few_groups * threads));
-    const int64_t block = ceil_div(groups, rounds * threads), blocks = ceil_div(groups, block);
-    Scratch shared(Use::tiles, panels * group_bytes());
-    Range ranges[columns_limit / group];
-    pack_all<true>(j0, j0 + n, shared.as<char>(), ranges);
-    parallel_for(blocks, grain(blocks, flops()), [&](int64_t begin, int64_t end) {
-      Scratch own(Use::own_tiles, block * group_bytes());
-      Tiles tiles;
-      for (int64_t first = begin * block; first < least(groups, end * block); first += block) {
-        const int64_t here = least(block, groups - first);
-        Range own_ranges[few_groups];
-        for (int64_t g = 0; g < here; g++)
-          own_ranges[g] = pack_group<false>((first + g) * group, a.count, own.as<char>() + g * group_bytes());
-        for (int64_t q = 0; q < panels; q++)
-          for (int64_t g = 0; g < here; g++)
-            multiply((first + g) * group, own.as<char>() + g * group_bytes(), own_ranges[g], j0 + q * group,
-                     shared.as<char>() + q * group_bytes(), ranges[q], tiles);
-      }
-    });
+    const bool large = flops >
+                       1e9 * static_cast<double>(threads);  // so that a thread that is late may do less
+    const int64_t parts = least(threads * (large ? 2 : 1), static_cast<int64_t>(flops / 8e5));
+    if (threads == 1) return;
+    double best = 1e300;
+    for (int64_t vertical = 1; vertical <= parts; vertical++) {
+      const int64_t h = ceil_div(rows, vertical), w = ceil_div(columns, most(1, parts / vertical));
+      // What packing a group takes is a little less than what multiplying two takes.
+      const double cost = static_cast<double>(h * w) + 0.9 * static_cast<double>(h + w);
+      if (cost >= best) continue;
+      best = cost;
+      height = h;
+      width = w;
+    }
   }
 };
 
 template <int count>
 void product(const Product& g) {
-  const Floats a{static_cast<const float*>(g.a), g.m, g.a_row, g.a_col};
-  const Floats b{static_cast<const float*>(g.b), g.n, g.b_col, g.b_row};
-  const int64_t passes = ceil_div(g.k, depth_limit),
-                depth = ceil_div(ceil_div(g.k, passes), tile_terms) * tile_terms;
-  const bool few = g.m <= few_groups * group;
-  for (int64_t p = 0; p < g.k; p += depth) {
-    Pass<count> pass{a,   b, static_cast<float*>(g.c), g.c_row,       0,
-                     g.n, p, least(depth, g.k - p),    g.add || p > 0};
-    if (few) {
-      pass.by_columns();
-    } else {
-      for (; pass.j0 < g.n; pass.j0 += columns_limit) {
-        pass.n = least(columns_limit, g.n - pass.j0);
-        pass.by_rows();
-      }
+  const Task task(g);
+  const int64_t rows = ceil_div(g.m, group), columns = ceil_div(g.n, group);
+  const Grid grid(rows, columns, 2.0 * static_cast<double>(g.m) * g.n * g.k);
+  const int64_t across = ceil_div(columns, grid.width);
+  parallel_for(ceil_div(rows, grid.height) * across, 1, [&](int64_t begin, int64_t end) {
+    Tiles tiles;
+    for (int64_t part = begin; part < end; part++) {
+      const int64_t i = part / across * grid.height, i_end = least(rows, i + grid.height);
+      const int64_t j = part % across * grid.width, j_end = least(columns, j + grid.width);
+      for (int64_t first = j; first < j_end; first += panels_limit)
+        for (int64_t p = 0; p < g.k; p += task.depth)
+          Pass<count>{task, p, least(task.depth, g.k - p), tiles}.run(i, i_end, first,
+                                                                      least(j_end, first + panels_limit));
     }
-  }
+  });
 }
 
 }  // namespace

@@ -74,8 +74,8 @@ template <int count = parts>
 RL_INLINE void split(Vec<float> first, Vec<float> second, Words* words) {
 #pragma GCC unroll 3
   for (int part = 0; part < count; part++) {
-    const uint32_t half = part == 0 ? 0x8000 : 0;
-    const Words a = ((Words)first + half) & 0xffff0000, b = ((Words)second + half) & 0xffff0000;
+    const uint32_t half = part == 0 ? 0x8000 : 0, kept = part < 2 ? 0xffff0000 : ~0u;
+    const Words a = ((Words)first + half) & kept, b = ((Words)second + half) & kept;
     words[part] = a >> 16 | b;
     first -= (Vec<float>)a;
     second -= (Vec<float>)b;

@@ -11,58 +11,71 @@ namespace {
 constexpr int64_t part_bytes = 2 * tile_bytes;
 constexpr int64_t step_bytes(int count) { return count * part_bytes; }
 
-// `lines` <= 16 lines of `depth` <= 32 terms as tiles of the unit, one for each part, zeros beyond. Term p makes a pair with term
-// p + 16; a tile has a row for each line (left operand) or for each pair (right operand).
-template <int count, bool right>
-RL_INLINE void pack_tile(const float* from, int64_t line, int64_t term, int lines, int depth, int64_t ahead,
-                         char* to, Seen& seen) {
-  alignas(64) float gathered[tile_edge * tile_terms];
-  bool along_lines = line == 1 && (right || term != 1);  // where vectors lie; else along terms
-  if (!along_lines && term != 1) {
-    for (int i = 0; i < lines; i++)
-      for (int p = 0; p < depth; p++) gathered[i * tile_terms + p] = from[i * line + p * term];
-    from = gathered;
-    line = tile_terms;
-    term = 1;
-  }
-  // Vector i of a half: line i in the half's terms, or term i of the half in all lines.
-  const auto these = [&](int half) {
-    return static_cast<__mmask16>(first(along_lines ? lines : depth - half * tile_edge));
-  };
-  const __mmask16 masks[] = {these(0), these(1)};
-  const auto vector = [&](int i, int half) __attribute__((always_inline)) {
-    const int64_t p = i + half * tile_edge;
-    const bool exists = along_lines ? p < depth : i < lines;
-    const float* at = along_lines ? from + p * term : from + i * line + half * tile_edge;
-    const auto x = (Vec<float>)_mm512_maskz_loadu_ps(exists ? masks[half] : 0, at);
-    __builtin_prefetch(at + ahead);
+// A tile for each part of 16 lines of 32 terms; term p makes a pair with term p + 16, and a tile has a row for each line (left
+// operand) or for each pair (right operand). Vectors lie `step` numbers apart and hold 16 terms of a line, the line's other
+// half being `half` further on, or a term of 16 lines, where the term it makes a pair with is `half` further on. `turned` says
+// that it is the other way round than the tile wants it. load(i, half, at) reads a vector. What lies `ahead` moves closer.
+template <int count, bool turned, class Load>
+RL_INLINE void pack_tile(const float* at, int64_t step, int64_t half, int64_t ahead, char* to, Seen& all,
+                         Load load) {
+  Seen seen = all;  // in registers
+  const auto take = [&](int i, int second, const float* from) __attribute__((always_inline)) {
+    const Vec<float> x = load(i, second, from);
+    __builtin_prefetch(from + ahead);
     seen.see(x);
     return x;
   };
-  const auto put = [&](Vec<float> x, Vec<float> y, int i) __attribute__((always_inline)) {
+  const auto put = [&](Vec<float> x, Vec<float> y) __attribute__((always_inline)) {
     Words words[count];
     split<count>(x, y, words);
 #pragma GCC unroll 3
-    for (int part = 0; part < count; part++)
-      *reinterpret_cast<Words*>(to + part * part_bytes + i * 64) = words[part];
+    for (int part = 0; part < count; part++) *reinterpret_cast<Words*>(to + part * part_bytes) = words[part];
+    to += 64;
   };
-  if (along_lines == right) {
+  if constexpr (turned) {
+    Vec<float> rows[2][tile_edge];
 #pragma GCC unroll 2
-    for (int i = 0; i < tile_edge; i++) {
-      const Vec<float> x = vector(i, 0), y = vector(i, 1);
-      put(x, y, i);
+    for (int second = 0; second < 2; second++) {
+      const float* from = at + second * half;
+#pragma GCC unroll 16
+      for (int i = 0; i < tile_edge; i++, from += step) rows[second][i] = take(i, second, from);
+      transpose<float>(rows[second]);
     }
+#pragma GCC unroll 2
+    for (int i = 0; i < tile_edge; i++) put(rows[0][i], rows[1][i]);
+  } else {
+#pragma GCC unroll 2
+    for (int i = 0; i < tile_edge; i++, at += step) {
+      const Vec<float> x = take(i, 0, at), y = take(i, 1, at + half);
+      put(x, y);
+    }
+  }
+  all = seen;
+}
+
+// The same for at most 16 lines and 32 terms, which are neighbours in memory one way or the other; zeros beyond.
+template <int count, bool right>
+void pack_tile(const float* from, int64_t line, int64_t term, int64_t lines, int64_t depth, int64_t ahead,
+               char* to, Seen& seen) {
+  const bool along_lines = line == 1 && (right || term != 1);  // where vectors lie; else along terms
+  const int64_t step = along_lines ? term : line, half = along_lines ? tile_edge * term : tile_edge;
+  const auto pack = [&](auto load) __attribute__((always_inline)) {
+    if (along_lines == right) pack_tile<count, false>(from, step, half, ahead, to, seen, load);
+    else pack_tile<count, true>(from, step, half, ahead, to, seen, load);
+  };
+  if (lines == tile_edge && depth == tile_terms) {
+    pack([](int, int, const float* at) __attribute__((always_inline)) { return load(at); });
     return;
   }
-  Vec<float> halves[2][tile_edge];
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; half++) {
-#pragma GCC unroll 16
-    for (int i = 0; i < tile_edge; i++) halves[half][i] = vector(i, half);
-    transpose<float>(halves[half]);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < tile_edge; i++) put(halves[0][i], halves[1][i], i);
+  // Lanes that exist in the vectors of each half, and vectors.
+  const auto lanes = [&](int64_t second) {
+    return static_cast<__mmask16>(first(along_lines ? lines : depth - second));
+  };
+  const __mmask16 these[] = {lanes(0), lanes(tile_edge)};
+  const int64_t vectors[] = {along_lines ? depth : lines, along_lines ? depth - tile_edge : lines};
+  pack([&](int i, int second, const float* at) __attribute__((always_inline)) {
+    return (Vec<float>)_mm512_maskz_loadu_ps(i < vectors[second] ? these[second] : 0, at);
+  });
 }
 
 // One step of at most 32 terms of at most 32 lines. What lies `ahead` numbers further on is fetched for the next step.
@@ -70,10 +83,18 @@ template <int count, bool right>
 Range pack_step(const float* from, int64_t line, int64_t term, int64_t lines, int64_t depth, int64_t ahead,
                 char* to) {
   Seen seen;
-  for (int64_t i = 0; i < lines; i += tile_edge)
-    pack_tile<count, right>(from + i * line, line, term, static_cast<int>(least(tile_edge, lines - i)),
-                            static_cast<int>(least(tile_terms, depth)), ahead,
-                            to + i / tile_edge * tile_bytes, seen);
+  depth = least(tile_terms, depth);
+  for (int64_t i = 0; i < lines; i += tile_edge, from += tile_edge * line, to += tile_bytes) {
+    const int64_t here = least(tile_edge, lines - i);
+    if (line == 1 || term == 1) {
+      pack_tile<count, right>(from, line, term, here, depth, ahead, to, seen);
+    } else {
+      float gathered[tile_edge * tile_terms];
+      for (int64_t q = 0; q < here; q++)
+        for (int64_t p = 0; p < depth; p++) gathered[q * tile_terms + p] = from[q * line + p * term];
+      pack_tile<count, right>(gathered, tile_terms, 1, here, depth, 0, to, seen);
+    }
+  }
   return seen.range();
 }
 
