@@ -18,10 +18,10 @@ namespace {
 using Floats = Lines<float>;
 
 constexpr int64_t group = 2 * tile_edge;  // lines that are packed together
-// Groups of rows that one panel of columns is multiplied by before the next. With the most terms per pass they take 768 KB of
-// the second-level cache; few rows leave room for the panels, which are packed one by one.
-constexpr int64_t block_groups = 4, depth_limit = 1024, depth_limit_of_few = 512;
-constexpr int64_t panels_limit = 64;  // of columns that are packed at a time: 12 MB
+// Terms per pass, and groups of rows that one panel of columns is multiplied by before the next; these take 384 KB of the
+// second-level cache.
+constexpr int64_t depth_limit = 512, block_groups = 4;
+constexpr int64_t panels_limit = 128;  // of columns that are packed at a time: 12 MB
 
 // A product, and how its terms are divided: in the same way whatever the rectangles.
 struct Task {
@@ -37,7 +37,7 @@ struct Task {
         c_row(g.c_row),
         k(g.k),
         add(g.add) {
-    const int64_t passes = ceil_div(k, g.m <= block_groups * group ? depth_limit_of_few : depth_limit);
+    const int64_t passes = ceil_div(k, depth_limit);
     depth = ceil_div(ceil_div(k, passes), tile_terms) * tile_terms;
   }
 };

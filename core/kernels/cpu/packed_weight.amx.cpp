@@ -56,7 +56,7 @@ void pack(PackedWeight& w) {
 }
 
 void multiply(const PackedWeight& w, int64_t rows, const float* from, float* to, bool add) {
-  Scratch scratch(Use::own_tiles, steps_of(w.k) * step);
+  Scratch scratch(Use::tiles, steps_of(w.k) * step);
   for (int64_t i = 0; i < rows; i += group) {
     bool fits[2] = {true, true};
     for (int64_t half = 0; half < 2 && i + half * tile_edge < rows; half++) {

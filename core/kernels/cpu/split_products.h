@@ -1,9 +1,9 @@
 // Products of float32 on the matrix unit, by splitting each number into three of bfloat16. Include only from *.amx.cpp.
 //
 // Note [Split products]
-// A float32 number is the exact sum of three of bfloat16: high (the number rounded to 8 bits), middle (what is left, cut
-// off after 8 bits) and low. Of the nine products of two such sums the six largest are taken; the others are at most 2^-22
-// and typically 2^-25 of the product. The unit multiplies bfloat16 exactly and adds 32 terms, even and odd ones apart, before
+// A float32 number is the exact sum of three of bfloat16: high (the number rounded to 8 bits), middle (what is left,
+// rounded likewise) and low. Of the nine products of two such sums the six largest are taken; the others are at most 2^-23
+// and typically 2^-26 of the product. The unit multiplies bfloat16 exactly and adds 32 terms, even and odd ones apart, before
 // it rounds to the sum, six times in 32 terms rather than 32 times, so the result is at least as exact as one fused
 // multiply-add per term. With two parts (high, middle) the three largest products are taken, with one part one.
 //
@@ -74,7 +74,7 @@ template <int count = parts>
 RL_INLINE void split(Vec<float> first, Vec<float> second, Words* words) {
 #pragma GCC unroll 3
   for (int part = 0; part < count; part++) {
-    const uint32_t half = part == 0 ? 0x8000 : 0, kept = part < 2 ? 0xffff0000 : ~0u;
+    const uint32_t half = part < 2 ? 0x8000 : 0, kept = part < 2 ? 0xffff0000 : ~0u;
     const Words a = ((Words)first + half) & kept, b = ((Words)second + half) & kept;
     words[part] = a >> 16 | b;
     first -= (Vec<float>)a;
@@ -136,25 +136,29 @@ RL_INLINE void split_step(const char* left, const Spacing& l, const char* right,
     if (two_left && two_right) _tile_dpbf16ps(3, 5, 7);
     meanwhile();
   };
-  load_right(0);
-  if (count > 2) {
-    load_left(2);
-    multiply();
-  }
-  load_left(0);
-  multiply();
+  // The product of the high parts comes last: where one step makes up most of the sum, it is rounded once at that size.
   if (count > 2) {
     load_right(2);
+    load_left(0);
     multiply();
   }
   if (count > 1) {
     load_right(1);
+    if (count == 2) load_left(0);
     multiply();
     load_left(1);
     if (count > 2) multiply();
     load_right(0);
     multiply();
+    if (count > 2) {
+      load_left(2);
+      multiply();
+    }
+  } else {
+    load_right(0);
   }
+  load_left(0);
+  multiply();
 }
 
 // sums (32 x 32) = the products of steps [first, last) added up.
