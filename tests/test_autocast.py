@@ -85,6 +85,7 @@ NEITHER = {
     "out=": lambda d: torch.mm(x(3, 4, dtype=d), x(4, 2, dtype=d), out=torch.empty(3, 2, dtype=d)),
     "cross": lambda d: torch.linalg.cross(x(2, 3, dtype=d), x(2, 3, dtype=d)),
     "bilinear": lambda d: F.bilinear(x(2, 3, dtype=d), x(2, 3, dtype=d), x(1, 3, 3, dtype=d)),
+    "inner": lambda d: torch.inner(x(3, dtype=d), x(3, dtype=d)),
     "embedding": lambda d: F.embedding(torch.tensor([0, 1]), x(4, 3, dtype=d)),
 }
 

@@ -229,7 +229,6 @@ const Op& outer = def({
 const Op& inner = def({
     .sig = "inner(Tensor input, Tensor other) -> Tensor",
     .doc = "Sums of products over the last dimensions; a number where an argument is 0-d.",
-    .autocast = Autocast::lower,
     .cpu =
         [](Call& c) {
           const Tensor &a = c.in(0), &b = c.in(1);
