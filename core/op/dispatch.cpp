@@ -65,16 +65,21 @@ void allocate_outputs(Call& c) {
     c.outs.push_back(contiguous_like(*c.alike, c.meta0.dtype));
     return;
   }
+  auto make = [](const OutMeta& m) {
+    return m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
+                     : empty(m.sizes, m.dtype, m.device);
+  };
+  if (c.op.nouts == 1 && !c.op.list_out && c.outs.empty() && c.meta0.dtype != Dtype::none) [[likely]] {
+    c.outs.push_back(make(c.meta0));
+    return;
+  }
   size_t n = c.op.list_out ? c.more.size() + (c.meta0.dtype != Dtype::none) : c.op.nouts;
   c.outs.resize(std::max(n, c.outs.size()));
   for (size_t k = 0; k < n; ++k) {
     if (c.outs[k]) continue;
     OutMeta& m = c.meta(k);
     if (m.dtype == Dtype::none) continue;  // an output that this call does not have
-    if (k == 0 && c.alike) c.outs[k] = contiguous_like(*c.alike, m.dtype);
-    else
-      c.outs[k] = m.strided ? empty_strided(m.sizes, m.strides, m.dtype, m.device)
-                            : empty(m.sizes, m.dtype, m.device);
+    c.outs[k] = k == 0 && c.alike ? contiguous_like(*c.alike, m.dtype) : make(m);
   }
 }
 
@@ -109,6 +114,9 @@ void check_castable(Dtype result, const Tensor& target) {
     throw runtime_error("result type ", info(result).scalar_name,
                         " can't be cast to the desired output type ", info(target.dtype()).scalar_name);
 }
+
+// Storages whose bytes nobody else can see: different ones never overlap.
+bool owns_memory(const Storage* s) { return s && !s->parent && !s->free_fn; }
 
 // The rule's output must fit a tensor that exists already.
 void check_target(const Call& c, const Tensor& target) {
@@ -197,7 +205,8 @@ bool writes_straight(Call& c, std::span<const Tensor> given) {
     return false;
   auto [first, last] = memory_range(out);
   bool apart = true;
-  each_tensor(c, [&](const Tensor& t) {
+  each_tensor(c, [&, first = first, last = last](const Tensor& t) {
+    if (t->storage != out->storage && owns_memory(t->storage) && owns_memory(out->storage)) return;
     auto [begin, end] = memory_range(t);
     apart &= end <= first || last <= begin || overlap(t, out) == Overlap::full;
   });

@@ -25,6 +25,11 @@ Dims contiguous_strides(IntSpan sizes) {
 
 int64_t count(IntSpan sizes) {
   int64_t n = 1;
+  bool unusual = false;
+  for (auto s : sizes) unusual |= (s <= 0) | __builtin_mul_overflow(n, s, &n);
+  if (!unusual) [[likely]]
+    return n;
+  n = 1;
   bool empty = false, overflow = false;
   for (auto s : sizes) {
     if (s < 0) throw runtime_error("Trying to create tensor with negative dimension ", s, ": ", show(sizes));
