@@ -3,7 +3,8 @@
 // selects instead of branches, bit patterns instead of library calls, and explicit fma, so that every
 // instruction set gives the same bits. Float results are within 2 ulp over the whole range (erfc and tan 4). Functions
 // that say "library" call libm and stay scalar. Rarer functions (gamma family, erfinv, i0) are in
-// mathfn_special.h.
+// mathfn_special.h, the inverse trigonometric functions in mathfn_inverse.h, those that have a shorter form for ordinary
+// arguments in mathfn_short.h.
 #pragma once
 
 #include <algorithm>
@@ -421,78 +422,6 @@ RUSHLIGHT_INLINE double sin(double x) { return fn::abs(x) < kTrigNearD ? sin_nea
 RUSHLIGHT_INLINE double cos(double x) { return fn::abs(x) < kTrigNearD ? cos_near(x) : std::cos(x); }
 RUSHLIGHT_INLINE double tan(double x) { return std::tan(x); }  // library
 
-namespace detail {
-
-inline constexpr float kHalfPi = 0x1.921fb6p+0f, kHalfPiLow = -0x1.777a5cp-25f;  // their sum is pi/2
-
-// (atan(t) - t) / t for 0 <= t <= 1, z = t^2. This polynomial and the one of asin are minimax fits of the relative
-// error (weighted least squares by Lawson's iteration), coefficients rounded one after the other.
-RUSHLIGHT_INLINE float atan_tail(float z) {
-  return z * poly(z, -0x1.55553ep-2f, 0x1.9991e6p-3f, -0x1.2420b6p-3f, 0x1.c08f64p-4f, -0x1.58155ep-4f,
-                  0x1.da5ed4p-5f, -0x1.fdfc1cp-6f, 0x1.64c1cep-7f, -0x1.d4984ap-10f);
-}
-// (asin(s) - s) / s for 0 <= s <= 1/2, z = s^2
-RUSHLIGHT_INLINE float asin_tail(float z) {
-  return z * poly(z, 0x1.5555c8p-3f, 0x1.330204p-4f, 0x1.747bb8p-5f, 0x1.8c3e50p-6f, 0x1.595c60p-5f);
-}
-
-// asin(s) = s + low, with s = |x| up to 1/2, and s = sqrt((1 - |x|) / 2) beyond, where asin |x| = pi/2 - 2 asin(s);
-// nan for |x| > 1.
-struct AsinParts {
-  float s, low;
-};
-RUSHLIGHT_INLINE AsinParts asin_reduce(float a) {
-  // The lesser of both is the one wanted. (A choice by a > 0.5 would put the root into a branch.)
-  const float below = a * a, above = fn::fma(a, -0.5f, 0.5f), root = fn::sqrt(above);
-  const float z = above > below ? below : above, s = root > a ? a : root;
-  return {s, s * asin_tail(z)};
-}
-
-}  // namespace detail
-
-RUSHLIGHT_INLINE float asin(float x) {
-  const float a = fn::abs(x);
-  const detail::AsinParts p = detail::asin_reduce(a);
-  // Half of pi/2 comes in last, so that the rounding of the difference counts less.
-  constexpr float half = 0.5f * detail::kHalfPi;
-  const float far = (fn::fma(p.s, -2.0f, half) + fn::fma(p.low, -2.0f, detail::kHalfPiLow)) + half;
-  return fn::copysign(a > 0.5f ? far : p.s + p.low, x);
-}
-RUSHLIGHT_INLINE float acos(float x) {
-  const float a = fn::abs(x), sign = fn::copysign(1.0f, x);
-  const detail::AsinParts p = detail::asin_reduce(a);
-  // pi/2 - asin(x) near 0; 2 asin(s) for x > 1/2, pi - 2 asin(s) for x < -1/2
-  const float turn = a > 0.5f ? 1.0f - sign : 1.0f, scale = a > 0.5f ? 2.0f * sign : -sign;
-  return fn::fma(p.s, scale, turn * detail::kHalfPi) + fn::fma(p.low, scale, turn * detail::kHalfPiLow);
-}
-RUSHLIGHT_INLINE float atan(float x) {
-  const float a = fn::abs(x);
-  const bool far = a > 1.0f;  // atan(a) = pi/2 - atan(1 / a)
-  const float t = far ? 1.0f / a : a;
-  const float low = t * detail::atan_tail(t * t);
-  const float result = far ? (detail::kHalfPi - t) + (detail::kHalfPiLow - low) : t + low;
-  return fn::copysign(result, x);
-}
-// Zeros and infinities of both arguments as C99 has them.
-RUSHLIGHT_INLINE float atan2(float y, float x) {
-  const float a = fn::abs(y), b = fn::abs(x);
-  const bool steep = a > b;
-  const float ratio = (steep ? b : a) / (steep ? a : b);
-  const float t = a == b ? (a == 0.0f ? 0.0f : 1.0f) : ratio;
-  const float low = t * detail::atan_tail(t * t);
-  // quarter turns, plus or minus atan(t)
-  const bool left = static_cast<int32_t>(detail::bits(x)) < 0;
-  const float turn = steep ? 1.0f : (left ? 2.0f : 0.0f);
-  const float sign = steep != left ? -1.0f : 1.0f;
-  const float result = fn::fma(t, sign, turn * detail::kHalfPi) +
-                       fn::fma(low, sign, turn * detail::kHalfPiLow);
-  return fn::copysign(result, y);
-}
-RUSHLIGHT_INLINE double asin(double x) { return std::asin(x); }                 // library
-RUSHLIGHT_INLINE double acos(double x) { return std::acos(x); }                 // library
-RUSHLIGHT_INLINE double atan(double x) { return std::atan(x); }                 // library
-RUSHLIGHT_INLINE double atan2(double y, double x) { return std::atan2(y, x); }  // library
-
 // The inverse hyperbolic functions call the library for both types.
 template <std::floating_point T>
 RUSHLIGHT_INLINE T asinh(T x) {
@@ -732,111 +661,7 @@ RUSHLIGHT_INLINE T floor_divide(T a, T b) {
 
 }  // namespace rushlight::fn
 
+#include "mathfn_inverse.h"
 #include "mathfn_complex.h"
 #include "mathfn_special.h"
-
-namespace rushlight::fn {
-
-// ---- functions with a short form
-
-// Note [Short forms]
-// Functions whose rare arguments (far ones, subnormals, infinities, nan) cost more than all others have a short form. It gives the same
-// bits for every x whose measure it allows. Loops (kernels/map.h) take the largest measure of a block of arguments and
-// choose.
-struct Exp {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::exp(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return detail::exp_plain(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE uint32_t measure(T x) {
-    return detail::bits(fn::abs(x));
-  }
-  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(87.0f); }
-};
-struct Sigmoid : Exp {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::sigmoid(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return detail::sigmoid_of(x, detail::exp_plain(-fn::abs(x)));
-  }
-};
-struct Silu : Exp {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return x * fn::sigmoid(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return x * Sigmoid::short_form(x);
-  }
-};
-struct Erfc {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::erfc(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return detail::erfc_plain(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE uint32_t measure(T x) {
-    return detail::bits(fn::abs(x));
-  }
-  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(9.0f); }
-};
-struct Log {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::log(x);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return detail::log_shifted(x, 0.0f);
-  }
-  template <std::same_as<float> T>
-  static RUSHLIGHT_INLINE uint32_t measure(T x) {
-    return detail::bits(x) - 0x00800000u;
-  }
-  static constexpr bool allows(uint32_t measured) {
-    return measured < 0x7f000000u;
-  }  // positive, normal, finite
-};
-struct Sin {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::sin(x);
-  }
-  template <class T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return fn::sin_near(x);
-  }
-  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
-  static RUSHLIGHT_INLINE int64_t measure(double x) { return std::bit_cast<int64_t>(fn::abs(x)); }
-  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(0x1p+16f); }
-  static constexpr bool allows(int64_t measured) { return measured < std::bit_cast<int64_t>(kTrigNearD); }
-};
-struct Cos {
-  template <class T>
-  RUSHLIGHT_INLINE T operator()(T x) const {
-    return fn::cos(x);
-  }
-  template <class T>
-  static RUSHLIGHT_INLINE T short_form(T x) {
-    return fn::cos_near(x);
-  }
-  static RUSHLIGHT_INLINE uint32_t measure(float x) { return detail::bits(fn::abs(x)); }
-  static RUSHLIGHT_INLINE int64_t measure(double x) { return std::bit_cast<int64_t>(fn::abs(x)); }
-  static constexpr bool allows(uint32_t measured) { return measured < std::bit_cast<uint32_t>(0x1p+16f); }
-  static constexpr bool allows(int64_t measured) { return measured < std::bit_cast<int64_t>(kTrigNearD); }
-};
-
-}  // namespace rushlight::fn
+#include "mathfn_short.h"
