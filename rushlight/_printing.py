@@ -152,7 +152,7 @@ def _body(tensor, indent):
     shape = tuple(tensor.shape)
     shown = _edges(tensor, _options["edgeitems"]) if summarise else tensor
     if str(tensor.dtype).startswith("torch.float8"):
-        shown = shown.to(rl.float16)
+        shown = shown.to(rl.float32 if tensor.dtype is rl.float8_e8m0fnu else rl.float16)
     hidden = summarise and shape and not _options["edgeitems"]
     values = [] if hidden else shown.tolist()
     flat = [] if hidden else _flat(values, len(shape))

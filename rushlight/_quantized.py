@@ -114,6 +114,8 @@ def _integers(input, scale, zero_point, dtype, fused):
 def _check(input, dtype, name):
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if dtype in (_C.quint4x2, _C.quint2x4):
+        raise NotImplementedError(f"{name}: {dtype}, whose elements share bytes, is not implemented")
     if dtype not in INTEGERS:
         kind = dtype._scalar_name if isinstance(dtype, _C.dtype) else type(dtype).__name__
         raise RuntimeError(f"ScalarType {kind} is not supported in new_qtensor.")

@@ -151,6 +151,7 @@ _FLOATS = {
     "float8_e5m2": (2, -14, 57344.0, 1.0),
     "float8_e4m3fnuz": (3, -7, 240.0, 1.0),
     "float8_e5m2fnuz": (2, -15, 57344.0, 1.0),
+    "float8_e8m0fnu": (0, -127, 2.0**127, 1.0),
 }
 
 
@@ -172,8 +173,8 @@ class finfo:  # noqa: N801
         self.bits = dtype.itemsize * 8
         digits, low, self.max, self.resolution = _FLOATS[self.dtype]
         self.eps = 2.0**-digits
-        self.min = -self.max
         self.tiny = self.smallest_normal = 2.0**low
+        self.min = -self.max if dtype is not _C.float8_e8m0fnu else self.tiny  # it has no signs
 
     def __repr__(self):
         from ._printing import finfo_repr
@@ -201,7 +202,7 @@ class iinfo:  # noqa: N801
             )
         if dtype is _C.bool:
             raise TypeError("torch.bool is not supported by torch.iinfo")
-        if dtype in (_C.qint8, _C.quint8, _C.qint32):
+        if dtype in (_C.qint8, _C.quint8, _C.qint32, _C.quint4x2, _C.quint2x4):
             raise NotImplementedError(f"\"dtype\" not implemented for '{dtype._scalar_name}'")
         self.dtype = repr(dtype)[6:]
         self.bits = dtype.itemsize * 8

@@ -11,7 +11,7 @@ from ._C import Tensor
 _float_dtypes = {
     "float": _C.float32, "double": _C.float64, "half": _C.float16, "bfloat16": _C.bfloat16, "long": _C.int64,
     "int": _C.int32, "short": _C.int16, "char": _C.int8, "byte": _C.uint8, "bool": _C.bool,
-    "cfloat": _C.complex64, "cdouble": _C.complex128,
+    "chalf": _C.complex32, "cfloat": _C.complex64, "cdouble": _C.complex128,
 }  # fmt: skip
 
 
@@ -262,9 +262,10 @@ def to_mkldnn(self, dtype=None):
 
 @_method
 def to_padded_tensor(self, padding, output_size=None):
-    """Not part of rushlight: nested tensors as one padded tensor."""
-    raise NotImplementedError("Could not run 'aten::to_padded_tensor' with arguments from the 'CPU' backend. rushlight has no "
-                              "nested tensors")  # fmt: skip
+    """A nested tensor as one padded tensor; no tensor is nested here, and on others it raises NotImplementedError."""
+    raise NotImplementedError(
+        "Could not run 'aten::to_padded_tensor' with arguments from the 'CPU' backend.\nThe tensor is not nested."
+    )
 
 
 @_method

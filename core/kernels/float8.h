@@ -84,7 +84,34 @@ using float8_e5m2 = float8<2, 15, Float8Kind::ieee>;
 using float8_e4m3fnuz = float8<3, 8, Float8Kind::fnuz>;
 using float8_e5m2fnuz = float8<2, 16, Float8Kind::fnuz>;
 
+// Powers of two from 2^-127 to 2^127, and NaN: exponents of blocks of smaller floats. Signs are lost, infinities are NaN.
+struct float8_e8m0fnu {
+  uint8_t bits;
+
+  float8_e8m0fnu() = default;
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  explicit constexpr float8_e8m0fnu(T value) : bits(encode(static_cast<float>(value))) {}
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  explicit constexpr operator T() const {
+    // 2^-127 is a subnormal float
+    const uint32_t word = bits == 0xff ? 0x7fc00000u : bits ? uint32_t(bits) << 23 : 0x00400000u;
+    return static_cast<T>(std::bit_cast<float>(word));
+  }
+
+ private:
+  // To the nearest power; in the middle between two the larger one, except for 2^-127 and its successor.
+  static constexpr uint8_t encode(float value) {
+    const uint32_t mag = std::bit_cast<uint32_t>(value) & 0x7fffffffu;
+    const uint32_t exponent = mag >> 23, fraction = mag & 0x7fffffu;
+    if (exponent == 0xff) return 0xff;
+    return static_cast<uint8_t>(exponent + (exponent ? fraction >= 0x400000u : fraction > 0x400000u));
+  }
+};
+
 template <class T> constexpr bool is_float8_type = false;
+template <> inline constexpr bool is_float8_type<float8_e8m0fnu> = true;
 template <int M, int B, Float8Kind K> constexpr bool is_float8_type<float8<M, B, K>> = true;
 template <class T>
 concept Float8 = is_float8_type<T>;

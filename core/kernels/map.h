@@ -29,7 +29,8 @@ struct MapTable {
   bool float8;  // the 8-bit floats are taken, too
 };
 
-// ---- type lists. The 16-bit floats have no entries: the driver computes them in float32 wherever it is there. ----
+// ---- type lists. The 16-bit floats and complex32 have no entries: the driver
+// computes them in float32 and complex64 wherever these are there. ----
 template <class... T> struct Types {};
 template <class A, class B> struct JoinTypes;
 template <class... A, class... B> struct JoinTypes<Types<A...>, Types<B...>> {
@@ -82,7 +83,7 @@ template <std::floating_point T> struct RowResult<std::complex<T>, T> {
   using type = T;
 };
 
-// Functions with a short form for most arguments, see Note [Short forms] in mathfn.h.
+// Functions with a short form for most arguments, see Note [Short forms] in mathfn_short.h.
 template <class F, class R, class... P>
 concept HasShortForm = (std::same_as<P, R> && ...) && requires(R x) { F::allows(F::measure(x)); };
 

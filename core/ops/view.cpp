@@ -485,7 +485,7 @@ const Op& view_as_complex = def({
     .rule =
         [](Call& c) {
           const Tensor& t = c.in(0);
-          if (t.dtype() != Dtype::f32 && t.dtype() != Dtype::f64)
+          if (t.dtype() != Dtype::f16 && t.dtype() != Dtype::f32 && t.dtype() != Dtype::f64)
             throw runtime_error(
                 "view_as_complex is only supported for half, float and double tensors, but got a tensor of "
                 "scalar type: ",

@@ -104,7 +104,7 @@ template <class T> T leaf_value(PyObject* o) {
       throw runtime_error("value cannot be converted to type ", info(dtype_of<T>).name, " without overflow");
   if (v.tag == Value::integer || v.tag == Value::boolean) return convert<T>(v.i);
   if (v.tag == Value::real) return convert<T>(v.d);
-  if constexpr (!std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
+  if constexpr (!std::is_same_v<T, c32> && !std::is_same_v<T, c64> && !std::is_same_v<T, c128>)
     throw type_error("can't convert complex to ", info(dtype_of<T>).name);
   else return convert<T>(v.as_complex());
 }
@@ -134,7 +134,10 @@ template <class T> PyObject* element(T x) {
   else if constexpr (std::is_floating_point_v<T>) return PyFloat_FromDouble(x);
   else if constexpr (std::is_same_v<T, uint64_t>) return PyLong_FromUnsignedLongLong(x);
   else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(x);
-  else return PyComplex_FromDoubles(x.real(), x.imag());
+  else {
+    const c128 z = convert<c128>(x);
+    return PyComplex_FromDoubles(z.real(), z.imag());
+  }
 }
 
 template <class T> PyObject* list_of(const T* p, IntSpan sizes, IntSpan strides) {

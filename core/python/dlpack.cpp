@@ -50,7 +50,8 @@ enum Code : uint8_t {
   dl_float8_e4m3fn = 10,
   dl_float8_e4m3fnuz = 11,
   dl_float8_e5m2 = 12,
-  dl_float8_e5m2fnuz = 13
+  dl_float8_e5m2fnuz = 13,
+  dl_float8_e8m0fnu = 14
 };
 
 Code code_of(Dtype d) {
@@ -61,6 +62,7 @@ Code code_of(Dtype d) {
     case Dtype::f8_e4m3fnuz: return dl_float8_e4m3fnuz;
     case Dtype::f8_e5m2: return dl_float8_e5m2;
     case Dtype::f8_e5m2fnuz: return dl_float8_e5m2fnuz;
+    case Dtype::f8_e8m0fnu: return dl_float8_e8m0fnu;
     default: break;
   }
   if (is_complex(d)) return dl_complex;

@@ -403,9 +403,9 @@ void add_types(PyObject* module) {
   struct {
     const char* name;
     Dtype d;
-  } short_names[] = {{"half", Dtype::f16},   {"float", Dtype::f32},   {"double", Dtype::f64},
-                     {"short", Dtype::i16},  {"int", Dtype::i32},     {"long", Dtype::i64},
-                     {"cfloat", Dtype::c64}, {"cdouble", Dtype::c128}};
+  } short_names[] = {{"half", Dtype::f16},  {"float", Dtype::f32},  {"double", Dtype::f64},
+                     {"short", Dtype::i16}, {"int", Dtype::i32},    {"long", Dtype::i64},
+                     {"chalf", Dtype::c32}, {"cfloat", Dtype::c64}, {"cdouble", Dtype::c128}};
   for (auto& s : short_names) PyModule_AddObjectRef(module, s.name, dtype_objects[int(s.d)]);
   device_type = reinterpret_cast<PyTypeObject*>(checked(PyType_FromSpec(&device_spec)));
   PyModule_AddObjectRef(module, "device", reinterpret_cast<PyObject*>(device_type));

@@ -31,9 +31,15 @@ constexpr DtypeInfo table[] = {
      float_category},
     {"float8_e5m2fnuz", "Float8_e5m2fnuz", "Float8_e5m2fnuzTensor", "c10::Float8_e5m2fnuz", nullptr, 1,
      float_category},
+    {"float8_e8m0fnu", "Float8_e8m0fnu", "Float8_e8m0fnuTensor", "c10::Float8_e8m0fnu", nullptr, 1,
+     float_category},
+    {"complex32", "ComplexHalf", "ComplexHalfTensor", "c10::complex<c10::Half>", nullptr, 4,
+     complex_category},
     {"qint8", "QInt8", "quantized.QInt8Tensor", "c10::qint8", nullptr, 1, integer_category},
     {"quint8", "QUInt8", "quantized.QUInt8Tensor", "c10::quint8", nullptr, 1, integer_category},
     {"qint32", "QInt32", "quantized.QInt32Tensor", "c10::qint32", nullptr, 4, integer_category},
+    {"quint4x2", "QUInt4x2", "quantized.QUInt4x2Tensor", "c10::quint4x2", nullptr, 1, integer_category},
+    {"quint2x4", "QUInt2x4", "quantized.QUInt2x4Tensor", "c10::quint2x4", nullptr, 1, integer_category},
     {"undefined", "Undefined", "UndefinedTensor", "void", nullptr, 0, bool_category},
 };
 static_assert(std::size(table) == dtype_count + 1);
@@ -55,6 +61,13 @@ Dtype promote(Dtype a, Dtype b) {
   if (is_float8(a) || is_float8(b))
     throw runtime_error("Promotion for Float8 Types is not supported, attempted to promote ",
                         info(a).scalar_name, " and ", info(b).scalar_name);
+  if (a == Dtype::c32 || b == Dtype::c32) {
+    const Dtype other = a == Dtype::c32 ? b : a;
+    if (is_complex(other)) return other;
+    return other == Dtype::f64                           ? Dtype::c128
+           : other == Dtype::f32 || other == Dtype::bf16 ? Dtype::c64
+                                                         : Dtype::c32;
+  }
   if (is_wide_unsigned(a) || is_wide_unsigned(b)) {
     if (is_float(a)) return a;
     if (is_float(b)) return b;
@@ -76,14 +89,18 @@ bool can_cast(Dtype from, Dtype to) {
   return to != Dtype::boolean || from == Dtype::boolean;
 }
 
-Dtype real_of(Dtype d) { return d == Dtype::c64 ? Dtype::f32 : d == Dtype::c128 ? Dtype::f64 : d; }
-// There is no 32-bit complex type: the 16-bit floats go with complex64.
+Dtype real_of(Dtype d) {
+  return d == Dtype::c64 ? Dtype::f32 : d == Dtype::c128 ? Dtype::f64 : d == Dtype::c32 ? Dtype::f16 : d;
+}
 Dtype complex_of(Dtype d) {
   if (is_float8(d)) throw runtime_error("Unknown Complex ScalarType for ", info(d).scalar_name);
+  if (d == Dtype::f16 || d == Dtype::c32) return Dtype::c32;
   return d == Dtype::f64 || d == Dtype::c128 ? Dtype::c128 : Dtype::c64;
 }
 
 void check_storable(Dtype d) {
+  if (d == Dtype::qu4x2 || d == Dtype::qu2x4)
+    throw not_implemented("tensors of ", info(d).name, ", whose elements share bytes, are not implemented");
   if (is_quantized(d))
     throw not_implemented("a tensor of ", info(d).name, " needs a scale: quantize_per_tensor() and ",
                           "quantize_per_channel() make such tensors");

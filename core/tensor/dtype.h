@@ -11,6 +11,10 @@ namespace rushlight {
 
 using c64 = std::complex<float>;
 using c128 = std::complex<double>;
+// Two 16-bit floats: stored and converted; element-wise kernels compute it as c64.
+struct c32 {
+  half real, imag;
+};
 
 // Those after complex128 are stored, moved, converted and printed; few kernels take them (see float8 in kernels/map.h).
 // The quantised ones at the end are names only: such a tensor has a delegate, and an ordinary tensor of integers in it.
@@ -34,14 +38,18 @@ enum class Dtype : uint8_t {
   f8_e5m2,
   f8_e4m3fnuz,
   f8_e5m2fnuz,
+  f8_e8m0fnu,
+  c32,
   q8,
   qu8,
   q32,
+  qu4x2,
+  qu2x4,
   none
 };
 constexpr int kernel_dtypes = 12;   // boolean .. c128 have kernels
-constexpr int storage_dtypes = 19;  // boolean .. f8_e5m2fnuz can lie in a storage
-constexpr int dtype_count = 22;
+constexpr int storage_dtypes = 21;  // boolean .. c32 can lie in a storage
+constexpr int dtype_count = 26;
 
 struct DtypeInfo {
   const char* name;         // "float32", as in rl.float32
@@ -53,29 +61,31 @@ struct DtypeInfo {
   uint8_t category;  // 0 bool, 1 integer, 2 floating, 3 complex
 };
 const DtypeInfo& info(Dtype d);
-constexpr size_t itemsize_table[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16, 2, 4, 8, 1, 1, 1, 1, 1, 1, 4, 0};
+constexpr size_t itemsize_table[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16, 2, 4,
+                                     8, 1, 1, 1, 1, 1, 4, 1, 1, 4, 1, 1,  0};
 inline size_t itemsize(Dtype d) { return itemsize_table[int(d)]; }
 
 enum Category { bool_category, integer_category, float_category, complex_category };
 inline Category category(Dtype d) { return Category(info(d).category); }
 // Floats that kernels compute with; the 8-bit ones are apart, so that a kernel's own check refuses them.
 inline bool is_float(Dtype d) { return d >= Dtype::f16 && d <= Dtype::f64; }
-inline bool is_float8(Dtype d) { return d >= Dtype::f8_e4m3fn && d <= Dtype::f8_e5m2fnuz; }
+inline bool is_float8(Dtype d) { return d >= Dtype::f8_e4m3fn && d <= Dtype::f8_e8m0fnu; }
 inline bool is_any_float(Dtype d) { return is_float(d) || is_float8(d); }
-inline bool is_complex(Dtype d) { return d == Dtype::c64 || d == Dtype::c128; }
+inline bool is_complex(Dtype d) { return d == Dtype::c64 || d == Dtype::c128 || d == Dtype::c32; }
 inline bool is_wide_unsigned(Dtype d) { return d >= Dtype::u16 && d <= Dtype::u64; }
 inline bool is_unsigned(Dtype d) { return d == Dtype::u8 || is_wide_unsigned(d); }
 inline bool is_integral(Dtype d) { return (d >= Dtype::u8 && d <= Dtype::i64) || is_wide_unsigned(d); }
-inline bool is_signed(Dtype d) { return d != Dtype::boolean && !is_unsigned(d); }
-inline bool is_quantized(Dtype d) { return d >= Dtype::q8 && d <= Dtype::q32; }
+inline bool is_signed(Dtype d) { return d != Dtype::boolean && !is_unsigned(d) && d != Dtype::f8_e8m0fnu; }
+inline bool is_quantized(Dtype d) { return d >= Dtype::q8 && d <= Dtype::qu2x4; }
 void check_storable(Dtype d);  // throws for the quantised ones
 inline bool has_kernels(Dtype d) { return int(d) < kernel_dtypes; }
-inline bool differentiable(Dtype d) { return (d >= Dtype::f16 && d <= Dtype::c128) || is_float8(d); }
+inline bool differentiable(Dtype d) { return is_any_float(d) || is_complex(d); }
 Dtype promote(Dtype a, Dtype b);      // torch.promote_types; throws for the types that do not promote
 bool can_cast(Dtype from, Dtype to);  // torch.can_cast
-Dtype real_of(Dtype d);               // complex64 -> float32, others unchanged
-Dtype complex_of(Dtype d);            // float32 -> complex64, float64 -> complex128
-Dtype default_dtype();                // float32 unless set_default_dtype changed it
+Dtype real_of(Dtype d);               // complex64 -> float32, real ones unchanged
+Dtype complex_of(
+    Dtype d);           // float32 -> complex64; the types that have no partner of their own go with complex64
+Dtype default_dtype();  // float32 unless set_default_dtype changed it
 void set_default_dtype(Dtype d);
 inline Dtype default_complex() { return complex_of(default_dtype()); }
 
@@ -103,6 +113,8 @@ RL_DTYPE(float8_e4m3fn, f8_e4m3fn);
 RL_DTYPE(float8_e5m2, f8_e5m2);
 RL_DTYPE(float8_e4m3fnuz, f8_e4m3fnuz);
 RL_DTYPE(float8_e5m2fnuz, f8_e5m2fnuz);
+RL_DTYPE(float8_e8m0fnu, f8_e8m0fnu);
+RL_DTYPE(c32, c32);
 #undef RL_DTYPE
 template <class T> constexpr Dtype dtype_of = dtype_of_t<T>::value;
 
@@ -136,6 +148,8 @@ template <class F> decltype(auto) visit_storage(Dtype d, F&& f) {
     case Dtype::f8_e5m2: return f.template operator()<float8_e5m2>();
     case Dtype::f8_e4m3fnuz: return f.template operator()<float8_e4m3fnuz>();
     case Dtype::f8_e5m2fnuz: return f.template operator()<float8_e5m2fnuz>();
+    case Dtype::f8_e8m0fnu: return f.template operator()<float8_e8m0fnu>();
+    case Dtype::c32: return f.template operator()<c32>();
     default: return visit(d, f, "copy_");
   }
 }
@@ -169,7 +183,11 @@ concept NarrowFloat = HalfPrecision<T> || Float8<T>;
 // Value conversion with PyTorch's rules: truncation, modular integers, complex -> real part, nan -> true.
 template <class To, class From> inline To convert(From x) {
   if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (NarrowFloat<From>) return convert<To>(float(x));
+  else if constexpr (std::is_same_v<From, c32>) return convert<To>(c64(float(x.real), float(x.imag)));
+  else if constexpr (std::is_same_v<To, c32>) {
+    const c64 z = convert<c64>(x);
+    return {half(z.real()), half(z.imag())};
+  } else if constexpr (NarrowFloat<From>) return convert<To>(float(x));
   else if constexpr (std::is_same_v<From, c64> || std::is_same_v<From, c128>) {
     if constexpr (std::is_same_v<To, bool>) return x.real() != 0 || x.imag() != 0;
     else if constexpr (std::is_same_v<To, c64> || std::is_same_v<To, c128>) return To(x.real(), x.imag());

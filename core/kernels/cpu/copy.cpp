@@ -81,9 +81,9 @@ template <class To, class From> struct Conversion {
 
 using ConversionTable = std::array<std::array<ConvertRow, storage_dtypes>, storage_dtypes>;
 template <class... T> struct TypeList {};
-using StorageTypes =
-    TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double, c64, c128,
-             uint16_t, uint32_t, uint64_t, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz>;
+using StorageTypes = TypeList<bool, uint8_t, int8_t, int16_t, int32_t, int64_t, half, bfloat16, float, double,
+                              c64, c128, uint16_t, uint32_t, uint64_t, float8_e4m3fn, float8_e5m2,
+                              float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu, c32>;
 template <class From, class... To> constexpr std::array<ConvertRow, storage_dtypes> table_row(
     int level, TypeList<To...>) {
   return {Conversion<To, From>::pick(level)...};

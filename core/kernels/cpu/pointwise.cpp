@@ -369,7 +369,7 @@ void run(Call& c, const MapTable& t, const Value* operands, const char* kernel) 
   const Tensor& out = c.out();
   Dtype compute = c.compute;
   bool narrow = compute == Dtype::f16 || compute == Dtype::bf16 || (t.float8 && is_float8(compute));
-  Dtype entry = narrow ? Dtype::f32 : compute;
+  Dtype entry = narrow ? Dtype::f32 : compute == Dtype::c32 ? Dtype::c64 : compute;
   if (!has_kernels(entry) || !t.rows[int(entry)][0]) {
     if (kernel) throw_unsupported(kernel, compute);
     throw_unsupported(c, compute);
