@@ -69,3 +69,49 @@ def test_what_has_no_complex_form(call, kind, text):
     with pytest.raises(kind) as error:
         call(leaf(3).detach())
     assert str(error.value) == text
+
+
+def test_complex32_holds_two_halfs():
+    x = rl.tensor([1.5 - 2j, 0.1 + 7e4j], dtype=rl.complex32)
+    assert x.dtype is rl.chalf and x.element_size() == 4 and x.real.dtype is rl.float16
+    assert x.tolist() == [1.5 - 2j, complex(rl.tensor(0.1).half().item(), float("inf"))]
+    assert repr(x[:1]) == "tensor([1.5000-2.j], dtype=torch.complex32)"
+    assert rl.view_as_real(x[:1]).tolist() == [[1.5, -2]] and rl.view_as_complex(rl.view_as_real(x)).dtype is rl.complex32
+    for dtype in (rl.complex64, rl.complex128, rl.float32, rl.int32, rl.bool, rl.bfloat16):
+        assert x[:1].to(dtype).tolist() == x[:1].to(rl.complex64).to(dtype).tolist()
+        assert rl.tensor([3], dtype=dtype).to(rl.complex32).tolist() == [rl.tensor([3], dtype=dtype).item()]
+    assert x.half().dtype is rl.float16 and rl.ones(1).chalf().dtype is rl.complex32
+    with pytest.raises(TypeError, match="Got unsupported ScalarType ComplexHalf"):
+        x.numpy()
+
+
+def test_complex32_computes_as_complex64_and_rounds():
+    random = np.random.default_rng(0)
+    numbers = [rl.from_numpy(random.standard_normal((5, 7)) + 1j * random.standard_normal((5, 7))).to(rl.complex32) for _ in "ab"]
+    wide = [x.to(rl.complex64) for x in numbers]
+    for op in (rl.add, rl.sub, rl.mul, rl.div, rl.eq):
+        expected = op(*wide)
+        assert op(*numbers).equal(expected.to(rl.complex32) if expected.is_complex() else expected)
+    assert numbers[0].t().exp().equal(wide[0].t().exp().to(rl.complex32))
+    assert numbers[0].abs().equal(wide[0].abs().half())
+    leaf = numbers[0].clone().requires_grad_()
+    leaf.mul(numbers[1]).real.backward(rl.ones(5, 7).half())
+    assert leaf.grad.equal(numbers[1].conj()) and leaf.grad.dtype is rl.complex32
+
+
+def test_complex32_is_the_partner_of_float16():
+    half = rl.ones(2, dtype=rl.float16)
+    assert (half * 1j).dtype is rl.complex(half, half).dtype is rl.float16.to_complex() is rl.complex32
+    assert rl.complex32.to_real() is rl.float16 and rl.randn(2, dtype=rl.complex32).dtype is rl.complex32
+    assert rl.promote_types(rl.complex32, rl.bfloat16) is rl.complex64
+    for call, name in ((lambda x: x.sum(), "sum_cpu"), (lambda x: x @ x, "dot"), (lambda x: x.sort(), "Sort does not")):
+        with pytest.raises((NotImplementedError, RuntimeError), match=name):
+            call(rl.ones(3, dtype=rl.complex32))
+
+
+def test_quantised_dtypes_of_several_numbers_a_byte_are_names():
+    assert repr(rl.quint4x2) == "torch.quint4x2" and rl.quint2x4.itemsize == 1
+    for make in (lambda d: rl.zeros(2).to(d), lambda d: rl.empty(2, dtype=d), lambda d: rl.quantize_per_tensor(rl.ones(2), 1.0, 0, d)):
+        for dtype in (rl.quint4x2, rl.quint2x4):
+            with pytest.raises(NotImplementedError, match=str(dtype).removeprefix("torch.")):
+                make(dtype)

@@ -240,6 +240,32 @@ def test_gradients_pass_through_the_conversion():
     assert x.grad.dtype is rl.float32 and x.grad.tolist() == [1.0, 1.0]
 
 
+def test_powers_of_two():
+    """float8_e8m0fnu: exponents without signs, zeros or infinities."""
+    dtype = rl.float8_e8m0fnu
+    codes = rl.arange(256).to(rl.uint8)
+    powers = codes.view(dtype).double().numpy()
+    np.testing.assert_array_equal(powers[:255], 2.0 ** np.arange(-127, 128))
+    assert np.isnan(powers[255]) and codes.view(dtype).float().to(dtype).view(rl.uint8).equal(codes)
+    numbers = rl.tensor([1.0, 1.49, 1.5, -3.0, 2.9, 0.0, float("inf"), float("nan"), 3e38, 2.0**-127 * 1.1])
+    assert numbers.to(dtype).float().nan_to_num(-1).tolist() == [1, 1, 2, 4, 2, 2.0**-127, -1, -1, -1, 2.0**-126]
+    x = rl.tensor([1.5, 8], dtype=dtype)
+    assert repr(x) == "tensor([2., 8.], dtype=torch.float8_e8m0fnu)" and (x == x).all() and (x * x).tolist() == [4, 64]
+    assert not dtype.is_signed and rl.finfo(dtype).max == 2.0**127 and rl.finfo(dtype).min == rl.finfo(dtype).tiny == 2.0**-127
+    assert through_file(x).tolist() == [2, 8] and rl.from_dlpack(x).dtype is dtype
+    with pytest.raises(NotImplementedError, match="add_stub"):
+        x + x
+
+
+@with_torch
+def test_powers_of_two_as_pytorch():
+    words = np.random.default_rng(5).integers(0, 2**32, 300_000, dtype=np.uint32)
+    ties = (np.arange(512, dtype=np.uint32) << 23)[:, None] + np.array([0, 0x3FFFFF, 0x400000, 0x400001, 0x7FFFFF], np.uint32)
+    numbers = np.concatenate([words, ties.ravel()]).view(np.float32)
+    ours = rl.from_numpy(numbers).to(rl.float8_e8m0fnu).view(rl.uint8).numpy()
+    np.testing.assert_array_equal(ours, torch.from_numpy(numbers).to(torch.float8_e8m0fnu).view(torch.uint8).numpy())
+
+
 def test_printing():
     x = rl.tensor([1, 2, 3]).to(rl.float8_e4m3fn)
     assert repr(x) == "tensor([1., 2., 3.], dtype=torch.float8_e4m3fn)"

@@ -23,8 +23,7 @@ KNOWN = {
     "bincount": "its result does not require grad here, where PyTorch has no formula either",
     **{(op, dtype): TIES for op in ("topk", "kthvalue", "median.dim", "nanmedian.dim") for dtype in ("int64", "int32", "uint8")},
     ("threshold", "uint8"): "a number out of range wraps instead of raising",
-    ("complex", "float16"): "complex32 does not exist here", ("view_as_complex", "float16"): "complex32 does not exist here",
-    ("polar", "float16"): "computed in complex64", "adaptive_max_pool2d": "the core's form returns indices too",
+    "adaptive_max_pool2d": "the core's form returns indices too",
     "convolution": "one number stands for a list",
 }  # fmt: skip
 OTHER_NAMES = {
@@ -85,6 +84,8 @@ def array(t):
     name = str(t.dtype).rpartition(".")[2]
     if name in ("bfloat16", "float16"):
         t = t.float()
+    elif name == "complex32":
+        t = t.to(torch.complex64 if isinstance(t, torch.Tensor) else rl.complex64)
     return t.numpy()
 
 

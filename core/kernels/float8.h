@@ -101,7 +101,7 @@ struct float8_e8m0fnu {
   }
 
  private:
-  // To the nearest power; in the middle between two the larger one, except for 2^-127 and its successor.
+  // To the nearest power, in the middle between two to the larger one; what is above 2^-127 becomes at least 2^-126.
   static constexpr uint8_t encode(float value) {
     const uint32_t mag = std::bit_cast<uint32_t>(value) & 0x7fffffffu;
     const uint32_t exponent = mag >> 23, fraction = mag & 0x7fffffu;

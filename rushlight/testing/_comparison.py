@@ -16,6 +16,7 @@ _TOLERANCES = {
     _C.bfloat16: (1.6e-2, 1e-5),
     _C.float32: (1.3e-6, 1e-5),
     _C.float64: (1e-7, 1e-7),
+    _C.complex32: (1e-3, 1e-5),
     _C.complex64: (1.3e-6, 1e-5),
     _C.complex128: (1e-7, 1e-7),
 }
@@ -227,7 +228,9 @@ def _compare_values(a, e, tolerances, what, path, options):
 
 def _array(t, dtype):
     t = t.detach().cpu().to(dtype)
-    if dtype == _C.bfloat16:
+    if dtype == _C.complex32:
+        t = t.to(_C.complex64)
+    elif dtype == _C.bfloat16 or str(dtype).startswith("torch.float8"):
         t = t.float()
     return t.resolve_conj().numpy()
 
