@@ -19,10 +19,6 @@ from rushlight import nn
 FOLDER = Path(__file__).parent / "vectors" / "checkpoint"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 CHECKPOINTS = [name for name in EXPECTED if name.endswith(".pt")]
-# files that need parts of PyTorch that rushlight does not have
-NOT_OURS = {
-    "dtypes.pt": "complex32",
-}
 
 
 def describe(obj):
@@ -79,10 +75,6 @@ class Net(nn.Module):
 @pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_reads_pytorch_files(name, mmap):
-    if name in NOT_OURS:
-        with pytest.raises(NotImplementedError, match=NOT_OURS[name]):
-            torch.load(FOLDER / name)
-        return
     if name.startswith("legacy") and mmap:
         with pytest.raises(RuntimeError, match="mmap can only be used with files saved with"):
             torch.load(FOLDER / name, mmap=True)

@@ -61,18 +61,18 @@ Dtype promote(Dtype a, Dtype b) {
   if (is_float8(a) || is_float8(b))
     throw runtime_error("Promotion for Float8 Types is not supported, attempted to promote ",
                         info(a).scalar_name, " and ", info(b).scalar_name);
+  if (is_wide_unsigned(a) || is_wide_unsigned(b)) {
+    if (is_float(a)) return a;
+    if (is_float(b)) return b;
+    throw runtime_error("Promotion for uint16, uint32, uint64 types is not supported, attempted to promote ",
+                        info(a).scalar_name, " and ", info(b).scalar_name);
+  }
   if (a == Dtype::c32 || b == Dtype::c32) {
     const Dtype other = a == Dtype::c32 ? b : a;
     if (is_complex(other)) return other;
     return other == Dtype::f64                           ? Dtype::c128
            : other == Dtype::f32 || other == Dtype::bf16 ? Dtype::c64
                                                          : Dtype::c32;
-  }
-  if (is_wide_unsigned(a) || is_wide_unsigned(b)) {
-    if (is_float(a)) return a;
-    if (is_float(b)) return b;
-    throw runtime_error("Promotion for uint16, uint32, uint64 types is not supported, attempted to promote ",
-                        info(a).scalar_name, " and ", info(b).scalar_name);
   }
   Dtype low = a < b ? a : b, high = a < b ? b : a;
   Category low_category = category(low), high_category = category(high);
