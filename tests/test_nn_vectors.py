@@ -39,7 +39,6 @@ KNOWN = {
     },
     "functionals": {
         ("lambda a, w, b: F.conv_tbc", ".strided"): MORE,
-        ("lambda a, w: torch.view_as_real(F.conv", ".float16"): "complex numbers of 16 bits",
         ("lambda q, k, v: F.scaled_dot_product_attention(q, k, v, torch", ".integers"): MESSAGE,
         (
             "lambda q, k, v, m: F.scaled",

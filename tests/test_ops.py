@@ -64,6 +64,7 @@ TOLERANCE = {
     "float64": 1e-9,
     "float16": 4e-3,
     "bfloat16": 3e-2,
+    "complex32": 4e-3,
     "complex64": 2e-5,
     "complex128": 1e-9,
 }

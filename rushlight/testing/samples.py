@@ -203,9 +203,9 @@ def target_dtype(draw, array, dtype):
 
 
 def numpy_dtype(dtype):
-    """The NumPy dtype that holds the numbers of a rushlight dtype; float32 for bfloat16."""
+    """The NumPy dtype that holds the numbers of a rushlight dtype; the next wider one for bfloat16 and complex32."""
     name = str(dtype).rpartition(".")[2]
-    return np.dtype({"bfloat16": "float32"}.get(name, name))
+    return np.dtype({"bfloat16": "float32", "complex32": "complex64"}.get(name, name))
 
 
 _NAMESPACE = {name: value for name, value in vars(_C).items() if isinstance(value, _C.dtype)}
