@@ -17,6 +17,10 @@ AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
 }
 AVX2_TITLE = ", both with AVX2"
+CONTENTION_SHORT = """
+Two processes compute without end, one on each core. The ratio is that of the time at one thread to that at the default
+number.
+"""
 CONTENTION_HEAD = ["case", "default", "1 thread", "ratio", "", "", "", "asked", "", ""]
 
 
@@ -132,10 +136,13 @@ def main():
         note, sections = report.measured(versions), {}
         if args.contention:
             everything = [r for list_ in results.values() for r in list_]
-            sections["contention"] = report.section("contention", everything, {}, CONTENTION_HEAD, note)
+            sections["contention"] = report.section(
+                "contention", everything, {}, CONTENTION_HEAD, note, CONTENTION_SHORT.strip()
+            )
         elif args.avx2:
             for group, list_ in results.items():
-                sections[group + AVX2_TITLE] = report.section(group + AVX2_TITLE, list_, {}, report.HEAD, note)
+                title, short = group + AVX2_TITLE, cases.short(group, "SHORT_AVX2")
+                sections[title] = report.section(title, list_, {}, report.HEAD, note, short)
         else:
             sections["limits"] = report.limits_section(peaks, note)
             for group, list_ in results.items():

@@ -678,7 +678,9 @@ bfloat16: _Dtype
 bool: _Dtype
 cdouble: _Dtype
 cfloat: _Dtype
+chalf: _Dtype
 complex128: _Dtype
+complex32: _Dtype
 complex64: _Dtype
 double: _Dtype
 float: _Dtype
@@ -689,6 +691,7 @@ float8_e4m3fn: _Dtype
 float8_e4m3fnuz: _Dtype
 float8_e5m2: _Dtype
 float8_e5m2fnuz: _Dtype
+float8_e8m0fnu: _Dtype
 half: _Dtype
 int: _Dtype
 int16: _Dtype
@@ -698,6 +701,8 @@ int8: _Dtype
 long: _Dtype
 qint32: _Dtype
 qint8: _Dtype
+quint2x4: _Dtype
+quint4x2: _Dtype
 quint8: _Dtype
 short: _Dtype
 uint16: _Dtype

@@ -14,6 +14,6 @@ def load(group):
     return importlib.import_module(f"benchmarks.cases.{group}").CASES
 
 
-def short(group):
+def short(group, name="SHORT"):
     """What there is to say about the cases of one group that fall short, as Markdown."""
-    return getattr(importlib.import_module(f"benchmarks.cases.{group}"), "SHORT", "").strip()
+    return getattr(importlib.import_module(f"benchmarks.cases.{group}"), name, "").strip()
