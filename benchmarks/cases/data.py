@@ -61,3 +61,11 @@ CASES = [
     *files(64),
     *files(1024),
 ]
+
+SHORT = """
+Saving waits until the disk holds everything, so that a loss of power costs no checkpoint; PyTorch does not wait. The
+data are sent to the disk while more are written: alone, 1 GB takes 0.8 s (1.1 s without that). In this table each side
+also waits for what the other one left to the disk (two times 1 GB at 1 GB/s or less). Tried: no waiting (no faster
+here, because ext4 sends a file that replaces another to the disk by itself), sending by a thread of its own (slower).
+Loading 64 MB: PyTorch takes 18 or 35 ms, from run to run.
+"""

@@ -28,8 +28,8 @@ CASES = [
 ]
 
 SHORT = """
-Transformer encoder: nearly all of it is products of 64 rows, 2.7 ms at one thread at the full rate of multiply-adds, whose 19 MB of
-weights come from the third-level cache each time. Fetching weights ahead inside the tile cost 8-12 % where they were near, so it
-does not. Token by token: reading the weights (3.2 MB a token, at the 30 GB/s of the third-level cache) is half of the time at one
-thread; from 80,000 operations on two threads share a product, whose halves can stay in their second-level caches.
+Transformer encoder: nearly all of it is products of 64 rows, whose 19 MB of weights come from the third-level cache and
+are split for the matrix unit in each call; weights kept in parts would have to be watched for changes. Token by token:
+reading the weights (3.2 MB a token, at the 30 GB/s of the third-level cache) is half of the time at one thread; from
+80,000 operations on two threads share a product, whose halves can stay in their second-level caches.
 """

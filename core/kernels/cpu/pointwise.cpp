@@ -50,7 +50,7 @@ struct Work {
 
   void run() const;
   bool outgrows_caches() const;
-  bool in_place() const;
+  bool writes_past_caches() const;
   void contiguous(int64_t n, bool has_constants) const;
   void strided() const;
   void short_rows(const Work& numbered, const Loop& loop) const;
@@ -62,17 +62,18 @@ bool Work::outgrows_caches() const {
     if (in[k].tensor) bytes += in[k].tensor->numel() * in[k].tensor->itemsize();
   return streams(bytes);
 }
-bool Work::in_place() const {
-  bool found = false;
-  for (int k = 0; k < nin; ++k) found |= in[k].tensor && in[k].tensor->raw() == c.out().raw();
-  return found;
+// Not where the output alone is small enough to be in the cache still when it is read, as those of comparisons are.
+bool Work::writes_past_caches() const {
+  bool in_place = false;
+  for (int k = 0; k < nin; ++k) in_place |= in[k].tensor && in[k].tensor->raw() == c.out().raw();
+  return !in_place && outgrows_caches() && streams(2 * c.out().numel() * c.out().itemsize());
 }
 
 // All tensors are contiguous, of the right dtype and of the output's size.
 void Work::contiguous(int64_t n, bool has_constants) const {
   char* out = c.out().raw();
   const size_t out_item = itemsize(result);
-  const bool large = outgrows_caches(), past = large && !in_place();
+  const bool large = outgrows_caches(), past = writes_past_caches();
   size_t widest = out_item;
   for (int k = 0; k < nin; ++k) widest = std::max(widest, in[k].item);
   const int64_t most = large ? stream_block : has_constants ? buffered(widest) : n;
@@ -221,8 +222,7 @@ void Work::strided() const {
   };
 
   if (loop.row() >= short_row || loop.ndim == 1) {
-    const bool direct_out = !store && out_stride == out_item,
-               past = direct_out && w.outgrows_caches() && !w.in_place();
+    const bool direct_out = !store && out_stride == out_item, past = direct_out && w.writes_past_caches();
     parallel_for(loop.numel, pointwise_grain, [&](int64_t begin, int64_t end) {
       Blocks blocks(w, loop);
       loop.each_row(begin, end, [&](char* const* p, int64_t n) {
