@@ -26,6 +26,25 @@ struct Axis {
   return axis;
 }
 
+// f(ry, rx, offset) for the remainders of each phase of a plane, which lies at that offset.
+template <class F>
+RL_INLINE void each_phase(const Axis& y, const Axis& x, F&& f) {
+  for (int64_t ry = 0; ry < y.stride; ry++)
+    for (int64_t rx = 0; rx < x.stride; rx++)
+      if (y.phase_of[ry] >= 0 && x.phase_of[rx] >= 0)
+        f(ry, rx, (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length);
+}
+
+// The entries [first, last) of the phase with remainder r that lie inside, of a source of length n.
+struct Entries {
+  int64_t first, last;
+};
+[[maybe_unused]] Entries inside(const Axis& axis, int64_t r, int64_t n) {
+  const int64_t shift = r - axis.before;
+  const int64_t first = least(axis.length, shift < 0 ? ceil_div(-shift, axis.stride) : 0);
+  return {first, most(first, least(axis.length, n > shift ? ceil_div(n - shift, axis.stride) : 0))};
+}
+
 int64_t plane_size(const Axis& y, const Axis& x) { return y.phases * x.phases * y.length * x.length; }
 
 int64_t tap_offset(const Axis& y, const Axis& x, int64_t dy, int64_t dx) {

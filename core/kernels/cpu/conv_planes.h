@@ -70,39 +70,30 @@ void fill_planes(const T* source, int64_t channels, int64_t h, int64_t w, const 
   const int64_t size = plane_size(y, x);
   if (!again)
     for (int i = 0; i < tile_columns<T>; i++) out[channels * size + i] = 0;
-  // the entries of a phase that lie inside, of `length` sources `n`
-  const auto inside = [](const Axis& axis, int64_t r, int64_t n, int64_t& first, int64_t& last) {
-    const int64_t shift = r - axis.before;
-    first = least(axis.length, shift < 0 ? ceil_div(-shift, axis.stride) : 0);
-    last = most(first, least(axis.length, n > shift ? ceil_div(n - shift, axis.stride) : 0));
-  };
   parallel_for(channels, 16384 / most(1, size), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; c++)
-      for (int64_t ry = 0; ry < y.stride; ry++)
-        for (int64_t rx = 0; rx < x.stride; rx++) {
-          if (y.phase_of[ry] < 0 || x.phase_of[rx] < 0) continue;
-          T* phase = out + c * size + (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
-          int64_t top, bottom, left, right;
-          inside(y, ry, h, top, bottom);
-          inside(x, rx, w, left, right);
-          const T* from = source + (c * h + top * y.stride + ry - y.before) * w + left * x.stride + rx -
-                          x.before;
-          T* row = phase + top * x.length;
-          if (!again) {
-            __builtin_memset(phase, 0, sizeof(T) * top * x.length);
-            __builtin_memset(phase + bottom * x.length, 0, sizeof(T) * (y.length - bottom) * x.length);
-          }
-          for (int64_t q = top; q < bottom; q++, row += x.length, from += y.stride * w) {
-            if (!again) {
-              for (int64_t i = 0; i < left; i++) row[i] = 0;
-              for (int64_t i = right; i < x.length; i++) row[i] = 0;
-            }
-            if (x.stride == 1) each_vector<T>(from, right - left, row + left, [](Vec<T> v) { return v; });
-            else if (x.stride == 2) take_every_second<T>(from, right - left, row + left);
-            else
-              for (int64_t i = left; i < right; i++) row[i] = from[(i - left) * x.stride];
-          }
+      each_phase(y, x, [&](int64_t ry, int64_t rx, int64_t offset) {
+        T* phase = out + c * size + offset;
+        const auto [top, bottom] = inside(y, ry, h);
+        const auto [left, right] = inside(x, rx, w);
+        const T* from = source + (c * h + top * y.stride + ry - y.before) * w + left * x.stride + rx -
+                        x.before;
+        T* row = phase + top * x.length;
+        if (!again) {
+          __builtin_memset(phase, 0, sizeof(T) * top * x.length);
+          __builtin_memset(phase + bottom * x.length, 0, sizeof(T) * (y.length - bottom) * x.length);
         }
+        for (int64_t q = top; q < bottom; q++, row += x.length, from += y.stride * w) {
+          if (!again) {
+            for (int64_t i = 0; i < left; i++) row[i] = 0;
+            for (int64_t i = right; i < x.length; i++) row[i] = 0;
+          }
+          if (x.stride == 1) each_vector<T>(from, right - left, row + left, [](Vec<T> v) { return v; });
+          else if (x.stride == 2) take_every_second<T>(from, right - left, row + left);
+          else
+            for (int64_t i = left; i < right; i++) row[i] = from[(i - left) * x.stride];
+        }
+      });
   });
 }
 

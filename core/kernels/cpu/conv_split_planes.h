@@ -95,35 +95,29 @@ RL_INLINE void split_row(const float* a, const float* b, int64_t count, int64_t 
   const int64_t part = to.part, h = image.h, w = image.w;
   const int64_t of_pair = pair / to.chunk * 2 * to.chunk + pair % to.chunk;
   const int64_t channel[] = {of_pair, of_pair + to.chunk};
-  for (int64_t ry = 0; ry < y.stride; ry++)
-    for (int64_t rx = 0; rx < x.stride; rx++) {
-      if (y.phase_of[ry] < 0 || x.phase_of[rx] < 0) continue;
-      uint32_t* row = out + pair * to.spacing +
-                      (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
-      const int64_t shift = rx - x.before;  // entry q stands for column q * stride + shift
-      const int64_t left = least(x.length, shift < 0 ? ceil_div(-shift, x.stride) : 0);
-      const int64_t right = most(left, least(x.length, w > shift ? ceil_div(w - shift, x.stride) : 0));
-      for (int64_t q = 0; q < y.length; q++, row += x.length) {
-        const float* line[2];
-        for (int k = 0; k < 2; k++) {
-          const int64_t at = (first + q) * y.stride + ry - y.before +
-                             channel[k] % image.rows * image.dilation;
-          line[k] = channel[k] < to.channels && at >= 0 && at < h
-                        ? source + (channel[k] / image.rows * h + at) * w + left * x.stride + shift
-                        : nullptr;
-        }
-        if (!line[0] && !line[1]) {
-          zero_words(row, x.length, part);
-          continue;
-        }
-        zero_words(row, left, part);
-        if (x.stride == 1) split_row<1>(line[0], line[1], right - left, 1, h * w, row + left, part, seen);
-        else if (x.stride == 2)
-          split_row<2>(line[0], line[1], right - left, 2, h * w, row + left, part, seen);
-        else split_row<0>(line[0], line[1], right - left, x.stride, h * w, row + left, part, seen);
-        zero_words(row + right, x.length - right, part);
+  each_phase(y, x, [&](int64_t ry, int64_t rx, int64_t offset) {
+    uint32_t* row = out + pair * to.spacing + offset;
+    const auto [left, right] = inside(x, rx, w);
+    const int64_t column = left * x.stride + rx - x.before;  // of the first entry inside
+    for (int64_t q = 0; q < y.length; q++, row += x.length) {
+      const float* line[2];
+      for (int k = 0; k < 2; k++) {
+        const int64_t at = (first + q) * y.stride + ry - y.before + channel[k] % image.rows * image.dilation;
+        line[k] = channel[k] < to.channels && at >= 0 && at < h
+                      ? source + (channel[k] / image.rows * h + at) * w + column
+                      : nullptr;
       }
+      if (!line[0] && !line[1]) {
+        zero_words(row, x.length, part);
+        continue;
+      }
+      zero_words(row, left, part);
+      if (x.stride == 1) split_row<1>(line[0], line[1], right - left, 1, h * w, row + left, part, seen);
+      else if (x.stride == 2) split_row<2>(line[0], line[1], right - left, 2, h * w, row + left, part, seen);
+      else split_row<0>(line[0], line[1], right - left, x.stride, h * w, row + left, part, seen);
+      zero_words(row + right, x.length - right, part);
     }
+  });
 }
 
 // All of them, and the range of the numbers of each pair.

@@ -66,28 +66,24 @@ void split_channel(const Image& image, const float* source, const SplitLines& to
   const float* plane = source + channel / image.rows * h * w;
   zero_halves(out + channel * to.spacing + plane_size(y, x), to.spacing - plane_size(y, x),
               part);  // tiles may read them
-  for (int64_t ry = 0; ry < y.stride; ry++)
-    for (int64_t rx = 0; rx < x.stride; rx++) {
-      if (y.phase_of[ry] < 0 || x.phase_of[rx] < 0) continue;
-      uint16_t* row = out + channel * to.spacing +
-                      (y.phase_of[ry] * x.phases + x.phase_of[rx]) * y.length * x.length;
-      const int64_t shift = rx - x.before;  // entry q stands for column q * stride + shift
-      const int64_t left = least(x.length, shift < 0 ? ceil_div(-shift, x.stride) : 0);
-      const int64_t right = most(left, least(x.length, w > shift ? ceil_div(w - shift, x.stride) : 0));
-      for (int64_t q = 0; q < y.length; q++, row += x.length) {
-        const int64_t at = (first + q) * y.stride + ry - y.before + channel % image.rows * image.dilation;
-        if (at < 0 || at >= h) {
-          zero_halves(row, x.length, part);
-          continue;
-        }
-        const float* from = plane + at * w + left * x.stride + shift;
-        zero_halves(row, left, part);
-        if (x.stride == 1) split_line<1>(from, right - left, 1, h * w, row + left, part, seen);
-        else if (x.stride == 2) split_line<2>(from, right - left, 2, h * w, row + left, part, seen);
-        else split_line<0>(from, right - left, x.stride, h * w, row + left, part, seen);
-        zero_halves(row + right, x.length - right, part);
+  each_phase(y, x, [&](int64_t ry, int64_t rx, int64_t offset) {
+    uint16_t* row = out + channel * to.spacing + offset;
+    const auto [left, right] = inside(x, rx, w);
+    const int64_t column = left * x.stride + rx - x.before;  // of the first entry inside
+    for (int64_t q = 0; q < y.length; q++, row += x.length) {
+      const int64_t at = (first + q) * y.stride + ry - y.before + channel % image.rows * image.dilation;
+      if (at < 0 || at >= h) {
+        zero_halves(row, x.length, part);
+        continue;
       }
+      const float* from = plane + at * w + column;
+      zero_halves(row, left, part);
+      if (x.stride == 1) split_line<1>(from, right - left, 1, h * w, row + left, part, seen);
+      else if (x.stride == 2) split_line<2>(from, right - left, 2, h * w, row + left, part, seen);
+      else split_line<0>(from, right - left, x.stride, h * w, row + left, part, seen);
+      zero_halves(row + right, x.length - right, part);
     }
+  });
 }
 
 // 16 outputs' gradients at positions row * pitch + column, gaps and what lies beyond the last row zero, as right tiles: for

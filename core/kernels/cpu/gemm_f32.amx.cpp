@@ -6,18 +6,11 @@
 #include "gemm_scratch.h"
 #include "split_tiles.h"
 
-namespace rushlight::cpu {
-namespace v4 {
-void gemm_f32(const Product&);
-}
-}  // namespace rushlight::cpu
-
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
 using Floats = Lines<float>;
 
-constexpr int64_t group = 2 * tile_edge;  // lines that are packed together
 // Terms per pass, and groups of rows that one panel of columns is multiplied by before the next; these take 384 KB of the
 // second-level cache.
 constexpr int64_t depth_limit = 512, block_groups = 4;
@@ -90,19 +83,7 @@ struct Pass {
                     g.b.term, g.b.line, to, g.c_row, add});
       return;
     }
-    if (!add && columns % tile_edge == 0) {
-      run_steps<count>(tiles, lines, columns, left, right, steps(), to, g.c_row * 4);
-      return;
-    }
-    alignas(64) float sums[group * group];
-    run_steps<count>(tiles, lines, columns, left, right, steps(), sums, group * 4);
-    for (int64_t r = 0; r < lines; r++)
-      for (int64_t q = 0; q < columns; q += tile_edge) {
-        const int here = static_cast<int>(least(tile_edge, columns - q));
-        const Vec<float> sum = load(sums + r * group + q);
-        float* at = to + r * g.c_row + q;
-        store_tail(at, add ? load_tail(at, here) + sum : sum, here);
-      }
+    run_steps_into<count>(tiles, lines, columns, left, right, steps(), to, g.c_row, add);
   }
 
   // Groups [i0, i1) of rows and [j0, j1) of columns, of which at most panels_limit.

@@ -16,4 +16,9 @@ struct Product {
   bool add;
 };
 
+// The kernel of multiply-adds, for what kernels on the matrix unit leave to it.
+namespace v4 {
+void gemm_f32(const Product&);
+}
+
 }  // namespace rushlight::cpu

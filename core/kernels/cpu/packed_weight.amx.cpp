@@ -5,38 +5,22 @@
 #include "gemm_scratch.h"
 #include "split_tiles.h"
 
-namespace rushlight::cpu {
-namespace v4 {
-void gemm_f32(const Product&);
-}
-}  // namespace rushlight::cpu
-
 namespace rushlight::cpu::RL_ISA {
 namespace {
 
-// Rows or columns that are multiplied together, bytes of 32 of their terms, and steps of so many terms between roundings to C.
-constexpr int64_t group = 2 * tile_edge, step = step_bytes(parts), most_steps = 16;
+// Bytes of 32 terms of a group of lines, and steps of so many terms between roundings to C.
+constexpr int64_t step = step_bytes(parts), most_steps = 16;
 
 int64_t steps_of(int64_t k) { return ceil_div(k, tile_terms); }
 
 // Up to 32 rows: all columns.
 void multiply_rows(const PackedWeight& w, int64_t rows, const char* left, float* to, bool add) {
   Tiles tiles;
-  alignas(64) float sums[group * group];
   for (int64_t j = 0; j < w.n; j += group)
     for (int64_t s = 0; s < steps_of(w.k); s += most_steps) {
-      const int64_t columns = least(group, w.n - j), steps = least(most_steps, steps_of(w.k) - s);
       const char* right = w.tiles + j / group * steps_of(w.k) * step;
-      const bool onto = add || s > 0, direct = !onto && columns % tile_edge == 0;
-      run_steps<parts>(tiles, rows, columns, left + s * step, right + s * step, steps, direct ? to + j : sums,
-                       (direct ? w.n : group) * int64_t(sizeof(float)));
-      for (int64_t i = 0; i < (direct ? 0 : rows); i++)
-        for (int64_t q = 0; q < columns; q += tile_edge) {
-          const int count = static_cast<int>(least(tile_edge, columns - q));
-          float* at = to + i * w.n + j + q;
-          const Vec<float> sum = load(sums + i * group + q);
-          store_tail(at, onto ? load_tail(at, count) + sum : sum, count);
-        }
+      run_steps_into<parts>(tiles, rows, least(group, w.n - j), left + s * step, right + s * step,
+                            least(most_steps, steps_of(w.k) - s), to + j, w.n, add || s > 0);
     }
 }
 

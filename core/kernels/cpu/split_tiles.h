@@ -8,6 +8,7 @@ namespace rushlight::cpu::RL_ISA {
 namespace {
 
 // For each step of 32 terms two tiles of each part: of lines 0 to 15 and of lines 16 to 31.
+constexpr int64_t group = 2 * tile_edge;  // lines that are packed together
 constexpr int64_t part_bytes = 2 * tile_bytes;
 constexpr int64_t step_bytes(int count) { return count * part_bytes; }
 
@@ -129,6 +130,26 @@ void run_steps(Tiles& tiles, int64_t lines, int64_t columns, const char* left, c
   else if (two_left) run_steps<count, true, false>(left, right, steps, sums, row);
   else if (two_right) run_steps<count, false, true>(left, right, steps, sums, row);
   else run_steps<count, false, false>(left, right, steps, sums, row);
+}
+
+// The same for a block of a matrix whose rows lie `row` numbers apart: nothing beyond it is written, and sums may be added to
+// what it holds.
+template <int count>
+void run_steps_into(Tiles& tiles, int64_t lines, int64_t columns, const char* left, const char* right,
+                    int64_t steps, float* to, int64_t row, bool add) {
+  if (!add && columns % tile_edge == 0) {
+    run_steps<count>(tiles, lines, columns, left, right, steps, to, row * 4);
+    return;
+  }
+  alignas(64) float sums[group * group];
+  run_steps<count>(tiles, lines, columns, left, right, steps, sums, group * 4);
+  for (int64_t r = 0; r < lines; r++)
+    for (int64_t q = 0; q < columns; q += tile_edge) {
+      const int here = static_cast<int>(least(tile_edge, columns - q));
+      const Vec<float> sum = load(sums + r * group + q);
+      float* at = to + r * row + q;
+      store_tail(at, add ? load_tail(at, here) + sum : sum, here);
+    }
 }
 
 }  // namespace
